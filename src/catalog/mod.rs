@@ -1,0 +1,67 @@
+//! Load, create and commit: what the rest needs of a catalog, behind one small trait.
+
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+use iceberg::io::FileIO;
+use iceberg::spec::{TableMetadata, TableMetadataRef};
+use iceberg::{NamespaceIdent, TableIdent, TableRequirement, TableUpdate};
+
+use crate::error::Result;
+
+/// A table as a catalog gave it: the base that a change is planned on.
+#[derive(Debug, Clone)]
+pub struct LoadedTable {
+    /// The name.
+    pub ident: TableIdent,
+    /// The metadata file's content.
+    pub metadata: TableMetadataRef,
+    /// Where the metadata file is.
+    pub metadata_location: String,
+    /// Storage for the table's files.
+    pub file_io: FileIO,
+    /// The catalog's own version token, where it has one.
+    pub version: Option<String>,
+}
+
+/// A table that does not exist yet, complete with its first snapshot.
+#[derive(Debug, Clone)]
+pub struct NewTable {
+    /// The metadata to be written.
+    pub metadata: TableMetadata,
+    /// The same as updates, for catalogs that write the metadata themselves.
+    pub updates: Vec<TableUpdate>,
+}
+
+/// The answer to one attempt to commit.
+#[derive(Debug)]
+pub enum Commit {
+    /// The change is in the table.
+    Done(LoadedTable),
+    /// Surely not applied: a requirement does not hold, or another writer was first.
+    Conflict(String),
+    /// It may or may not have been applied.
+    Unknown(String),
+}
+
+/// What a catalog does for us. Every method answers for one attempt: nothing in here retries a commit.
+#[async_trait]
+pub trait Catalog: Debug + Send + Sync {
+    /// Storage for the files of its tables.
+    fn file_io(&self) -> &FileIO;
+
+    /// Where a new table of this name goes, without a last slash.
+    async fn new_table_location(&self, ident: &TableIdent) -> Result<String>;
+
+    /// The table, or `None` if there is none.
+    async fn load(&self, ident: &TableIdent) -> Result<Option<LoadedTable>>;
+
+    /// Makes sure that the namespace exists.
+    async fn ensure_namespace(&self, namespace: &NamespaceIdent) -> Result<()>;
+
+    /// Creates the table, complete with its first snapshot; [`Commit::Conflict`] if the name is taken.
+    async fn create(&self, ident: &TableIdent, table: NewTable) -> Result<Commit>;
+
+    /// Applies the updates if every requirement holds and nobody has moved the table since `base`.
+    async fn commit(&self, base: &LoadedTable, requirements: Vec<TableRequirement>, updates: Vec<TableUpdate>) -> Result<Commit>;
+}

@@ -1,0 +1,170 @@
+//! What a command did: the result JSON, version 1. A public, versioned interface.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::error::Error;
+
+/// How a command, or one window of it, ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// The table has it now.
+    Applied,
+    /// The table had it already.
+    AlreadyApplied,
+    /// Nothing was due.
+    NothingToDo,
+    /// It would be applied.
+    DryRun,
+    /// It failed; see `error`.
+    Failed,
+}
+
+/// The result of `full-load` and `incremental`, and of any command that failed.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// The version of this form: 1.
+    pub version: u32,
+    /// The subcommand.
+    pub command: &'static str,
+    /// `namespace.table`.
+    pub table: Option<String>,
+    /// How it ended.
+    pub status: Status,
+    /// What was done, in order.
+    pub windows: Vec<WindowReport>,
+    /// The time up to which the table is complete.
+    pub watermark: Option<String>,
+    /// Now minus the watermark.
+    pub lag_seconds: Option<i64>,
+    /// Exports that have not completed yet.
+    pub pending: u64,
+    /// The table's current metadata file.
+    pub metadata_location: Option<String>,
+    /// Compressed bytes read from exports.
+    pub bytes_read: u64,
+    /// Bytes written to the table.
+    pub bytes_written: u64,
+    /// Wall time.
+    pub seconds: f64,
+    /// What deserves a look.
+    pub warnings: Vec<String>,
+    /// What went wrong.
+    pub error: Option<ErrorReport>,
+}
+
+impl Report {
+    /// An empty report of a command that has done nothing yet.
+    pub fn new(command: &'static str, table: Option<String>) -> Self {
+        Self {
+            version: 1,
+            command,
+            table,
+            status: Status::NothingToDo,
+            windows: Vec::new(),
+            watermark: None,
+            lag_seconds: None,
+            pending: 0,
+            metadata_location: None,
+            bytes_read: 0,
+            bytes_written: 0,
+            seconds: 0.0,
+            warnings: Vec::new(),
+            error: None,
+        }
+    }
+
+    /// Records a failure.
+    pub fn fail(&mut self, error: &Error) {
+        self.status = Status::Failed;
+        self.error = Some(ErrorReport::from(error));
+    }
+}
+
+/// One load or one window.
+#[derive(Debug, Clone, Serialize)]
+pub struct WindowReport {
+    /// The export, if it has a manifest.
+    pub export_arn: Option<String>,
+    /// Start of the window, inclusive; a full load has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// End of the window, exclusive, or the full export's time.
+    pub to: Option<String>,
+    /// How it ended.
+    pub status: Status,
+    /// The snapshot that holds it. A string, since 64 bits do not fit a JSON reader's double.
+    pub snapshot_id: Option<String>,
+    /// Rows by what happened to them.
+    pub rows: RowCounts,
+    /// Values kept in `_ddb_rescued`, by attribute.
+    pub rescued: BTreeMap<String, u64>,
+    /// Columns, and fields inside columns, that it added.
+    pub columns_added: Vec<String>,
+    /// Files by what happened to them.
+    pub files: FileCounts,
+}
+
+/// Rows by what happened to them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct RowCounts {
+    /// Rows of keys that were not in the table.
+    pub inserted: u64,
+    /// Rows that took the place of an old one.
+    pub updated: u64,
+    /// Rows that went.
+    pub deleted: u64,
+}
+
+/// Files by what happened to them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct FileCounts {
+    /// Data files added.
+    pub data_added: u64,
+    /// Data files removed.
+    pub data_removed: u64,
+    /// Position delete files added.
+    pub deletes_added: u64,
+}
+
+/// What went wrong, in parts.
+#[derive(Debug, Clone, Serialize)]
+pub struct ErrorReport {
+    /// The exit code.
+    pub exit: u8,
+    /// The whole text for people.
+    pub message: String,
+    /// The file it is about.
+    pub file: Option<String>,
+    /// The line, counted from 1.
+    pub line: Option<u64>,
+    /// The attribute.
+    pub attribute: Option<String>,
+}
+
+impl From<&Error> for ErrorReport {
+    fn from(error: &Error) -> Self {
+        Self {
+            exit: error.kind().exit_code(),
+            message: error.to_string(),
+            file: error.file().map(str::to_owned),
+            line: error.line(),
+            attribute: error.attribute().map(str::to_owned),
+        }
+    }
+}
+
+/// The result of `detect-schema`.
+#[derive(Debug, Clone)]
+pub struct DetectReport {
+    /// The schema file's text.
+    pub schema_file: String,
+    /// The table for people, one line an attribute.
+    pub table: String,
+    /// Items seen.
+    pub items: u64,
+    /// What deserves a look.
+    pub warnings: Vec<String>,
+}

@@ -1,0 +1,118 @@
+//! What a caller asks for.
+
+use std::sync::Arc;
+
+use iceberg::TableIdent;
+
+use crate::catalog::Catalog;
+use crate::progress::Progress;
+use crate::storage::Store;
+
+/// What every command works with.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// Storage of exports, and of `--schema` and `--output`.
+    pub exports: Store,
+    /// The catalog; `detect-schema` needs none.
+    pub catalog: Option<Arc<dyn Catalog>>,
+    /// Tasks that run at once; at least 1.
+    pub threads: usize,
+    /// Upper bound of resident memory, in bytes.
+    pub memory_limit: usize,
+    /// Raised while the work goes on.
+    pub progress: Arc<Progress>,
+}
+
+/// `detect-schema`.
+#[derive(Debug, Clone)]
+pub struct DetectSchema {
+    /// Where the export is, as typed.
+    pub export: String,
+    /// The export is a folder of bare data files.
+    pub without_manifest: bool,
+    /// Where the schema file goes; `None`: only into the report.
+    pub output: Option<String>,
+    /// Partition key, then sort key, if the user named them.
+    pub key: Vec<String>,
+    /// Write the plain form `{"attribute":"S"}`.
+    pub flat: bool,
+    /// Read only so many files, spread over the export.
+    pub sample_files: Option<usize>,
+    /// A map with more distinct fields than this becomes `map<string, V>`.
+    pub max_struct_fields: usize,
+}
+
+/// What `full-load` does when the table exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum IfExists {
+    /// Leave it alone; an error unless it holds this very export.
+    #[default]
+    Fail,
+    /// Replace its rows in one commit.
+    Replace,
+}
+
+/// `full-load`.
+#[derive(Debug, Clone)]
+pub struct FullLoad {
+    /// Where the export is, as typed.
+    pub export: String,
+    /// The export is a folder of bare data files.
+    pub without_manifest: bool,
+    /// The table to create.
+    pub table: TableIdent,
+    /// A schema file; without one the export is read twice.
+    pub schema: Option<String>,
+    /// Partition key, then sort key.
+    pub key: Vec<String>,
+    /// Partition fields, as typed.
+    pub partition_by: Vec<String>,
+    /// What to do when the table exists.
+    pub if_exists: IfExists,
+    /// As in [`DetectSchema`]; only without a schema file.
+    pub max_struct_fields: usize,
+    /// Say what would be done, write nothing.
+    pub dry_run: bool,
+}
+
+/// How old rows are taken away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriteMode {
+    /// Position deletes.
+    MergeOnRead,
+    /// Rewrite the files that hold old rows.
+    CopyOnWrite,
+}
+
+/// What happens to an attribute that the table does not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NewAttributes {
+    /// It becomes a column.
+    #[default]
+    Add,
+    /// It goes into `_ddb_rescued`.
+    Rescue,
+    /// The command stops before any commit.
+    Fail,
+}
+
+/// `incremental`.
+#[derive(Debug, Clone)]
+pub struct Incremental {
+    /// Exports and folders of exports, as typed.
+    pub exports: Vec<String>,
+    /// The table.
+    pub table: TableIdent,
+    /// Only for a table without identifier fields.
+    pub key: Vec<String>,
+    /// `None`: as the table's `write.merge.mode` says.
+    pub write_mode: Option<WriteMode>,
+    /// What happens to new attributes.
+    pub new_attributes: NewAttributes,
+    /// Apply a window that starts after the watermark, and record the gap.
+    pub allow_gap: bool,
+    /// Apply a window that starts before the watermark and ends after it.
+    pub allow_overlap: bool,
+    /// Say what would be done, write nothing.
+    pub dry_run: bool,
+}

@@ -1,0 +1,237 @@
+//! What went wrong, where, and what to do next.
+//!
+//! [`Kind`] is named by what a caller can do and decides the exit code; the rest of an [`Error`] is for people:
+//! the message, the place in the input (file, line, attribute, key) and the way out.
+
+use std::fmt;
+
+/// The result of everything in this crate that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What a caller can do about an error; one exit code each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The work could not be done: network, access, no such table, table exists.
+    Failed,
+    /// The command line, the configuration or the schema file is wrong.
+    Usage,
+    /// The input is damaged, incomplete, of the wrong kind, or another table's.
+    Input,
+    /// A gap, an overlap, or a table that was rolled back.
+    Window,
+    /// Other writers won every retry.
+    Contended,
+    /// The commit was sent and its outcome could not be learned.
+    Unknown,
+    /// The user stopped the command.
+    Interrupted,
+}
+
+impl Kind {
+    /// The process exit code.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Input => 3,
+            Self::Window => 4,
+            Self::Contended => 5,
+            Self::Unknown => 6,
+            Self::Interrupted => 130,
+        }
+    }
+}
+
+/// An error with its place and its way out.
+#[derive(Debug)]
+pub struct Error(Box<Details>);
+
+#[derive(Debug)]
+struct Details {
+    kind: Kind,
+    message: String,
+    file: Option<String>,
+    line: Option<u64>,
+    attribute: Option<String>,
+    key: Option<String>,
+    advice: Option<String>,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Error {
+    /// An error of the given kind.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self(Box::new(Details {
+            kind,
+            message: message.into(),
+            file: None,
+            line: None,
+            attribute: None,
+            key: None,
+            advice: None,
+            source: None,
+        }))
+    }
+
+    /// [`Kind::Failed`].
+    pub fn failed(message: impl Into<String>) -> Self {
+        Self::new(Kind::Failed, message)
+    }
+
+    /// [`Kind::Usage`].
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::new(Kind::Usage, message)
+    }
+
+    /// [`Kind::Input`].
+    pub fn input(message: impl Into<String>) -> Self {
+        Self::new(Kind::Input, message)
+    }
+
+    /// [`Kind::Window`].
+    pub fn window(message: impl Into<String>) -> Self {
+        Self::new(Kind::Window, message)
+    }
+
+    /// Names the file it is about; a name set earlier, nearer to the cause, stays.
+    #[must_use]
+    pub fn in_file(mut self, file: impl Into<String>) -> Self {
+        self.0.file.get_or_insert_with(|| file.into());
+        self
+    }
+
+    /// Names the line, counted from 1.
+    #[must_use]
+    pub fn on_line(mut self, line: u64) -> Self {
+        self.0.line.get_or_insert(line);
+        self
+    }
+
+    /// Names the attribute.
+    #[must_use]
+    pub fn of_attribute(mut self, attribute: impl Into<String>) -> Self {
+        self.0.attribute.get_or_insert_with(|| attribute.into());
+        self
+    }
+
+    /// Names the item by its key.
+    #[must_use]
+    pub fn of_key(mut self, key: impl Into<String>) -> Self {
+        self.0.key.get_or_insert_with(|| key.into());
+        self
+    }
+
+    /// Says what to do next.
+    #[must_use]
+    pub fn advice(mut self, advice: impl Into<String>) -> Self {
+        self.0.advice.get_or_insert_with(|| advice.into());
+        self
+    }
+
+    /// Keeps the error that caused it; its text is part of the message.
+    #[must_use]
+    pub fn caused_by(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// The kind.
+    pub fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    /// The message alone, without its place.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// The file it is about.
+    pub fn file(&self) -> Option<&str> {
+        self.0.file.as_deref()
+    }
+
+    /// The line, counted from 1.
+    pub fn line(&self) -> Option<u64> {
+        self.0.line
+    }
+
+    /// The attribute.
+    pub fn attribute(&self) -> Option<&str> {
+        self.0.attribute.as_deref()
+    }
+}
+
+impl fmt::Display for Error {
+    /// One line: `<file>:<line>: <message> (attribute "a", key …): <cause>. <advice>`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Details { message, file, line, attribute, key, advice, source, .. } = &*self.0;
+        match (file, line) {
+            (Some(file), Some(line)) => write!(f, "{file}:{line}: ")?,
+            (Some(file), None) => write!(f, "{file}: ")?,
+            _ => {}
+        }
+        f.write_str(message)?;
+        match (attribute, key) {
+            (Some(attribute), Some(key)) => write!(f, " (attribute {attribute:?}, key {key})")?,
+            (Some(attribute), None) => write!(f, " (attribute {attribute:?})")?,
+            (None, Some(key)) => write!(f, " (key {key})")?,
+            (None, None) => {}
+        }
+        if let Some(source) = source {
+            write!(f, ": {source}")?;
+        }
+        if let Some(advice) = advice {
+            write!(f, ". {advice}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source.as_ref().map(|e| &**e as &(dyn std::error::Error + 'static))
+    }
+}
+
+impl From<iceberg::Error> for Error {
+    /// An error that one of our own floors passed through the crate comes back as it was.
+    fn from(error: iceberg::Error) -> Self {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+        while let Some(e) = cause {
+            if let Some(ours) = e.downcast_ref::<Self>() {
+                return ours.duplicate();
+            }
+            cause = e.source();
+        }
+        Self::failed("the table could not be read or written").caused_by(error)
+    }
+}
+
+impl From<arrow::error::ArrowError> for Error {
+    fn from(error: arrow::error::ArrowError) -> Self {
+        Self::failed("a batch of rows could not be processed").caused_by(error)
+    }
+}
+
+impl From<parquet::errors::ParquetError> for Error {
+    fn from(error: parquet::errors::ParquetError) -> Self {
+        Self::failed("a Parquet file could not be read or written").caused_by(error)
+    }
+}
+
+impl Error {
+    /// The same error again, its cause as text.
+    fn duplicate(&self) -> Self {
+        let d = &*self.0;
+        Self(Box::new(Details {
+            kind: d.kind,
+            message: d.message.clone(),
+            file: d.file.clone(),
+            line: d.line,
+            attribute: d.attribute.clone(),
+            key: d.key.clone(),
+            advice: d.advice.clone(),
+            source: d.source.as_ref().map(|s| s.to_string().into()),
+        }))
+    }
+}

@@ -1,0 +1,26 @@
+//! `ddb-iceberg` turns DynamoDB's S3 exports into Apache Iceberg tables and keeps them fresh.
+//!
+//! [`commands`] is the front door: fill in a request, get a report. The modules are floors; one imports only from floors
+//! below its own:
+//!
+//! | floor | modules |
+//! |---|---|
+//! | 5 | [`commands`] |
+//! | 4 | [`merge`] |
+//! | 3 | [`table`], [`catalog`] |
+//! | 2 | [`columns`] |
+//! | 1 | [`schema`], [`export`] |
+//! | 0 | [`attribute`], [`storage`], [`error`], [`progress`], [`time`] |
+
+pub mod attribute;
+pub mod catalog;
+pub mod columns;
+pub mod commands;
+pub mod error;
+pub mod export;
+pub mod merge;
+pub mod progress;
+pub mod schema;
+pub mod storage;
+pub mod table;
+pub mod time;
