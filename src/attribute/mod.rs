@@ -1,1 +1,65 @@
-//! (to come)
+//! DynamoDB's data model as exports write it: type descriptors, exact numbers, and a pull parser for DynamoDB JSON.
+//!
+//! Nothing here builds a tree of values. A [`Parser`] walks one line, and whoever needs a value takes it from the text.
+
+mod names;
+mod number;
+mod parser;
+mod text;
+
+pub use names::NameIndex;
+pub use number::{MAX_DIGITS, Number};
+pub use parser::{MAX_DEPTH, Parser};
+pub use text::{write_json, write_json_content};
+
+/// DynamoDB's type descriptors (Amazon DynamoDB Developer Guide, "Data type descriptors").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// String.
+    S,
+    /// Number, written as text.
+    N,
+    /// Binary, written as base64.
+    B,
+    /// Boolean.
+    Bool,
+    /// Null.
+    Null,
+    /// Set of strings.
+    Ss,
+    /// Set of numbers.
+    Ns,
+    /// Set of binaries.
+    Bs,
+    /// List of values.
+    L,
+    /// Map of values by name.
+    M,
+}
+
+impl Kind {
+    /// All of them, in declaration order.
+    pub const ALL: [Self; 10] =
+        [Self::S, Self::N, Self::B, Self::Bool, Self::Null, Self::Ss, Self::Ns, Self::Bs, Self::L, Self::M];
+
+    /// The descriptor as DynamoDB spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::S => "S",
+            Self::N => "N",
+            Self::B => "B",
+            Self::Bool => "BOOL",
+            Self::Null => "NULL",
+            Self::Ss => "SS",
+            Self::Ns => "NS",
+            Self::Bs => "BS",
+            Self::L => "L",
+            Self::M => "M",
+        }
+    }
+
+    /// The descriptor of that spelling.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}

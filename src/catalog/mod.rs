@@ -63,5 +63,10 @@ pub trait Catalog: Debug + Send + Sync {
     async fn create(&self, ident: &TableIdent, table: NewTable) -> Result<Commit>;
 
     /// Applies the updates if every requirement holds and nobody has moved the table since `base`.
-    async fn commit(&self, base: &LoadedTable, requirements: Vec<TableRequirement>, updates: Vec<TableUpdate>) -> Result<Commit>;
+    async fn commit(
+        &self,
+        base: &LoadedTable,
+        requirements: Vec<TableRequirement>,
+        updates: Vec<TableUpdate>,
+    ) -> Result<Commit>;
 }

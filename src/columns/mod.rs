@@ -1,1 +1,8 @@
-//! (to come)
+//! Attribute values into Arrow columns, against a table's schema; what does not fit is rescued.
+
+mod changes;
+mod items;
+mod node;
+
+pub use changes::{ChangeBuilder, Changes, DELETED, LINE, ORDER, WRITTEN};
+pub use items::{ItemBuilder, Rescued};

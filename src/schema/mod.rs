@@ -1,1 +1,15 @@
-//! (to come)
+//! What was observed in items, how observations join, the schema file, the mapping to Iceberg types, and evolution.
+
+mod evolution;
+mod file;
+mod mapping;
+mod naming;
+mod observed;
+mod types;
+
+pub use evolution::{Evolved, NewFields, evolve};
+pub use file::{Attribute, SchemaFile, Target};
+pub use mapping::{Column, FieldMapping, Mapping, TableSchema};
+pub use naming::{RESCUED, column_names};
+pub use observed::{Fields, Limits, NumberRange, Observed};
+pub use types::{ColumnType, Field};

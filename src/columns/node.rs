@@ -1,0 +1,393 @@
+//! One column under construction, and the columns inside of it.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BooleanBuilder, Decimal128Builder, Float64Builder, Int64Builder, LargeBinaryBuilder, ListArray, MapArray,
+    NullBufferBuilder, StringBuilder, StructArray, new_null_array,
+};
+use arrow::buffer::{OffsetBuffer, ScalarBuffer};
+use arrow::datatypes::{DataType, Fields};
+use iceberg::spec::{NestedField, Type};
+
+use crate::attribute::{Kind, NameIndex, Parser, write_json_content};
+use crate::error::{Error, Result};
+use crate::schema::{ColumnType, Limits, NewFields, TableSchema};
+
+/// How much of a value its column took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fit {
+    /// All of it.
+    Whole,
+    /// It was NULL.
+    Null,
+    /// Some of it, or nothing: the value must be rescued.
+    Part,
+}
+
+impl Fit {
+    fn and(self, inner: Self) -> Self {
+        if inner == Self::Part { Self::Part } else { self }
+    }
+}
+
+/// What parsing a value needs besides the parser.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    pub text: String,
+    pub bytes: Vec<u8>,
+    pub json: String,
+    pub new: NewFields,
+    pub limits: Limits,
+}
+
+/// A column under construction.
+#[derive(Debug)]
+pub(super) enum Node {
+    String(StringBuilder),
+    NumberString(StringBuilder),
+    Json(StringBuilder),
+    Long(Int64Builder),
+    Decimal(Decimal128Builder, u32, u32),
+    Double(Float64Builder),
+    Boolean(BooleanBuilder),
+    Binary(LargeBinaryBuilder),
+    List(ListNode),
+    Struct(StructNode),
+    Map(MapNode),
+    /// A column of another program's: always null.
+    Foreign(DataType, usize),
+}
+
+#[derive(Debug)]
+pub(super) struct ListNode {
+    data_type: DataType,
+    /// The type of set it is; a list otherwise.
+    set: bool,
+    offsets: Vec<i32>,
+    validity: NullBufferBuilder,
+    element: Box<Node>,
+}
+
+#[derive(Debug)]
+pub(super) struct StructNode {
+    id: i32,
+    fields: Fields,
+    names: NameIndex,
+    /// Where the n-th name's column stands among all fields.
+    slots: Vec<usize>,
+    validity: NullBufferBuilder,
+    len: usize,
+    nodes: Vec<Node>,
+}
+
+#[derive(Debug)]
+pub(super) struct MapNode {
+    data_type: DataType,
+    offsets: Vec<i32>,
+    validity: NullBufferBuilder,
+    keys: StringBuilder,
+    values: Box<Node>,
+}
+
+impl Node {
+    /// An empty column for a field of the table.
+    pub fn new(field: &NestedField, data_type: &DataType, table: &TableSchema) -> Result<Self> {
+        let Some((_, ty)) = table.source(field)? else {
+            return Ok(Self::Foreign(data_type.clone(), 0));
+        };
+        let mismatch = || Error::failed(format!("column {:?} has an unexpected Arrow type {data_type}", field.name));
+        Ok(match ty {
+            ColumnType::String => Self::String(StringBuilder::new()),
+            ColumnType::NumberString => Self::NumberString(StringBuilder::new()),
+            ColumnType::Json => Self::Json(StringBuilder::new()),
+            ColumnType::Long => Self::Long(Int64Builder::new()),
+            ColumnType::Decimal { precision, scale } => {
+                Self::Decimal(Decimal128Builder::new().with_data_type(data_type.clone()), precision, scale)
+            }
+            ColumnType::Double => Self::Double(Float64Builder::new()),
+            ColumnType::Boolean => Self::Boolean(BooleanBuilder::new()),
+            ColumnType::Binary => Self::Binary(LargeBinaryBuilder::new()),
+            ColumnType::List(_) | ColumnType::Set(_) => {
+                let (Type::List(list), DataType::List(element)) = (&*field.field_type, data_type) else {
+                    return Err(mismatch());
+                };
+                Self::List(ListNode {
+                    data_type: data_type.clone(),
+                    set: matches!(ty, ColumnType::Set(_)),
+                    offsets: vec![0],
+                    validity: NullBufferBuilder::new(0),
+                    element: Box::new(Self::new(&list.element_field, element.data_type(), table)?),
+                })
+            }
+            ColumnType::Map(_) => {
+                let (Type::Map(map), DataType::Map(entries, _)) = (&*field.field_type, data_type) else {
+                    return Err(mismatch());
+                };
+                let DataType::Struct(pair) = entries.data_type() else { return Err(mismatch()) };
+                let value = pair.get(1).ok_or_else(mismatch)?;
+                Self::Map(MapNode {
+                    data_type: data_type.clone(),
+                    offsets: vec![0],
+                    validity: NullBufferBuilder::new(0),
+                    keys: StringBuilder::new(),
+                    values: Box::new(Self::new(&map.value_field, value.data_type(), table)?),
+                })
+            }
+            ColumnType::Struct(_) => {
+                let (Type::Struct(inner), DataType::Struct(fields)) = (&*field.field_type, data_type) else {
+                    return Err(mismatch());
+                };
+                Self::Struct(StructNode::new(field.id, inner.fields(), fields, table)?)
+            }
+        })
+    }
+
+    pub fn len(&self) -> usize {
+        use arrow::array::ArrayBuilder as _;
+        match self {
+            Self::String(b) | Self::NumberString(b) | Self::Json(b) => b.len(),
+            Self::Long(b) => b.len(),
+            Self::Decimal(b, ..) => b.len(),
+            Self::Double(b) => b.len(),
+            Self::Boolean(b) => b.len(),
+            Self::Binary(b) => b.len(),
+            Self::List(list) => list.offsets.len() - 1,
+            Self::Map(map) => map.offsets.len() - 1,
+            Self::Struct(node) => node.len,
+            Self::Foreign(_, len) => *len,
+        }
+    }
+
+    /// Bytes that a null costs: what a row takes even where its item has nothing.
+    pub fn width(&self) -> usize {
+        match self {
+            Self::Long(_) | Self::Double(_) | Self::Binary(_) => 8,
+            Self::Decimal(..) => 16,
+            Self::Boolean(_) => 1,
+            Self::Struct(node) => 1 + node.nodes.iter().map(Self::width).sum::<usize>(),
+            _ => 4,
+        }
+    }
+
+    pub fn append_null(&mut self) {
+        match self {
+            Self::String(b) | Self::NumberString(b) | Self::Json(b) => b.append_null(),
+            Self::Long(b) => b.append_null(),
+            Self::Decimal(b, ..) => b.append_null(),
+            Self::Double(b) => b.append_null(),
+            Self::Boolean(b) => b.append_null(),
+            Self::Binary(b) => b.append_null(),
+            Self::List(list) => {
+                list.offsets.push(list.offsets.last().copied().unwrap_or(0));
+                list.validity.append_null();
+            }
+            Self::Map(map) => {
+                map.offsets.push(map.offsets.last().copied().unwrap_or(0));
+                map.validity.append_null();
+            }
+            Self::Struct(node) => {
+                node.nodes.iter_mut().for_each(Self::append_null);
+                node.validity.append_null();
+                node.len += 1;
+            }
+            Self::Foreign(_, len) => *len += 1,
+        }
+    }
+
+    /// Takes the attribute value at the parser.
+    pub fn append(&mut self, parser: &mut Parser<'_>, scratch: &mut Scratch) -> Result<Fit> {
+        let kind = parser.descriptor()?;
+        let fit = self.append_content(kind, parser, scratch)?;
+        parser.close()?;
+        Ok(fit)
+    }
+
+    /// Takes the content of an attribute value of a type.
+    fn append_content(&mut self, kind: Kind, parser: &mut Parser<'_>, scratch: &mut Scratch) -> Result<Fit> {
+        match (&mut *self, kind) {
+            (_, Kind::Null) => {
+                parser.null()?;
+                self.append_null();
+                return Ok(Fit::Null);
+            }
+            (Self::String(b), Kind::S) => b.append_value(parser.string(&mut scratch.text)?),
+            (Self::NumberString(b), Kind::N) => {
+                let number = parser.number(&mut scratch.text)?;
+                let _ = write!(b, "{number}");
+                b.append_value("");
+            }
+            (Self::Long(b), Kind::N) => match parser.number(&mut scratch.text)?.to_i64() {
+                Some(value) => b.append_value(value),
+                None => return Ok(self.misfit()),
+            },
+            (Self::Decimal(b, precision, scale), Kind::N) => {
+                let unscaled = parser.number(&mut scratch.text)?.to_unscaled(*scale);
+                match unscaled.filter(|v| v.unsigned_abs() < 10u128.pow(*precision)) {
+                    Some(value) => b.append_value(value),
+                    None => return Ok(self.misfit()),
+                }
+            }
+            (Self::Double(b), Kind::N) => {
+                let number = parser.number(&mut scratch.text)?;
+                b.append_option(number.to_string().parse::<f64>().ok());
+            }
+            (Self::Boolean(b), Kind::Bool) => b.append_value(parser.boolean()?),
+            (Self::Binary(b), Kind::B) => {
+                parser.binary(&mut scratch.text, &mut scratch.bytes)?;
+                b.append_value(&scratch.bytes);
+            }
+            (Self::Json(b), _) => {
+                scratch.json.clear();
+                write_json_content(kind, parser, &mut scratch.json)?;
+                b.append_value(&scratch.json);
+            }
+            (Self::List(list), Kind::L) if !list.set => return list.append(None, parser, scratch),
+            (Self::List(list), Kind::Ss) if list.set => return list.append(Some(Kind::S), parser, scratch),
+            (Self::List(list), Kind::Ns) if list.set => return list.append(Some(Kind::N), parser, scratch),
+            (Self::List(list), Kind::Bs) if list.set => return list.append(Some(Kind::B), parser, scratch),
+            (Self::Map(map), Kind::M) => return map.append(parser, scratch),
+            (Self::Struct(node), Kind::M) => return node.append(parser, scratch),
+            _ => {
+                parser.skip_content(kind, &mut scratch.text)?;
+                return Ok(self.misfit());
+            }
+        }
+        Ok(Fit::Whole)
+    }
+
+    fn misfit(&mut self) -> Fit {
+        self.append_null();
+        Fit::Part
+    }
+
+    /// The finished column; the node is empty again.
+    pub fn finish(&mut self) -> Result<ArrayRef> {
+        Ok(match self {
+            Self::String(b) | Self::NumberString(b) | Self::Json(b) => Arc::new(b.finish()),
+            Self::Long(b) => Arc::new(b.finish()),
+            Self::Decimal(b, ..) => Arc::new(b.finish()),
+            Self::Double(b) => Arc::new(b.finish()),
+            Self::Boolean(b) => Arc::new(b.finish()),
+            Self::Binary(b) => Arc::new(b.finish()),
+            Self::List(list) => {
+                let DataType::List(element) = &list.data_type else {
+                    return Err(Error::failed("a list column without an element"));
+                };
+                let values = list.element.finish()?;
+                let offsets = take_offsets(&mut list.offsets);
+                Arc::new(ListArray::try_new(element.clone(), offsets, values, list.validity.finish())?)
+            }
+            Self::Map(map) => {
+                let DataType::Map(entries, ordered) = &map.data_type else {
+                    return Err(Error::failed("a map column without entries"));
+                };
+                let DataType::Struct(pair) = entries.data_type() else {
+                    return Err(Error::failed("a map column without entries"));
+                };
+                let pairs =
+                    StructArray::try_new(pair.clone(), vec![Arc::new(map.keys.finish()), map.values.finish()?], None)?;
+                let offsets = take_offsets(&mut map.offsets);
+                Arc::new(MapArray::try_new(entries.clone(), offsets, pairs, map.validity.finish(), *ordered)?)
+            }
+            Self::Struct(node) => {
+                let columns = node.nodes.iter_mut().map(Self::finish).collect::<Result<Vec<_>>>()?;
+                node.len = 0;
+                Arc::new(StructArray::try_new(node.fields.clone(), columns, node.validity.finish())?)
+            }
+            Self::Foreign(data_type, len) => new_null_array(data_type, std::mem::take(len)),
+        })
+    }
+}
+
+fn take_offsets(offsets: &mut Vec<i32>) -> OffsetBuffer<i32> {
+    OffsetBuffer::new(ScalarBuffer::from(std::mem::replace(offsets, vec![0])))
+}
+
+fn offset(len: usize) -> Result<i32> {
+    i32::try_from(len).map_err(|_| Error::input("more than 2^31 elements in one batch"))
+}
+
+impl ListNode {
+    fn append(&mut self, element: Option<Kind>, parser: &mut Parser<'_>, scratch: &mut Scratch) -> Result<Fit> {
+        parser.begin_array()?;
+        let mut fit = Fit::Whole;
+        let mut first = true;
+        while parser.next_element(&mut first)? {
+            fit = fit.and(match element {
+                None => self.element.append(parser, scratch)?,
+                Some(kind) => self.element.append_content(kind, parser, scratch)?,
+            });
+        }
+        self.offsets.push(offset(self.element.len())?);
+        self.validity.append_non_null();
+        Ok(fit)
+    }
+}
+
+impl MapNode {
+    fn append(&mut self, parser: &mut Parser<'_>, scratch: &mut Scratch) -> Result<Fit> {
+        parser.begin_object()?;
+        let mut fit = Fit::Whole;
+        let mut first = true;
+        let mut name_scratch = String::new();
+        while let Some(name) = parser.next_name(&mut first, &mut name_scratch)? {
+            self.keys.append_value(name);
+            fit = fit.and(self.values.append(parser, scratch)?);
+        }
+        self.offsets.push(offset(self.values.len())?);
+        self.validity.append_non_null();
+        Ok(fit)
+    }
+}
+
+impl StructNode {
+    fn new(
+        id: i32,
+        fields: &[iceberg::spec::NestedFieldRef],
+        arrow_fields: &Fields,
+        table: &TableSchema,
+    ) -> Result<Self> {
+        let mut names = NameIndex::default();
+        let mut slots = Vec::with_capacity(fields.len());
+        let mut nodes = Vec::with_capacity(fields.len());
+        for (slot, (field, arrow_field)) in fields.iter().zip(arrow_fields).enumerate() {
+            if let Some((Some(name), _)) = table.source(field)? {
+                names.insert(name);
+                slots.push(slot);
+            }
+            nodes.push(Node::new(field, arrow_field.data_type(), table)?);
+        }
+        Ok(Self { id, fields: arrow_fields.clone(), names, slots, validity: NullBufferBuilder::new(0), len: 0, nodes })
+    }
+
+    fn append(&mut self, parser: &mut Parser<'_>, scratch: &mut Scratch) -> Result<Fit> {
+        parser.begin_object()?;
+        let mut fit = Fit::Whole;
+        let mut first = true;
+        let mut name_scratch = String::new();
+        self.names.restart();
+        while let Some(name) = parser.next_name(&mut first, &mut name_scratch)? {
+            let slot = self.names.find(name).and_then(|n| self.slots.get(n)).copied();
+            let Some(node) = slot.and_then(|slot| self.nodes.get_mut(slot)) else {
+                let limits = scratch.limits;
+                scratch.new.inside(self.id).observe(name, parser, &limits, &mut scratch.text)?;
+                fit = Fit::Part;
+                continue;
+            };
+            if node.len() > self.len {
+                return Err(Error::input(format!("the field {name:?} stands twice in one map")));
+            }
+            fit = fit.and(node.append(parser, scratch)?);
+        }
+        self.len += 1;
+        for node in &mut self.nodes {
+            if node.len() < self.len {
+                node.append_null();
+            }
+        }
+        self.validity.append_non_null();
+        Ok(fit)
+    }
+}

@@ -1,0 +1,181 @@
+//! New attributes become columns, new fields of structs become fields: only additions, ids never reused.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use iceberg::spec::{ListType, MapType, NestedField, NestedFieldRef, Schema, StructType, Type};
+
+use super::mapping::{FieldIds, build_type};
+use super::naming::add_column_names;
+use super::{ColumnType, Fields, Limits, Mapping, TableSchema};
+use crate::error::Result;
+
+/// What was seen that has no place yet, by the id of the struct field it was seen in; 0 stands for the item itself.
+///
+/// For a struct inside a list or a map the id is the element's or the value's.
+#[derive(Debug, Clone, Default)]
+pub struct NewFields(BTreeMap<i32, Fields>);
+
+impl NewFields {
+    /// The id of the item itself.
+    pub const ITEM: i32 = 0;
+
+    /// Whether nothing new was seen.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What was seen inside one struct.
+    pub fn inside(&mut self, parent: i32) -> &mut Fields {
+        self.0.entry(parent).or_default()
+    }
+
+    /// Names of new attributes, sorted.
+    pub fn attributes(&self) -> Vec<&str> {
+        self.0.get(&Self::ITEM).map(|f| f.sorted().into_iter().map(|(name, _)| name).collect()).unwrap_or_default()
+    }
+
+    /// Takes in everything that another saw.
+    pub fn join(&mut self, other: Self, limits: &Limits) {
+        for (parent, fields) in other.0 {
+            self.inside(parent).join(fields, limits);
+        }
+    }
+}
+
+/// A schema with room for everything new, and what it took.
+#[derive(Debug)]
+pub struct Evolved {
+    /// The new schema, with the old one's id; the table gives it its own.
+    pub table: TableSchema,
+    /// Full names of the columns and fields added.
+    pub added: Vec<String>,
+    /// Full names of structs that have too many fields to take more.
+    pub closed: Vec<String>,
+}
+
+/// Adds what is new. `last_field_id` is the highest id the table ever assigned.
+pub fn evolve(table: &TableSchema, new: &NewFields, last_field_id: i32, limits: &Limits) -> Result<Evolved> {
+    let mut work = Work {
+        new,
+        limits,
+        ids: FieldIds(last_field_id),
+        mapping: table.mapping.clone(),
+        added: Vec::new(),
+        closed: Vec::new(),
+    };
+    let fields = work.fields(table.schema.as_struct().fields(), NewFields::ITEM, "");
+    let Work { mapping, added, closed, .. } = work;
+    let schema = Schema::builder()
+        .with_schema_id(table.schema.schema_id())
+        .with_fields(fields)
+        .with_identifier_field_ids(table.schema.identifier_field_ids())
+        .build()?;
+    Ok(Evolved { table: TableSchema { schema: Arc::new(schema), mapping }, added, closed })
+}
+
+struct Work<'a> {
+    new: &'a NewFields,
+    limits: &'a Limits,
+    ids: FieldIds,
+    mapping: Mapping,
+    added: Vec<String>,
+    closed: Vec<String>,
+}
+
+impl Work<'_> {
+    /// The fields of a struct with their insides evolved, and the new ones behind them.
+    fn fields(&mut self, old: &[NestedFieldRef], parent: i32, path: &str) -> Vec<NestedFieldRef> {
+        let mut fields: Vec<NestedFieldRef> =
+            old.iter().map(|field| self.field(field, &format!("{path}{}", field.name))).collect();
+        let Some(new) = self.new.0.get(&parent) else { return fields };
+        let top = parent == NewFields::ITEM;
+        let limit = if top { self.limits.attributes } else { self.limits.struct_fields };
+        if fields.len() + new.len() > limit {
+            self.closed.push(if top { "the table".to_owned() } else { path.trim_end_matches('.').to_owned() });
+            return fields;
+        }
+        let existing: BTreeSet<String> = old.iter().map(|field| field.name.clone()).collect();
+        let sorted = new.sorted();
+        let columns = add_column_names(sorted.iter().map(|(name, _)| *name), top, &existing);
+        for ((name, observed), column) in sorted.into_iter().zip(columns) {
+            let ty = ColumnType::of(observed);
+            let id = self.ids.next();
+            let built = build_type(&ty, &mut self.ids, &mut self.mapping);
+            self.mapping.record(id, Some(name), &ty);
+            self.added.push(format!("{path}{column}"));
+            fields.push(Arc::new(NestedField::optional(id, column, built)));
+        }
+        fields
+    }
+
+    fn field(&mut self, field: &NestedFieldRef, path: &str) -> NestedFieldRef {
+        let ty = match &*field.field_type {
+            Type::Primitive(_) => return field.clone(),
+            Type::Struct(inner) => {
+                Type::Struct(StructType::new(self.fields(inner.fields(), field.id, &format!("{path}."))))
+            }
+            Type::List(list) => Type::List(ListType::new(self.field(&list.element_field, &format!("{path}.element")))),
+            Type::Map(map) => {
+                Type::Map(MapType::new(map.key_field.clone(), self.field(&map.value_field, &format!("{path}.value"))))
+            }
+        };
+        let mut evolved = (**field).clone();
+        evolved.field_type = Box::new(ty);
+        Arc::new(evolved)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attribute::Parser;
+    use crate::schema::SchemaFile;
+
+    fn see(new: &mut NewFields, parent: i32, name: &str, value: &str) {
+        let mut parser = Parser::new(value.as_bytes()).unwrap();
+        new.inside(parent).observe(name, &mut parser, &Limits::default(), &mut String::new()).unwrap();
+    }
+
+    #[test]
+    fn additions_go_last_with_fresh_ids() {
+        let file = SchemaFile::parse(
+            r#"{"version":1,"key":["pk"],"attributes":{"pk":{"type":"string"},
+            "rows":{"type":{"list":{"struct":{"n":{"type":"long"}}}}}}}"#,
+        )
+        .unwrap();
+        let table = TableSchema::create(&file, &file.key).unwrap();
+        // pk 1, rows 2, _ddb_rescued 3, element 4, n 5
+        let mut new = NewFields::default();
+        see(&mut new, NewFields::ITEM, "Rows", r#"{"M":{"x":{"N":"1"}}}"#);
+        see(&mut new, NewFields::ITEM, "b", r#"{"S":"x"}"#);
+        see(&mut new, 4, "t", r#"{"SS":["x"]}"#);
+        let evolved = evolve(&table, &new, 5, &Limits::default()).unwrap();
+        let fields = evolved.table.schema.as_struct().fields();
+        let names: Vec<_> = fields.iter().map(|f| f.name.as_str()).collect();
+        assert_eq!(names[..3], ["pk", "rows", "_ddb_rescued"]);
+        assert!(names[3].starts_with("Rows__"));
+        assert_eq!(names[4], "b");
+        assert_eq!(evolved.added.len(), 3);
+        assert_eq!(evolved.added[0], "rows.element.t");
+        let (_, rows) = evolved.table.source(&fields[1]).unwrap().unwrap();
+        assert_eq!(rows.to_string(), "list<struct<n: long, t: set<string>>>");
+        assert!(evolved.table.schema.field_by_id(10).is_some() && fields.iter().all(|f| f.id <= 10));
+        assert_eq!(table.schema.identifier_field_ids().collect::<Vec<_>>(), [1]);
+    }
+
+    #[test]
+    fn a_full_struct_is_closed() {
+        let file = SchemaFile::parse(
+            r#"{"version":1,"key":["pk"],"attributes":{"pk":{"type":"string"},"m":{"type":{"struct":{"a":{"type":"long"}}}}}}"#,
+        )
+        .unwrap();
+        let table = TableSchema::create(&file, &file.key).unwrap();
+        let mut new = NewFields::default();
+        see(&mut new, 2, "b", r#"{"N":"1"}"#);
+        let limits = Limits { struct_fields: 1, ..Limits::default() };
+        let evolved = evolve(&table, &new, 4, &limits).unwrap();
+        assert!(evolved.added.is_empty());
+        assert_eq!(evolved.closed, ["m"]);
+    }
+}

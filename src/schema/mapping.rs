@@ -1,0 +1,376 @@
+//! How a table's columns come from attributes: the property `ddb-iceberg.schema`, keyed by field id.
+//!
+//! Iceberg's schema says what a column is; the mapping adds what Iceberg cannot say: the attribute's name, and which
+//! conversion makes a string (text, digits, JSON) or a list (list, set). Keyed by field id, it survives renames.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use iceberg::spec::{
+    ListType, MapType, NestedField, NestedFieldRef, PrimitiveType, Schema, SchemaRef, StructType, Type,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{ColumnType, Field, RESCUED, SchemaFile, Target};
+use crate::error::{Error, Result};
+
+/// A column of a table and the attribute it comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Column {
+    /// The attribute's name.
+    pub name: String,
+    /// The column's name.
+    pub column: String,
+    /// Its type.
+    pub ty: ColumnType,
+    /// Part of the key: required, an identifier field.
+    pub key: bool,
+}
+
+/// How the fields of one table come from attributes. Version 1 of the property `ddb-iceberg.schema`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mapping {
+    /// The version of this form: 1.
+    pub version: u32,
+    /// The key's attributes: partition key, then sort key.
+    pub key: Vec<String>,
+    /// By Iceberg field id.
+    pub fields: BTreeMap<i32, FieldMapping>,
+    /// Attributes that are left out.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub excluded: BTreeSet<String>,
+}
+
+/// Where one field comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldMapping {
+    /// The name in DynamoDB; elements of lists and values of maps have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The conversion, by the name of the schema file's type without its parameters.
+    #[serde(rename = "type")]
+    pub conversion: String,
+}
+
+impl Mapping {
+    /// The version this program writes and reads.
+    pub const VERSION: u32 = 1;
+
+    /// Reads the property.
+    pub fn parse(text: &str) -> Result<Self> {
+        let mapping: Self = serde_json::from_str(text)
+            .map_err(|e| Error::failed("the table property ddb-iceberg.schema cannot be read").caused_by(e))?;
+        if mapping.version != Self::VERSION {
+            return Err(Error::failed(format!(
+                "the table property ddb-iceberg.schema has version {}",
+                mapping.version
+            ))
+            .advice("A newer ddb-iceberg wrote it: update this program"));
+        }
+        Ok(mapping)
+    }
+
+    /// The property's text.
+    pub fn to_text(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+/// A table's schema and where its columns come from.
+#[derive(Debug, Clone)]
+pub struct TableSchema {
+    /// Iceberg's schema.
+    pub schema: SchemaRef,
+    /// Where its fields come from.
+    pub mapping: Mapping,
+}
+
+impl TableSchema {
+    /// The schema of a new table: key first, then by name, `_ddb_rescued` last.
+    pub fn create(file: &SchemaFile, key: &[String]) -> Result<Self> {
+        let mut listed = BTreeMap::new();
+        let mut excluded = BTreeSet::new();
+        for attribute in &file.attributes {
+            match &attribute.target {
+                Target::Column(ty) => {
+                    listed.insert(attribute.name.as_str(), (attribute.column.as_deref(), ty));
+                }
+                Target::Exclude => {
+                    excluded.insert(attribute.name.clone());
+                }
+                Target::Observe(_) => {}
+            }
+        }
+        let mut names: Vec<&str> = key.iter().map(String::as_str).collect();
+        names.extend(listed.keys().copied().filter(|name| !key.iter().any(|k| k == name)));
+        let defaults = super::column_names(names.iter().copied(), true);
+        let mut columns = Vec::with_capacity(names.len());
+        for (name, default) in names.iter().zip(defaults) {
+            let Some((column, ty)) = listed.get(name) else {
+                return Err(Error::input("the key attribute is in no item").of_attribute(*name).advice("Check --key"));
+            };
+            let is_key = key.iter().any(|k| k == name);
+            if is_key && !ty.is_key() {
+                return Err(Error::input(format!("the key attribute has values that no key can have ({ty})"))
+                    .of_attribute(*name)
+                    .advice("Keys are of one type, S, N or B. Check --key"));
+            }
+            columns.push(Column {
+                name: (*name).to_owned(),
+                column: column.map_or(default, str::to_owned),
+                ty: (*ty).clone(),
+                key: is_key,
+            });
+        }
+        let mut lower: Vec<_> = columns.iter().map(|c| c.column.to_lowercase()).collect();
+        lower.sort_unstable();
+        if let Some(twin) = lower.windows(2).find(|pair| pair.first() == pair.last()).and_then(<[_]>::first) {
+            return Err(
+                Error::usage(format!("two columns are named {twin:?}")).advice("Give one of them another `column`")
+            );
+        }
+        let mut ids = FieldIds(0);
+        let mut fields = Vec::with_capacity(columns.len() + 1);
+        for column in &columns {
+            let id = ids.next();
+            fields.push((id, column));
+        }
+        let rescued_id = ids.next();
+        let mut mapping = Mapping { version: Mapping::VERSION, key: key.to_vec(), fields: BTreeMap::new(), excluded };
+        let mut nested = Vec::with_capacity(fields.len() + 1);
+        for (id, column) in &fields {
+            let ty = build_type(&column.ty, &mut ids, &mut mapping);
+            mapping.record(*id, Some(&column.name), &column.ty);
+            nested.push(Arc::new(NestedField::new(*id, &column.column, ty, column.key)));
+        }
+        nested.push(Arc::new(NestedField::optional(rescued_id, RESCUED, Type::Primitive(PrimitiveType::String))));
+        let schema = Schema::builder()
+            .with_fields(nested)
+            .with_identifier_field_ids(fields.iter().filter(|(_, c)| c.key).map(|(id, _)| *id))
+            .build()?;
+        Ok(Self { schema: Arc::new(schema), mapping })
+    }
+
+    /// The schema of a table that exists. A table of another writer has no mapping: then names and types say it.
+    pub fn of_table(schema: SchemaRef, property: Option<&str>) -> Result<Self> {
+        let mapping = match property {
+            Some(text) => Mapping::parse(text)?,
+            None => foreign_mapping(&schema),
+        };
+        Ok(Self { schema, mapping })
+    }
+
+    /// The attribute and the conversion of a field, if it comes from an attribute.
+    pub fn source(&self, field: &NestedField) -> Result<Option<(Option<&str>, ColumnType)>> {
+        let Some(mapped) = self.mapping.fields.get(&field.id) else { return Ok(None) };
+        Ok(Some((mapped.name.as_deref(), self.column_type(field)?)))
+    }
+
+    fn column_type(&self, field: &NestedField) -> Result<ColumnType> {
+        let unknown = |conversion: &str| {
+            Error::failed(format!(
+                "column {:?} of type {} cannot be made by {conversion:?}",
+                field.name, field.field_type
+            ))
+            .advice("Its type was changed by another program; reload the table with full-load")
+        };
+        let Some(mapped) = self.mapping.fields.get(&field.id) else { return Err(unknown("nothing")) };
+        Ok(match (&*field.field_type, mapped.conversion.as_str()) {
+            (Type::Primitive(PrimitiveType::String), "string") => ColumnType::String,
+            (Type::Primitive(PrimitiveType::String), "number-string") => ColumnType::NumberString,
+            (Type::Primitive(PrimitiveType::String), "json") => ColumnType::Json,
+            (Type::Primitive(PrimitiveType::Long), "long") => ColumnType::Long,
+            (Type::Primitive(PrimitiveType::Decimal { precision, scale }), "decimal") => {
+                ColumnType::Decimal { precision: *precision, scale: *scale }
+            }
+            (Type::Primitive(PrimitiveType::Double), "double") => ColumnType::Double,
+            (Type::Primitive(PrimitiveType::Boolean), "boolean") => ColumnType::Boolean,
+            (Type::Primitive(PrimitiveType::Binary), "binary") => ColumnType::Binary,
+            (Type::List(list), "list") => ColumnType::List(Box::new(self.column_type(&list.element_field)?)),
+            (Type::List(list), "set") => ColumnType::Set(Box::new(self.column_type(&list.element_field)?)),
+            (Type::Map(map), "map") => ColumnType::Map(Box::new(self.column_type(&map.value_field)?)),
+            (Type::Struct(fields), "struct") => {
+                let mut inner = Vec::with_capacity(fields.fields().len());
+                for field in fields.fields() {
+                    if let Some((Some(name), ty)) = self.source(field)? {
+                        inner.push(Field { name: name.to_owned(), column: field.name.clone(), ty });
+                    }
+                }
+                ColumnType::Struct(inner)
+            }
+            (_, conversion) => return Err(unknown(conversion)),
+        })
+    }
+
+    /// The key columns: partition key, then sort key.
+    pub fn key_fields(&self) -> Result<Vec<NestedFieldRef>> {
+        let fields = self.schema.as_struct().fields();
+        let by_attribute = |name: &String| {
+            fields
+                .iter()
+                .find(|f| self.mapping.fields.get(&f.id).and_then(|m| m.name.as_ref()) == Some(name))
+                .cloned()
+                .ok_or_else(|| Error::failed("the table has no column for its key").of_attribute(name.as_str()))
+        };
+        self.mapping.key.iter().map(by_attribute).collect()
+    }
+
+    /// The column that keeps what fits no other, if the table has it.
+    pub fn rescued_field(&self) -> Option<&NestedFieldRef> {
+        let mapped = |id: i32| self.mapping.fields.contains_key(&id);
+        self.schema.as_struct().fields().iter().find(|f| f.name == RESCUED && !mapped(f.id))
+    }
+}
+
+/// Hands out field ids, one after the other.
+pub(super) struct FieldIds(pub(super) i32);
+
+impl FieldIds {
+    pub(super) fn next(&mut self) -> i32 {
+        self.0 += 1;
+        self.0
+    }
+}
+
+impl Mapping {
+    pub(super) fn record(&mut self, id: i32, name: Option<&str>, ty: &ColumnType) {
+        let conversion = match ty {
+            ColumnType::Decimal { .. } => "decimal".to_owned(),
+            ColumnType::List(_) => "list".to_owned(),
+            ColumnType::Set(_) => "set".to_owned(),
+            ColumnType::Map(_) => "map".to_owned(),
+            ColumnType::Struct(_) => "struct".to_owned(),
+            scalar => scalar.to_string(),
+        };
+        self.fields.insert(id, FieldMapping { name: name.map(str::to_owned), conversion });
+    }
+}
+
+/// Iceberg's type for a column type, with fresh ids inside, noted in the mapping.
+pub(super) fn build_type(ty: &ColumnType, ids: &mut FieldIds, mapping: &mut Mapping) -> Type {
+    let primitive = match ty {
+        ColumnType::String | ColumnType::NumberString | ColumnType::Json => PrimitiveType::String,
+        ColumnType::Long => PrimitiveType::Long,
+        ColumnType::Decimal { precision, scale } => PrimitiveType::Decimal { precision: *precision, scale: *scale },
+        ColumnType::Double => PrimitiveType::Double,
+        ColumnType::Boolean => PrimitiveType::Boolean,
+        ColumnType::Binary => PrimitiveType::Binary,
+        ColumnType::List(element) | ColumnType::Set(element) => {
+            let id = ids.next();
+            let inner = build_type(element, ids, mapping);
+            mapping.record(id, None, element);
+            return Type::List(ListType::new(Arc::new(NestedField::list_element(id, inner, false))));
+        }
+        ColumnType::Map(value) => {
+            let (key_id, value_id) = (ids.next(), ids.next());
+            let inner = build_type(value, ids, mapping);
+            mapping.record(value_id, None, value);
+            let key = NestedField::map_key_element(key_id, Type::Primitive(PrimitiveType::String));
+            let value = NestedField::map_value_element(value_id, inner, false);
+            return Type::Map(MapType::new(Arc::new(key), Arc::new(value)));
+        }
+        ColumnType::Struct(fields) => {
+            let with_ids: Vec<_> = fields.iter().map(|field| (ids.next(), field)).collect();
+            let nested = with_ids.into_iter().map(|(id, field)| {
+                let inner = build_type(&field.ty, ids, mapping);
+                mapping.record(id, Some(&field.name), &field.ty);
+                Arc::new(NestedField::optional(id, &field.column, inner))
+            });
+            return Type::Struct(StructType::new(nested.collect()));
+        }
+    };
+    Type::Primitive(primitive)
+}
+
+/// The mapping of a table that another program made: every field whose type we can make, by its own name.
+fn foreign_mapping(schema: &Schema) -> Mapping {
+    let mut mapping =
+        Mapping { version: Mapping::VERSION, key: Vec::new(), fields: BTreeMap::new(), excluded: BTreeSet::new() };
+    for field in schema.as_struct().fields().iter().filter(|f| f.name != RESCUED) {
+        let mut found = BTreeMap::new();
+        if note_foreign(field, true, &mut found) {
+            mapping.fields.extend(found);
+        }
+    }
+    let identifiers: BTreeSet<i32> = schema.identifier_field_ids().collect();
+    mapping.key =
+        schema.as_struct().fields().iter().filter(|f| identifiers.contains(&f.id)).map(|f| f.name.clone()).collect();
+    mapping
+}
+
+fn note_foreign(field: &NestedField, named: bool, found: &mut BTreeMap<i32, FieldMapping>) -> bool {
+    let conversion = match &*field.field_type {
+        Type::Primitive(PrimitiveType::String) => "string",
+        Type::Primitive(PrimitiveType::Long) => "long",
+        Type::Primitive(PrimitiveType::Decimal { .. }) => "decimal",
+        Type::Primitive(PrimitiveType::Double) => "double",
+        Type::Primitive(PrimitiveType::Boolean) => "boolean",
+        Type::Primitive(PrimitiveType::Binary) => "binary",
+        Type::Primitive(_) => return false,
+        Type::List(list) if note_foreign(&list.element_field, false, found) => "list",
+        Type::Map(map)
+            if *map.key_field.field_type == Type::Primitive(PrimitiveType::String)
+                && note_foreign(&map.value_field, false, found) =>
+        {
+            "map"
+        }
+        Type::Struct(fields) if fields.fields().iter().all(|f| note_foreign(f, true, found)) => "struct",
+        _ => return false,
+    };
+    let name = named.then(|| field.name.clone());
+    found.insert(field.id, FieldMapping { name, conversion: conversion.to_owned() });
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> TableSchema {
+        let file = SchemaFile::parse(
+            r#"{"version":1,"key":["pk","sk"],"attributes":{
+            "z":{"type":{"struct":{"n":{"type":"long"},"t":{"type":{"set":"number-string"}}}}},
+            "a":{"type":{"list":{"map":"json"}}},
+            "sk":{"type":"decimal(38,9)"},"pk":{"type":"string"},"x":{"exclude":true}}}"#,
+        )
+        .unwrap();
+        TableSchema::create(&file, &file.key).unwrap()
+    }
+
+    #[test]
+    fn key_first_then_by_name_rescued_last() {
+        let table = table();
+        let fields = table.schema.as_struct().fields();
+        let names: Vec<_> = fields.iter().map(|f| f.name.as_str()).collect();
+        assert_eq!(names, ["pk", "sk", "a", "z", RESCUED]);
+        assert!(fields[0].required && fields[1].required && !fields[2].required);
+        assert_eq!(table.schema.identifier_field_ids().collect::<BTreeSet<_>>(), BTreeSet::from([1, 2]));
+        assert!(table.mapping.excluded.contains("x"));
+        assert_eq!(table.key_fields().unwrap().len(), 2);
+        assert_eq!(table.rescued_field().unwrap().id, 5);
+    }
+
+    #[test]
+    fn the_property_gives_back_every_conversion() {
+        let table = table();
+        let again = TableSchema::of_table(table.schema.clone(), Some(&table.mapping.to_text())).unwrap();
+        assert_eq!(again.mapping, table.mapping);
+        let types: Vec<_> = again
+            .schema
+            .as_struct()
+            .fields()
+            .iter()
+            .filter_map(|f| again.source(f).unwrap())
+            .map(|(name, ty)| format!("{} {ty}", name.unwrap()))
+            .collect();
+        assert_eq!(
+            types,
+            ["pk string", "sk decimal(38,9)", "a list<map<string, json>>", "z struct<n: long, t: set<number-string>>"]
+        );
+    }
+
+    #[test]
+    fn a_newer_mapping_is_refused() {
+        assert!(Mapping::parse(r#"{"version":2,"key":[],"fields":{}}"#).is_err());
+    }
+}

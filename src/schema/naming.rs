@@ -1,0 +1,109 @@
+//! Column names: the attribute's own wherever Iceberg and its readers can tell columns apart by it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sha2::{Digest, Sha256};
+
+/// The column that keeps what fits no other.
+pub const RESCUED: &str = "_ddb_rescued";
+
+/// Names that Iceberg's metadata columns have (spec, "Reserved Field IDs").
+const RESERVED: [&str; 9] = [
+    "_file",
+    "_pos",
+    "_deleted",
+    "_spec_id",
+    "_partition",
+    "_row_id",
+    "_last_updated_sequence_number",
+    "_change_type",
+    "_change_ordinal",
+];
+
+/// The column names of attributes, or of a struct's fields, in the order given.
+///
+/// Names that differ by case only, that clash once Iceberg flattens nested names with dots, or that are reserved: the
+/// bytewise smallest keeps its name where it can, the others get `__` and 8 hex digits of the name's SHA-256. The result
+/// depends on the set of names only, so it is the same from run to run.
+pub fn column_names<'a>(names: impl IntoIterator<Item = &'a str>, top_level: bool) -> Vec<String> {
+    add_column_names(names, top_level, &BTreeSet::new())
+}
+
+/// As [`column_names`], beside columns that exist and keep their names.
+pub(super) fn add_column_names<'a>(
+    names: impl IntoIterator<Item = &'a str>,
+    top_level: bool,
+    existing: &BTreeSet<String>,
+) -> Vec<String> {
+    let names: Vec<&str> = names.into_iter().collect();
+    let sorted: BTreeSet<&str> = names.iter().copied().collect();
+    let mut taken: BTreeSet<String> = existing.iter().map(|name| name.to_lowercase()).collect();
+    let mut columns = BTreeMap::new();
+    for name in &sorted {
+        let lower = name.to_lowercase();
+        let reserved = top_level && (RESERVED.contains(&lower.as_str()) || lower == RESCUED);
+        let column = if reserved || taken.contains(&lower) || clashes(&lower, &taken) || name.is_empty() {
+            with_digest(name)
+        } else {
+            (*name).to_owned()
+        };
+        taken.insert(column.to_lowercase());
+        columns.insert(*name, column);
+    }
+    names.iter().map(|name| columns.get(name).cloned().unwrap_or_default()).collect()
+}
+
+/// Whether a dotted name could be another's nested field, or another's dotted name a field of this one.
+fn clashes(lower: &str, taken: &BTreeSet<String>) -> bool {
+    let below_another =
+        lower.match_indices('.').any(|(dot, _)| lower.get(..dot).is_some_and(|head| taken.contains(head)));
+    let prefix = format!("{lower}.");
+    let above_another = taken.range(prefix.clone()..).next().is_some_and(|next| next.starts_with(&prefix));
+    below_another || above_another
+}
+
+fn with_digest(name: &str) -> String {
+    let digest = Sha256::digest(name.as_bytes());
+    let hex: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    format!("{name}__{hex}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_names_stay() {
+        let names = ["order-id", "a b", "select", "größe", "😀", "x.y"];
+        assert_eq!(column_names(names, true), names);
+    }
+
+    #[test]
+    fn the_smallest_of_case_twins_keeps_its_name() {
+        let columns = column_names(["name", "Name", "NAME"], true);
+        assert_eq!(columns[2], "NAME");
+        assert!(columns[0].starts_with("name__") && columns[1].starts_with("Name__"), "{columns:?}");
+        assert_eq!(columns[0].len(), "name__".len() + 8);
+        assert_ne!(columns[0].to_lowercase(), columns[1].to_lowercase());
+    }
+
+    #[test]
+    fn dotted_names_do_not_meet_nested_ones() {
+        let columns = column_names(["a", "a.b", "a.element"], true);
+        assert_eq!(columns[0], "a");
+        assert!(columns[1].starts_with("a.b__") && columns[2].starts_with("a.element__"), "{columns:?}");
+    }
+
+    #[test]
+    fn reserved_names_are_taken_only_at_the_top() {
+        assert!(column_names(["_file"], true)[0].starts_with("_file__"));
+        assert!(column_names([RESCUED], true)[0].starts_with("_ddb_rescued__"));
+        assert_eq!(column_names(["_file"], false), ["_file"]);
+    }
+
+    #[test]
+    fn existing_columns_keep_their_names() {
+        let existing = BTreeSet::from(["name".to_owned()]);
+        assert!(add_column_names(["Name"], true, &existing)[0].starts_with("Name__"));
+    }
+}

@@ -1,0 +1,335 @@
+//! What was seen of an attribute: a value that only grows, and joins with any other of its kind.
+//!
+//! Joining is associative, commutative and idempotent but for the counts, which add: any split of the files over tasks
+//! gives the same schema.
+
+use crate::attribute::{Kind, NameIndex, Number, Parser};
+use crate::error::{Error, Result};
+
+/// Bounds of what is remembered.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// A map with more distinct fields than this is a map from string, not a struct.
+    pub struct_fields: usize,
+    /// Distinct attributes of a table.
+    pub attributes: usize,
+}
+
+impl Limits {
+    /// Distinct fields up to which an M is a struct.
+    pub const DEFAULT_STRUCT_FIELDS: usize = 256;
+    /// Distinct attributes of a table: far past what a reader of the table could use.
+    pub const DEFAULT_ATTRIBUTES: usize = 20_000;
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { struct_fields: Self::DEFAULT_STRUCT_FIELDS, attributes: Self::DEFAULT_ATTRIBUTES }
+    }
+}
+
+/// The numbers seen, as far as types need to know them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct NumberRange {
+    /// Most digits before the decimal point.
+    pub integer_digits: u32,
+    /// Most digits after the decimal point.
+    pub scale: u32,
+    /// Some number was no integer within 64 bits.
+    pub beyond_long: bool,
+}
+
+impl NumberRange {
+    fn see(&mut self, number: &Number) {
+        self.integer_digits = self.integer_digits.max(number.integer_digits());
+        self.scale = self.scale.max(number.scale());
+        self.beyond_long |= number.to_i64().is_none();
+    }
+
+    fn join(&mut self, other: Self) {
+        self.integer_digits = self.integer_digits.max(other.integer_digits);
+        self.scale = self.scale.max(other.scale);
+        self.beyond_long |= other.beyond_long;
+    }
+}
+
+/// What was seen of one attribute, or of one place inside of attributes.
+#[derive(Debug, Clone, Default)]
+pub struct Observed {
+    counts: [u64; Kind::ALL.len()],
+    numbers: NumberRange,
+    set_numbers: NumberRange,
+    element: Option<Box<Self>>,
+    fields: Fields,
+    // Past the limit the fields are forgotten, and all their values are one.
+    values: Option<Box<Self>>,
+}
+
+impl Observed {
+    /// How often a type was seen.
+    pub fn count(&self, kind: Kind) -> u64 {
+        self.counts.get(kind as usize).copied().unwrap_or(0)
+    }
+
+    /// How often any type was seen.
+    pub fn total(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// The types seen, NULL among them.
+    pub fn kinds(&self) -> impl Iterator<Item = Kind> + '_ {
+        Kind::ALL.into_iter().filter(|kind| self.count(*kind) > 0)
+    }
+
+    /// The numbers of type N.
+    pub fn numbers(&self) -> NumberRange {
+        self.numbers
+    }
+
+    /// The numbers inside of NS.
+    pub fn set_numbers(&self) -> NumberRange {
+        self.set_numbers
+    }
+
+    /// The elements of L, if any was seen.
+    pub fn element(&self) -> Option<&Self> {
+        self.element.as_deref()
+    }
+
+    /// The fields of M, unless there were too many.
+    pub fn fields(&self) -> &Fields {
+        &self.fields
+    }
+
+    /// The values of M, if it had too many fields to be a struct.
+    pub fn values(&self) -> Option<&Self> {
+        self.values.as_deref()
+    }
+
+    fn see(&mut self, kind: Kind) {
+        if let Some(count) = self.counts.get_mut(kind as usize) {
+            *count += 1;
+        }
+    }
+
+    /// Takes in the attribute value at the parser.
+    pub fn observe(&mut self, parser: &mut Parser<'_>, limits: &Limits, scratch: &mut String) -> Result<()> {
+        let kind = parser.descriptor()?;
+        self.observe_content(kind, parser, limits, scratch)?;
+        parser.close()
+    }
+
+    fn observe_content(
+        &mut self,
+        kind: Kind,
+        parser: &mut Parser<'_>,
+        limits: &Limits,
+        scratch: &mut String,
+    ) -> Result<()> {
+        self.see(kind);
+        match kind {
+            Kind::N => self.numbers.see(&parser.number(scratch)?),
+            Kind::Ns => {
+                parser.begin_array()?;
+                let mut first = true;
+                while parser.next_element(&mut first)? {
+                    self.set_numbers.see(&parser.number(scratch)?);
+                }
+            }
+            Kind::L => {
+                parser.begin_array()?;
+                let mut first = true;
+                while parser.next_element(&mut first)? {
+                    self.element.get_or_insert_default().observe(parser, limits, scratch)?;
+                }
+            }
+            Kind::M => {
+                parser.begin_object()?;
+                let mut first = true;
+                self.fields.index.restart();
+                while let Some(name) = parser.next_name(&mut first, scratch)? {
+                    let place = match &mut self.values {
+                        Some(values) => values,
+                        None => self.fields.get_or_insert(name),
+                    };
+                    place.observe(parser, limits, scratch)?;
+                    self.collapse(limits);
+                }
+            }
+            _ => parser.skip_content(kind, scratch)?,
+        }
+        Ok(())
+    }
+
+    /// Forgets the fields if there are too many.
+    fn collapse(&mut self, limits: &Limits) {
+        if self.values.is_none() && self.fields.len() <= limits.struct_fields {
+            return;
+        }
+        let values = self.values.get_or_insert_default();
+        for field in std::mem::take(&mut self.fields).observed {
+            values.join(field, limits);
+        }
+    }
+
+    /// Takes in everything that another saw.
+    pub fn join(&mut self, other: Self, limits: &Limits) {
+        for (count, more) in self.counts.iter_mut().zip(other.counts) {
+            *count += more;
+        }
+        self.numbers.join(other.numbers);
+        self.set_numbers.join(other.set_numbers);
+        if let Some(element) = other.element {
+            self.element.get_or_insert_default().join(*element, limits);
+        }
+        if let Some(values) = other.values {
+            self.values.get_or_insert_default().join(*values, limits);
+        }
+        self.fields.join(other.fields, limits);
+        self.collapse(limits);
+    }
+}
+
+/// Observations by name: the attributes of items, or the fields of a map.
+#[derive(Debug, Clone, Default)]
+pub struct Fields {
+    index: NameIndex,
+    observed: Vec<Observed>,
+}
+
+impl Fields {
+    /// How many names there are.
+    pub fn len(&self) -> usize {
+        self.observed.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.observed.is_empty()
+    }
+
+    /// What was seen under a name.
+    pub fn get(&self, name: &str) -> Option<&Observed> {
+        self.observed.get(self.index.position(name)?)
+    }
+
+    /// Names and observations, by name.
+    pub fn sorted(&self) -> Vec<(&str, &Observed)> {
+        let mut all: Vec<_> = self.index.names().zip(&self.observed).collect();
+        all.sort_unstable_by_key(|(name, _)| *name);
+        all
+    }
+
+    pub(super) fn get_or_insert(&mut self, name: &str) -> &mut Observed {
+        let position = self.index.insert(name);
+        if position == self.observed.len() {
+            self.observed.push(Observed::default());
+        }
+        #[expect(clippy::indexing_slicing, reason = "the index and the list grow together")]
+        &mut self.observed[position]
+    }
+
+    /// Takes in the attribute value at the parser under a name.
+    pub fn observe(
+        &mut self,
+        name: &str,
+        parser: &mut Parser<'_>,
+        limits: &Limits,
+        scratch: &mut String,
+    ) -> Result<()> {
+        self.get_or_insert(name).observe(parser, limits, scratch)
+    }
+
+    /// Takes in a whole item, the parser standing before its map of attributes.
+    pub fn observe_item(&mut self, parser: &mut Parser<'_>, limits: &Limits, scratch: &mut String) -> Result<()> {
+        parser.begin_object()?;
+        self.index.restart();
+        let mut first = true;
+        while let Some(name) = parser.next_name(&mut first, scratch)? {
+            let position = self.index.insert(name);
+            if position == self.observed.len() {
+                if position >= limits.attributes {
+                    return Err(Error::input(format!("more than {} distinct attributes", limits.attributes))
+                        .of_attribute(name)
+                        .advice(
+                            "A table this wide is of no use to a reader: model the attribute names as values of a map",
+                        ));
+                }
+                self.observed.push(Observed::default());
+            }
+            #[expect(clippy::indexing_slicing, reason = "the index and the list grow together")]
+            let place = &mut self.observed[position];
+            let mut inner = String::new();
+            place
+                .observe(parser, limits, &mut inner)
+                .map_err(|e| e.of_attribute(self.index.names().nth(position).unwrap_or_default()))?;
+        }
+        Ok(())
+    }
+
+    /// Takes in everything that another saw.
+    pub fn join(&mut self, other: Self, limits: &Limits) {
+        let Self { index, observed } = other;
+        for (name, observed) in index.names().zip(observed) {
+            self.get_or_insert(name).join(observed, limits);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::schema::ColumnType;
+
+    fn observe(values: &[String], limits: &Limits) -> Observed {
+        let mut observed = Observed::default();
+        for value in values {
+            let mut parser = Parser::new(value.as_bytes()).unwrap();
+            observed.observe(&mut parser, limits, &mut String::new()).unwrap();
+            parser.end().unwrap();
+        }
+        observed
+    }
+
+    fn value() -> impl Strategy<Value = String> {
+        let leaf = prop_oneof![
+            "[a-z]{0,3}".prop_map(|s| format!(r#"{{"S":"{s}"}}"#)),
+            (-1000i64..1000, 0u32..5).prop_map(|(n, s)| format!(r#"{{"N":"{n}E-{s}"}}"#)),
+            Just(r#"{"N":"1E100"}"#.to_owned()),
+            Just(r#"{"NULL":true}"#.to_owned()),
+            Just(r#"{"BOOL":true}"#.to_owned()),
+            Just(r#"{"NS":["1","2.5"]}"#.to_owned()),
+        ];
+        leaf.prop_recursive(3, 20, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(|v| format!(r#"{{"L":[{}]}}"#, v.join(","))),
+                prop::collection::btree_map("[a-f]", inner, 0..5).prop_map(|m| {
+                    let fields: Vec<_> = m.iter().map(|(k, v)| format!(r#""{k}":{v}"#)).collect();
+                    format!(r#"{{"M":{{{}}}}}"#, fields.join(","))
+                }),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_gives_the_same_type(values in prop::collection::vec(value(), 1..12), cut in 0usize..12, again in 0usize..12) {
+            let limits = Limits { struct_fields: 3, ..Limits::default() };
+            let whole = ColumnType::of(&observe(&values, &limits));
+            let (a, rest) = values.split_at(cut.min(values.len()));
+            let (b, c) = rest.split_at(again.min(rest.len()));
+            let (a, b, c) = (observe(a, &limits), observe(b, &limits), observe(c, &limits));
+            let mut left = a.clone();
+            left.join(b.clone(), &limits);
+            left.join(c.clone(), &limits);
+            let mut right = c.clone();
+            right.join(b, &limits);
+            right.join(a.clone(), &limits);
+            right.join(a, &limits);
+            prop_assert_eq!(&ColumnType::of(&left), &whole);
+            prop_assert_eq!(&ColumnType::of(&right), &whole);
+        }
+    }
+}
