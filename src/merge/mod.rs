@@ -1,1 +1,12 @@
-//! (to come)
+//! Which windows are due, the newest change of each key, where its old row lies, what to write and what to delete.
+
+mod changes;
+mod engine;
+mod locate;
+mod plan;
+mod windows;
+
+pub use changes::NewAttributesPolicy;
+pub use engine::Engine;
+pub use plan::{Plan, Planner};
+pub use windows::{Allow, Verdict, judge};

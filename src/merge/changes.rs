@@ -1,0 +1,173 @@
+//! The newest change of each key of a window, in the order of keys.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::array::{Array, BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::compute::SortOptions;
+use arrow::datatypes::SchemaRef as ArrowSchemaRef;
+use arrow::row::{OwnedRow, RowConverter, SortField};
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::sorts::sort::SortExec;
+use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
+use futures::StreamExt;
+
+use super::engine::{BATCH_ROWS, Engine, convert, source};
+use crate::columns::{ChangeBuilder, LINE, ORDER, Rescued, WRITTEN};
+use crate::error::{Error, Result};
+use crate::export::{DataFileRef, LineReader};
+use crate::progress::Progress;
+use crate::schema::{Limits, NewFields, TableSchema};
+use crate::storage::Store;
+
+/// What happens to attributes that the table does not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NewAttributesPolicy {
+    /// They become columns.
+    Add,
+    /// They are rescued.
+    Rescue,
+    /// The window is refused.
+    Fail,
+}
+
+/// Bytes of rows after which a task hands on a batch; a batch of small rows ends at [`BATCH_ROWS`].
+const BATCH_BYTES: usize = 4 * 1024 * 1024;
+
+/// What the tasks found besides the changes.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub rescued: Rescued,
+    pub new: NewFields,
+}
+
+/// The changes of a window's files.
+pub(super) struct ChangeFiles {
+    pub store: Store,
+    pub files: Vec<DataFileRef>,
+    pub table: TableSchema,
+    pub arrow_schema: ArrowSchemaRef,
+    pub limits: Limits,
+    pub progress: Arc<Progress>,
+}
+
+/// A stream of batches, one change a key, ordered by key.
+pub(super) struct Newest {
+    stream: SendableRecordBatchStream,
+    keys: Vec<usize>,
+    converter: RowConverter,
+    last: Option<OwnedRow>,
+    found: Arc<Mutex<Found>>,
+}
+
+impl ChangeFiles {
+    /// Starts reading, sorting and deduplicating.
+    pub fn newest(self, engine: &Engine) -> Result<Newest> {
+        let schema = ChangeBuilder::schema(&self.arrow_schema);
+        let keys = key_slots(&self.table)?;
+        let ascending = |slot: usize| PhysicalSortExpr::new(
+            Arc::new(Column::new(schema.field(slot).name(), slot)),
+            SortOptions { descending: false, nulls_first: true },
+        );
+        let newest_first = |name: &str| -> Result<PhysicalSortExpr> {
+            let column = Column::new_with_schema(name, &schema).map_err(convert)?;
+            Ok(PhysicalSortExpr::new(Arc::new(column), SortOptions { descending: true, nulls_first: false }))
+        };
+        let mut order: Vec<PhysicalSortExpr> = keys.iter().map(|slot| ascending(*slot)).collect();
+        for name in [WRITTEN, ORDER, LINE] {
+            order.push(newest_first(name)?);
+        }
+        let order = LexOrdering::new(order).ok_or_else(|| Error::failed("the table has no key"))?;
+        let converter = RowConverter::new(
+            keys.iter().map(|slot| SortField::new(schema.field(*slot).data_type().clone())).collect(),
+        )?;
+
+        let found = Arc::new(Mutex::new(Found::default()));
+        let next = AtomicUsize::new(0);
+        let partitions = engine.threads.min(self.files.len());
+        let shared = found.clone();
+        let fill = move |_: usize, send: &mut super::engine::Send<'_>| -> Result<()> {
+            let mut mine = Found::default();
+            // Whichever partition is free takes the next file.
+            while let Some(file) = self.files.get(next.fetch_add(1, Ordering::Relaxed)) {
+                self.read(file, &mut mine, send)?;
+            }
+            let mut found = shared.lock().unwrap_or_else(PoisonError::into_inner);
+            for (name, count) in mine.rescued {
+                *found.rescued.entry(name).or_default() += count;
+            }
+            found.new.join(mine.new, &self.limits);
+            Ok(())
+        };
+        let read = source(schema.clone(), partitions, Arc::new(fill))?;
+        let sorted: Arc<dyn ExecutionPlan> =
+            Arc::new(SortExec::new(order.clone(), read).with_preserve_partitioning(true));
+        let merged: Arc<dyn ExecutionPlan> = Arc::new(SortPreservingMergeExec::new(order, sorted));
+        Ok(Newest { stream: engine.execute(&merged, 0)?, keys, converter, last: None, found })
+    }
+
+    fn read(&self, file: &DataFileRef, found: &mut Found, send: &mut super::engine::Send<'_>) -> Result<()> {
+        let mut builder = ChangeBuilder::new(&self.table, self.limits, u64::from(file.position))?;
+        let mut lines = LineReader::open(&self.store, file, self.progress.clone())?;
+        while let Some(line) = lines.next_line()? {
+            let number = line.number;
+            builder.append(line.bytes, number).map_err(|e| e.in_file(file.name.as_str()).on_line(number))?;
+            if builder.rows() >= BATCH_ROWS || builder.memory() >= BATCH_BYTES {
+                send(builder.finish().map_err(|e| e.in_file(file.name.as_str()))?)?;
+            }
+        }
+        if builder.rows() > 0 {
+            send(builder.finish().map_err(|e| e.in_file(file.name.as_str()))?)?;
+        }
+        for (name, count) in builder.take_rescued() {
+            *found.rescued.entry(name).or_default() += count;
+        }
+        found.new.join(builder.take_new(), &self.limits);
+        self.progress.file_done();
+        Ok(())
+    }
+}
+
+impl Newest {
+    /// The next batch, never empty; `None` after the last.
+    pub async fn next(&mut self) -> Result<Option<RecordBatch>> {
+        while let Some(batch) = self.stream.next().await {
+            let batch = batch.map_err(convert)?;
+            let keys = batch.project(&self.keys)?;
+            let rows = self.converter.convert_columns(keys.columns())?;
+            let mut first = Vec::with_capacity(rows.num_rows());
+            let mut previous = self.last.as_ref().map(OwnedRow::row);
+            for row in &rows {
+                first.push(previous != Some(row));
+                previous = Some(row);
+            }
+            let last = previous.map(|row| row.owned());
+            self.last = last;
+            let mask = BooleanArray::from(first);
+            let newest = if mask.true_count() == mask.len() { batch } else { filter_record_batch(&batch, &mask)? };
+            if newest.num_rows() > 0 {
+                return Ok(Some(newest));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What was found besides the changes: complete once the first batch, or `None`, has come, since sorting reads
+    /// everything before it gives anything.
+    pub fn take_found(&self) -> Found {
+        std::mem::take(&mut self.found.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Where the key columns stand among the table's columns.
+pub(super) fn key_slots(table: &TableSchema) -> Result<Vec<usize>> {
+    let fields = table.schema.as_struct().fields();
+    let slots = table.key_fields()?.into_iter().map(|key| {
+        fields.iter().position(|field| field.id == key.id).ok_or_else(|| Error::failed("a key column is missing"))
+    });
+    slots.collect()
+}

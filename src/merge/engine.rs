@@ -1,0 +1,115 @@
+//! DataFusion as we need it: a memory pool, a place to spill, and sources that are fed from blocking threads.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use datafusion::common::DataFusionError;
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::stream::RecordBatchReceiverStream;
+use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
+use datafusion::prelude::SessionConfig;
+
+use crate::error::{Error, Result};
+
+/// Rows of a batch between operators.
+pub(super) const BATCH_ROWS: usize = 8192;
+
+/// Runs DataFusion's operators within a memory budget.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    task: Arc<TaskContext>,
+    /// Partitions that run at once.
+    pub threads: usize,
+    /// Bytes that the operators may hold.
+    pub memory: usize,
+}
+
+impl Engine {
+    /// An engine whose operators hold at most `memory` bytes and spill to the temporary folder past it.
+    pub fn new(threads: usize, memory: usize) -> Result<Self> {
+        let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(FairSpillPool::new(memory))).build_arc();
+        let config = SessionConfig::new()
+            .with_batch_size(BATCH_ROWS)
+            .with_target_partitions(threads)
+            // What a sort needs to merge its spilled runs; the default of 10 MiB a partition is too much of a small budget.
+            .with_sort_spill_reservation_bytes((memory / threads.max(1) / 8).min(10 * 1024 * 1024));
+        let task = TaskContext::default().with_session_config(config).with_runtime(runtime.map_err(convert)?);
+        Ok(Self { task: Arc::new(task), threads, memory })
+    }
+
+    /// Starts a partition of a plan.
+    pub(super) fn execute(&self, plan: &Arc<dyn ExecutionPlan>, partition: usize) -> Result<SendableRecordBatchStream> {
+        plan.execute(partition, self.task.clone()).map_err(convert)
+    }
+}
+
+/// What a source's partition calls for every batch it makes.
+pub(super) type Send<'a> = dyn FnMut(RecordBatch) -> Result<()> + 'a;
+
+/// A plan whose partitions are filled by a function that runs on blocking threads, one call a partition.
+pub(super) fn source(
+    schema: SchemaRef,
+    partitions: usize,
+    fill: Arc<dyn Fn(usize, &mut Send<'_>) -> Result<()> + std::marker::Send + Sync>,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let partitions = (0..partitions.max(1)).map(|number| {
+        Arc::new(Partition { schema: schema.clone(), number, fill: fill.clone() }) as Arc<dyn PartitionStream>
+    });
+    let exec = StreamingTableExec::try_new(schema.clone(), partitions.collect(), None, [], false, None);
+    Ok(Arc::new(exec.map_err(convert)?))
+}
+
+struct Partition {
+    schema: SchemaRef,
+    number: usize,
+    fill: Arc<dyn Fn(usize, &mut Send<'_>) -> Result<()> + std::marker::Send + Sync>,
+}
+
+impl fmt::Debug for Partition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Partition({})", self.number)
+    }
+}
+
+impl PartitionStream for Partition {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
+        // One batch ahead: a source that runs faster than its reader must not fill the memory.
+        let mut stream = RecordBatchReceiverStream::builder(self.schema.clone(), 1);
+        let sender = stream.tx();
+        let (fill, number) = (self.fill.clone(), self.number);
+        stream.spawn_blocking(move || {
+            let mut send = |batch: RecordBatch| {
+                sender.blocking_send(Ok(batch)).map_err(|_| Error::failed("the reader of a source went away"))
+            };
+            fill(number, &mut send).map_err(|e| DataFusionError::External(Box::new(e)))
+        });
+        stream.build()
+    }
+}
+
+/// DataFusion's errors; one of ours that passed through comes back as it was.
+pub(super) fn convert(error: DataFusionError) -> Error {
+    match error {
+        DataFusionError::External(inner) => match inner.downcast::<Error>() {
+            Ok(ours) => *ours,
+            Err(other) => Error::failed("the merge failed").caused_by(other),
+        },
+        DataFusionError::Context(_, inner) => convert(*inner),
+        DataFusionError::Shared(inner) => match Arc::try_unwrap(inner) {
+            Ok(inner) => convert(inner),
+            Err(inner) => Error::failed("the merge failed").caused_by(inner.to_string()),
+        },
+        DataFusionError::ResourcesExhausted(what) => Error::failed(format!("the merge ran out of memory: {what}"))
+            .advice("Raise --memory-limit"),
+        other => Error::failed("the merge failed").caused_by(other),
+    }
+}

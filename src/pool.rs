@@ -1,0 +1,120 @@
+//! A bounded pool for heavy tasks: many more tasks than threads, run on blocking threads, results in the tasks' order.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::task::JoinSet;
+
+use crate::error::{Error, Result};
+
+/// Tells running tasks that their results are no longer wanted.
+#[derive(Debug, Clone, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Asks every task to stop.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// An error if the tasks were asked to stop; for loops inside a task.
+    pub fn check(&self) -> Result<()> {
+        if self.0.load(Ordering::Relaxed) { Err(Error::failed("stopped because another task failed")) } else { Ok(()) }
+    }
+}
+
+/// Stops the tasks when the caller goes away.
+struct StopOnDrop(Stop);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.set();
+    }
+}
+
+/// Runs the tasks on at most `threads` threads at a time. The first error stops the others and is returned, once no
+/// task runs any more; what finished before it is given to `undo`.
+pub async fn run<T, R, F>(threads: usize, tasks: Vec<T>, work: F, undo: impl Fn(R)) -> Result<Vec<R>>
+where
+    T: Send + 'static,
+    R: Send + 'static,
+    F: Fn(T, &Stop) -> Result<R> + Send + Sync + 'static,
+{
+    let stop = Stop::default();
+    let _guard = StopOnDrop(stop.clone());
+    let count = tasks.len();
+    let queue: Arc<Mutex<VecDeque<(usize, T)>>> = Arc::new(Mutex::new(tasks.into_iter().enumerate().collect()));
+    let work = Arc::new(work);
+    let mut workers = JoinSet::new();
+    for _ in 0..threads.clamp(1, count.max(1)) {
+        let (queue, work, stop) = (queue.clone(), work.clone(), stop.clone());
+        workers.spawn_blocking(move || {
+            let mut done = Vec::new();
+            loop {
+                let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+                let Some((n, task)) = next.filter(|_| stop.check().is_ok()) else { return (done, None) };
+                match work(task, &stop) {
+                    Ok(result) => done.push((n, result)),
+                    Err(error) => {
+                        // Only the first error says what went wrong.
+                        let first = stop.check().is_ok();
+                        stop.set();
+                        return (done, first.then_some(error));
+                    }
+                }
+            }
+        });
+    }
+    let mut results: Vec<(usize, R)> = Vec::with_capacity(count);
+    let mut failure = None;
+    while let Some(joined) = workers.join_next().await {
+        match joined {
+            Ok((done, error)) => {
+                results.extend(done);
+                failure = failure.or(error);
+            }
+            Err(panic) => {
+                stop.set();
+                failure = Some(Error::failed("a task broke down; please report this as a bug").caused_by(panic));
+            }
+        }
+    }
+    if failure.is_none() && results.len() == count {
+        results.sort_unstable_by_key(|(n, _)| *n);
+        return Ok(results.into_iter().map(|(_, result)| result).collect());
+    }
+    results.into_iter().for_each(|(_, result)| undo(result));
+    Err(failure.unwrap_or_else(|| Error::failed("the tasks were stopped")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn results_come_in_order() {
+        let squares = run(3, (0..100u64).collect(), |n, _| Ok(n * n), drop).await.unwrap();
+        assert_eq!(squares, (0..100u64).map(|n| n * n).collect::<Vec<_>>());
+        assert!(run(3, Vec::<u8>::new(), |n, _| Ok(n), drop).await.unwrap().is_empty());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_first_error_stops_the_rest_and_undoes_what_was_done() {
+        let undone = AtomicUsize::new(0);
+        let work = |n: usize, _: &Stop| if n == 5 { Err(Error::failed("five")) } else { Ok(n) };
+        let error = run(1, (0..1000).collect(), work, |_| {
+            undone.fetch_add(1, Ordering::Relaxed);
+        });
+        assert_eq!(error.await.unwrap_err().message(), "five");
+        assert_eq!(undone.load(Ordering::Relaxed), 5);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_panic_is_an_error() {
+        let work = |n: usize, _: &Stop| -> Result<usize> { if n == 1 { panic!("boom") } else { Ok(n) } };
+        assert!(run(2, vec![0, 1, 2], work, drop).await.unwrap_err().to_string().contains("bug"));
+    }
+}

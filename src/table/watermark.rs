@@ -1,0 +1,148 @@
+//! Up to which time a table is complete, and the properties and snapshot summaries that say so.
+//!
+//! The truth is the nearest ancestor of main whose summary has `ddb-iceberg.watermark`. The table property of that name
+//! only counts when the snapshot it names was expired; if that snapshot is there but no ancestor of main, somebody rolled
+//! the table back, and what the rolled-back windows held is missing.
+
+use iceberg::spec::{SnapshotRef, TableMetadata};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::time::{self, Time};
+
+/// Property: the major version of ddb-iceberg's conventions that the table follows.
+pub const VERSION: &str = "ddb-iceberg.version";
+/// The conventions that this program knows.
+pub const VERSION_KNOWN: u32 = 1;
+/// Property: the DynamoDB table's ARN.
+pub const TABLE_ARN: &str = "ddb-iceberg.table-arn";
+/// Property: the DynamoDB table's id, which changes when a table is made again.
+pub const TABLE_ID: &str = "ddb-iceberg.table-id";
+/// Property: how columns come from attributes.
+pub const SCHEMA: &str = "ddb-iceberg.schema";
+/// Property and snapshot summary: the time up to which the table is complete.
+pub const WATERMARK: &str = "ddb-iceberg.watermark";
+/// Property: windows that were skipped on the user's word.
+pub const GAPS: &str = "ddb-iceberg.gaps";
+/// Snapshot summary: the export that the snapshot holds.
+pub const EXPORT_ARN: &str = "ddb-iceberg.export-arn";
+/// Snapshot summary: the window's start; absent for full loads.
+pub const WINDOW_FROM: &str = "ddb-iceberg.window-from";
+/// Snapshot summary: the window's end, or the full load's export time.
+pub const WINDOW_TO: &str = "ddb-iceberg.window-to";
+
+/// How far a table is complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Watermark {
+    /// The time.
+    pub time: Time,
+    /// It comes from a full load, whose time has milliseconds.
+    pub of_load: bool,
+}
+
+/// A time span whose changes were skipped: start inclusive, end exclusive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// Start, inclusive.
+    pub from: String,
+    /// End, exclusive.
+    pub to: String,
+}
+
+impl Gap {
+    /// The gap between two times.
+    pub fn between(from: Time, to: Time) -> Self {
+        Self { from: time::format(from), to: time::format(to) }
+    }
+
+    /// Whether a window has a moment in common with it.
+    pub fn touches(&self, from: Time, to: Time) -> bool {
+        let (Some(start), Some(end)) = (time::parse(&self.from), time::parse(&self.to)) else { return true };
+        from < end && start < to
+    }
+}
+
+/// The property's form of the watermark.
+#[derive(Debug, Serialize, Deserialize)]
+struct Property {
+    time: String,
+    #[serde(rename = "snapshot-id")]
+    snapshot_id: String,
+}
+
+/// The property's text for a snapshot that is about to be committed.
+pub fn watermark_property(time: Time, snapshot_id: i64) -> String {
+    let property = Property { time: time::format(time), snapshot_id: snapshot_id.to_string() };
+    serde_json::to_string(&property).unwrap_or_default()
+}
+
+/// Main's current snapshot and its ancestors, newest first, as far as they were not expired.
+pub fn ancestors(metadata: &TableMetadata) -> impl Iterator<Item = &SnapshotRef> {
+    let mut next = metadata.current_snapshot();
+    // A chain longer than the list of snapshots would be a circle.
+    let mut left = metadata.snapshots().len();
+    std::iter::from_fn(move || {
+        let snapshot = next.filter(|_| left > 0)?;
+        left -= 1;
+        next = snapshot.parent_snapshot_id().and_then(|id| metadata.snapshot_by_id(id));
+        Some(snapshot)
+    })
+}
+
+/// The table's watermark; `None` if it never had one. A rolled-back table is an error of kind `Window`.
+pub fn watermark(metadata: &TableMetadata) -> Result<Option<Watermark>> {
+    let property: Option<Property> = match metadata.properties().get(WATERMARK) {
+        Some(text) => Some(
+            serde_json::from_str(text)
+                .map_err(|e| Error::failed(format!("the table property {WATERMARK} cannot be read")).caused_by(e))?,
+        ),
+        None => None,
+    };
+    let unreadable = || Error::failed(format!("a watermark of the table cannot be read as a time ({WATERMARK})"));
+    if let Some(property) = &property {
+        let id: i64 = property.snapshot_id.parse().map_err(|_| unreadable())?;
+        let kept = metadata.snapshot_by_id(id).is_some();
+        if kept && !ancestors(metadata).any(|snapshot| snapshot.snapshot_id() == id) {
+            return Err(Error::window(format!(
+                "the table was rolled back: it was complete up to {}, and its current snapshot is older",
+                property.time
+            ))
+            .advice(
+                "Roll it forward to the snapshot it was rolled back from, or load it anew with full-load from a newer full export",
+            ));
+        }
+    }
+    let marked = ancestors(metadata).find_map(|snapshot| {
+        let summary = &snapshot.summary().additional_properties;
+        summary.get(WATERMARK).map(|text| (text, !summary.contains_key(WINDOW_FROM)))
+    });
+    match (marked, property) {
+        (Some((text, of_load)), _) => {
+            Ok(Some(Watermark { time: time::parse(text).ok_or_else(unreadable)?, of_load }))
+        }
+        (None, Some(property)) => {
+            Ok(Some(Watermark { time: time::parse(&property.time).ok_or_else(unreadable)?, of_load: false }))
+        }
+        (None, None) => Ok(None),
+    }
+}
+
+/// The gaps recorded in the table.
+pub fn gaps(metadata: &TableMetadata) -> Result<Vec<Gap>> {
+    match metadata.properties().get(GAPS) {
+        Some(text) => serde_json::from_str(text)
+            .map_err(|e| Error::failed(format!("the table property {GAPS} cannot be read")).caused_by(e)),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// Refuses a table that a newer program has conventions for.
+pub fn check_version(metadata: &TableMetadata) -> Result<()> {
+    let Some(text) = metadata.properties().get(VERSION) else { return Ok(()) };
+    let major = text.split('.').next().and_then(|major| major.parse::<u32>().ok());
+    match major {
+        Some(major) if major <= VERSION_KNOWN => Ok(()),
+        _ => Err(Error::failed(format!("the table was written by a newer ddb-iceberg ({VERSION} = {text})"))
+            .advice("Update this program")),
+    }
+}
