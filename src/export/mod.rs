@@ -1,1 +1,120 @@
-//! (to come)
+//! DynamoDB's exports: finding them, checking their manifests, and reading their files as verified lines.
+//!
+//! An [`Export`] is made here only, by reading and checking a manifest ([`open`], [`resolve`]) or, where the user asks for
+//! it, from a folder of bare files ([`open_bare`]). A file's bytes come out of [`LineReader`] only, which checks them
+//! against the manifest while they stream: they are known to be whole once it has returned `None`.
+//!
+//! The layout and the manifests are described by AWS in "DynamoDB table export output format"
+//! (Amazon DynamoDB Developer Guide).
+
+mod layout;
+mod lines;
+mod manifest;
+mod open;
+mod prefix;
+
+pub use self::lines::{Line, LineReader, MAX_LINE};
+pub use self::open::{open, open_bare};
+pub use self::prefix::{Prefix, Resolved, resolve};
+use crate::storage::Location;
+use crate::time::Time;
+
+/// What an incremental export says about a changed item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum View {
+    /// The item as it is now.
+    NewImage,
+    /// The item as it is now, and as it was at the window's start.
+    NewAndOldImages,
+}
+
+/// What an export holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExportKind {
+    /// All items as of a point in time.
+    Full {
+        /// That time; `None` for bare files.
+        time: Option<Time>,
+    },
+    /// The changes of a window.
+    Incremental {
+        /// The window's start, inclusive.
+        from: Time,
+        /// The window's end, exclusive; after `from`.
+        to: Time,
+        /// What is said of a changed item.
+        view: View,
+    },
+}
+
+/// One data file of an export; a plain value, opened by [`LineReader::open`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataFileRef {
+    /// Where it is.
+    pub location: Location,
+    /// What messages call it: its `dataFileS3Key`, or the path below the folder of bare files.
+    pub name: String,
+    /// The number of items in it, if a manifest says so.
+    pub item_count: Option<u64>,
+    /// The MD5 of its (compressed) bytes, if a manifest says so.
+    pub md5: Option<[u8; 16]>,
+    /// Its place among the export's files, from 0: the order in which the manifest lists them.
+    pub position: u32,
+}
+
+/// One completed and checked export.
+#[derive(Debug, Clone)]
+pub struct Export {
+    arn: Option<String>,
+    table_arn: Option<String>,
+    table_id: Option<String>,
+    kind: ExportKind,
+    item_count: Option<u64>,
+    files: Vec<DataFileRef>,
+    location: Location,
+}
+
+impl Export {
+    /// The export's ARN; `None` for bare files, as the other identities are.
+    pub fn arn(&self) -> Option<&str> {
+        self.arn.as_deref()
+    }
+
+    /// The ARN of the DynamoDB table.
+    pub fn table_arn(&self) -> Option<&str> {
+        self.table_arn.as_deref()
+    }
+
+    /// The id of the DynamoDB table: another one under the same ARN is a table that was dropped and made again.
+    pub fn table_id(&self) -> Option<&str> {
+        self.table_id.as_deref()
+    }
+
+    /// What it holds.
+    pub fn kind(&self) -> ExportKind {
+        self.kind
+    }
+
+    /// Start, end and view of an incremental export.
+    pub fn window(&self) -> Option<(Time, Time, View)> {
+        match self.kind {
+            ExportKind::Full { .. } => None,
+            ExportKind::Incremental { from, to, view } => Some((from, to, view)),
+        }
+    }
+
+    /// The number of items, if known; the files' counts add up to it.
+    pub fn item_count(&self) -> Option<u64> {
+        self.item_count
+    }
+
+    /// Its data files, in order. There may be none.
+    pub fn files(&self) -> &[DataFileRef] {
+        &self.files
+    }
+
+    /// The folder in which its manifests (or bare files) lie.
+    pub fn location(&self) -> &Location {
+        &self.location
+    }
+}

@@ -1,5 +1,156 @@
 //! `s3://` and local locations behind iceberg's public `Storage` trait: exports and tables share one client stack.
+//!
+//! [`Store`] is the handle that everything else holds; [`ObjectStore`] is what a backend implements, and what a test
+//! wraps to inject faults. Locations are plain strings, never percent-encoded: see [`Location`].
+//!
+//! Only local files are served so far; an `s3://` location is refused, in one place ([`LocalStore`]).
+
+mod failure;
+mod local;
+mod location;
+mod read_ahead;
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use iceberg::io::{FileIO, FileIOBuilder, Storage, StorageConfig, StorageFactory};
+use serde::{Deserialize, Serialize};
+
+pub use self::failure::into_iceberg;
+pub use self::local::LocalStore;
+pub use self::location::Location;
+pub use self::read_ahead::{CHUNK, ReadAhead};
+use crate::error::{Error, Result};
+
+/// A file in a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileEntry {
+    /// The last segment of its path.
+    pub name: String,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// One level of a folder; both lists are sorted bytewise by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// Names of the folders, without a slash.
+    pub folders: Vec<String>,
+    /// The files.
+    pub files: Vec<FileEntry>,
+}
+
+impl Listing {
+    /// Whether the folder holds a file of this name.
+    pub fn has_file(&self, name: &str) -> bool {
+        self.files.binary_search_by(|f| f.name.as_str().cmp(name)).is_ok()
+    }
+}
+
+/// A storage backend: what iceberg needs of one, and what reading exports needs beyond it.
+#[async_trait]
+pub trait ObjectStore: Storage {
+    /// One level of `folder`: only names that are bytewise greater than `start_after`. `None` if there is no such
+    /// folder. A path that is a file is an error of kind `Input`.
+    async fn list(&self, folder: &Location, start_after: Option<&str>) -> Result<Option<Listing>>;
+
+    /// Writes a whole file, in place of an older one. A backend that can do this atomically overrides it.
+    async fn replace(&self, location: &Location, bytes: Bytes) -> Result<()> {
+        self.delete(location.as_str()).await?;
+        Ok(self.write(location.as_str(), bytes).await?)
+    }
+
+    /// Where a location really is, symbolic links followed. `None` if nothing is there.
+    async fn resolve(&self, location: &Location) -> Result<Option<Location>> {
+        Ok(self.exists(location.as_str()).await?.then(|| location.clone()))
+    }
+}
 
 /// Handle to the storage backends; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Store {}
+pub struct Store {
+    backend: Arc<dyn ObjectStore>,
+}
+
+impl Store {
+    /// Local files only.
+    pub fn local() -> Self {
+        Self::new(Arc::new(LocalStore))
+    }
+
+    /// Any backend.
+    pub fn new(backend: Arc<dyn ObjectStore>) -> Self {
+        Self { backend }
+    }
+
+    /// The same storage as iceberg's `FileIO`.
+    pub fn file_io(&self) -> FileIO {
+        FileIOBuilder::new(Arc::new(Factory { backend: Some(Arc::clone(&self.backend)) })).build()
+    }
+
+    /// As [`ObjectStore::list`].
+    pub async fn list(&self, folder: &Location, start_after: Option<&str>) -> Result<Option<Listing>> {
+        self.backend.list(folder, start_after).await
+    }
+
+    /// As [`ObjectStore::resolve`].
+    pub async fn resolve(&self, location: &Location) -> Result<Option<Location>> {
+        self.backend.resolve(location).await
+    }
+
+    /// Whether a file (or, locally, a folder) is there.
+    pub async fn exists(&self, location: &Location) -> Result<bool> {
+        Ok(self.backend.exists(location.as_str()).await?)
+    }
+
+    /// The size of a file in bytes.
+    pub async fn size(&self, location: &Location) -> Result<u64> {
+        Ok(self.backend.metadata(location.as_str()).await?.size)
+    }
+
+    /// A whole file of at most `limit` bytes; a larger one is an error of kind `Input`.
+    pub async fn read(&self, location: &Location, limit: u64) -> Result<Bytes> {
+        let size = self.size(location).await?;
+        if size > limit {
+            return Err(Error::input(format!("the file has {size} bytes; at most {limit} are read"))
+                .in_file(location.to_string()));
+        }
+        if size == 0 {
+            return Ok(Bytes::new());
+        }
+        // A reader, not `read`: that would take whatever the file has grown to.
+        Ok(self.backend.reader(location.as_str()).await?.read(0..size).await?)
+    }
+
+    /// Writes a whole file, in place of an older one: readers see the old bytes or the new ones.
+    pub async fn write(&self, location: &Location, bytes: Bytes) -> Result<()> {
+        self.backend.replace(location, bytes).await
+    }
+
+    /// Opens a file for reading from its beginning on a blocking thread.
+    pub async fn open(&self, location: &Location) -> Result<ReadAhead> {
+        let size = self.size(location).await?;
+        let reader = self.backend.reader(location.as_str()).await?;
+        ReadAhead::new(reader.into(), size)
+    }
+}
+
+/// Gives iceberg the backend that a [`Store`] already has.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Factory {
+    #[serde(skip)]
+    backend: Option<Arc<dyn ObjectStore>>,
+}
+
+#[typetag::serde(name = "DdbIcebergStore")]
+impl StorageFactory for Factory {
+    fn build(&self, _config: &StorageConfig) -> iceberg::Result<Arc<dyn Storage>> {
+        let Some(backend) = &self.backend else {
+            return Err(into_iceberg(Error::failed("the storage handle was sent to another process")));
+        };
+        let backend: Arc<dyn Storage> = Arc::<dyn ObjectStore>::clone(backend);
+        Ok(backend)
+    }
+}

@@ -1,0 +1,372 @@
+//! `manifest-summary.json` and `manifest-files.json`: read, bounded and checked.
+//!
+//! Unknown fields and versions are tolerated, since AWS adds them. What decides where rows go is not: identity, kind,
+//! window, view, format, counts and checksums.
+
+use std::collections::HashSet;
+use std::io::{BufRead, BufReader, Read};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use md5::{Digest, Md5};
+use serde::Deserialize;
+
+use super::layout::{FILES, Layout, SUMMARY};
+use super::open::is_ion;
+use super::{DataFileRef, ExportKind, View};
+use crate::error::{Error, Result};
+use crate::storage::{Location, ReadAhead, Store};
+use crate::time::{self, Time};
+
+/// A summary has about 1 KiB.
+const MAX_SUMMARY: u64 = 1 << 20;
+/// A line of manifest-files.json has about 250 bytes; a key has at most 1,024.
+const MAX_FILE_LINE: u64 = 64 << 10;
+/// DynamoDB writes a file a partition, of which a table of hundreds of terabytes has tens of thousands.
+const MAX_FILES: usize = 1_000_000;
+/// A checksum file has 24 bytes.
+const MAX_CHECKSUM: u64 = 1 << 10;
+
+/// What a summary says, checked.
+#[derive(Debug, Clone)]
+pub(super) struct Summary {
+    pub(super) arn: Option<String>,
+    pub(super) table_arn: Option<String>,
+    pub(super) table_id: Option<String>,
+    pub(super) kind: ExportKind,
+    pub(super) item_count: Option<u64>,
+    format: Option<String>,
+    manifest_files_key: String,
+}
+
+/// A summary as it stands there: whole, but its contents not checked, since it may be of a table that is none of ours.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RawSummary {
+    export_arn: Option<String>,
+    pub(super) table_arn: Option<String>,
+    pub(super) table_id: Option<String>,
+    export_type: Option<String>,
+    export_time: Option<String>,
+    export_from_time: Option<String>,
+    export_to_time: Option<String>,
+    output_view: Option<String>,
+    output_format: Option<String>,
+    item_count: Option<u64>,
+    #[serde(rename = "manifestFilesS3Key")]
+    manifest_files_key: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawFile {
+    item_count: Option<u64>,
+    md5_checksum: Option<String>,
+    #[serde(rename = "dataFileS3Key")]
+    key: String,
+}
+
+/// Reads the summary of the export in `folder`.
+pub(super) async fn read_summary(store: &Store, folder: &Location) -> Result<RawSummary> {
+    let location = folder.join(SUMMARY);
+    let bytes = store.read(&location, MAX_SUMMARY).await?;
+    let named = |e: Error| e.in_file(location.to_string());
+    verify(store, folder, "manifest-summary", Md5::digest(&bytes).into()).await.map_err(named)?;
+    parse_summary(&bytes).map_err(named)
+}
+
+fn parse_summary(bytes: &[u8]) -> Result<RawSummary> {
+    serde_json::from_slice(bytes).map_err(|e| Error::input("the manifest is not the JSON it should be").caused_by(e))
+}
+
+impl RawSummary {
+    /// Whether it is, or rather says that it is, of an incremental export.
+    fn is_incremental(&self) -> Result<bool> {
+        match self.export_type.as_deref() {
+            None => Ok(self.export_from_time.is_some() || self.export_to_time.is_some() || self.output_view.is_some()),
+            Some("INCREMENTAL_EXPORT") => Ok(true),
+            Some("FULL_EXPORT") if self.export_from_time.is_none() => Ok(false),
+            Some("FULL_EXPORT") => Err(Error::input("the manifest contradicts itself: a full export with a window")),
+            Some(other) => Err(Error::input(format!("its exportType {other:?} is not known"))),
+        }
+    }
+
+    /// Checks all that it says; `folder` is where it was read.
+    pub(super) fn check(self, folder: &Location) -> Result<Summary> {
+        check_summary(self).map_err(|e| e.in_file(folder.join(SUMMARY).to_string()))
+    }
+}
+
+impl Summary {
+    /// Refuses data that is not DynamoDB JSON.
+    fn check_format(&self) -> Result<()> {
+        match self.format.as_deref() {
+            None | Some("DYNAMODB_JSON") => Ok(()),
+            Some("ION") => Err(ion()),
+            Some(other) => Err(Error::input(format!("its outputFormat {other:?} is not known"))),
+        }
+    }
+}
+
+fn check_summary(raw: RawSummary) -> Result<Summary> {
+    let incremental = raw.is_incremental()?;
+    let Some(manifest_files_key) = raw.manifest_files_key else {
+        return Err(Error::input("the manifest lacks manifestFilesS3Key"));
+    };
+    let kind = if incremental {
+        let from = required_time("exportFromTime", raw.export_from_time.as_deref())?;
+        let to = required_time("exportToTime", raw.export_to_time.as_deref())?;
+        if from >= to {
+            let (from, to) = (time::format(from), time::format(to));
+            return Err(Error::input(format!("its window ends ({to}) before it starts ({from})")));
+        }
+        let view = match raw.output_view.as_deref() {
+            Some("NEW_IMAGE" | "NEW_IMAGES") => View::NewImage,
+            Some("NEW_AND_OLD_IMAGES" | "NEW_AND_OLD_IMAGE") => View::NewAndOldImages,
+            Some(other) => return Err(Error::input(format!("its outputView {other:?} is not known"))),
+            None => return Err(Error::input("the manifest lacks outputView")),
+        };
+        ExportKind::Incremental { from, to, view }
+    } else {
+        let time = raw.export_time.as_deref().map(|t| required_time("exportTime", Some(t))).transpose()?;
+        ExportKind::Full { time }
+    };
+    Ok(Summary {
+        arn: raw.export_arn,
+        table_arn: raw.table_arn,
+        table_id: raw.table_id,
+        kind,
+        item_count: raw.item_count,
+        format: raw.output_format,
+        manifest_files_key,
+    })
+}
+
+fn required_time(field: &str, text: Option<&str>) -> Result<Time> {
+    let text = text.ok_or_else(|| Error::input(format!("the manifest lacks {field}")))?;
+    time::parse(text).ok_or_else(|| Error::input(format!("its {field} {text:?} is not a time")))
+}
+
+/// The refusal of Ion data.
+pub(super) fn ion() -> Error {
+    Error::input("Amazon Ion exports are not supported yet")
+        .advice("Ask for DYNAMODB_JSON: aws dynamodb export-table-to-point-in-time --export-format DYNAMODB_JSON …")
+}
+
+/// Reads and checks the list of data files of the export in `folder`.
+pub(super) async fn read_files(store: &Store, folder: &Location, summary: &Summary) -> Result<Vec<DataFileRef>> {
+    summary.check_format().map_err(|e| e.in_file(folder.join(SUMMARY).to_string()))?;
+    let layout = match Layout::new(folder, &summary.manifest_files_key) {
+        // The folder may be a link to one that bears the export's name.
+        Ok(layout) if layout.root() == folder => match store.resolve(folder).await? {
+            Some(real) => Layout::new(&real, &summary.manifest_files_key),
+            None => Ok(layout),
+        },
+        layout => layout,
+    }
+    .map_err(|e| e.in_file(folder.join(SUMMARY).to_string()))?;
+    let location = folder.join(FILES);
+    let named = |e: Error| e.in_file(location.to_string());
+    if !store.exists(&location).await? {
+        return Err(named(Error::input("the export is incomplete: this manifest is missing")));
+    }
+    let reader = store.open(&location).await?;
+    let parsed = tokio::task::spawn_blocking(move || parse_files(reader, &layout).map(|parsed| (layout, parsed)));
+    let (layout, (files, md5)) =
+        parsed.await.map_err(|e| Error::failed("reading a manifest was stopped").caused_by(e))?.map_err(named)?;
+    verify(store, folder, "manifest-files", md5).await.map_err(named)?;
+    check_sum(&files, summary.item_count).map_err(named)?;
+    check_links(store, &layout, &files).await?;
+    Ok(files)
+}
+
+/// The files, and the MD5 of what was read.
+fn parse_files(reader: ReadAhead, layout: &Layout) -> Result<(Vec<DataFileRef>, [u8; 16])> {
+    let mut reader = BufReader::with_capacity(64 << 10, reader);
+    let mut md5 = Md5::new();
+    let mut files = Vec::new();
+    let mut seen = HashSet::new();
+    let mut line = Vec::new();
+    for number in 1.. {
+        line.clear();
+        let read = reader.by_ref().take(MAX_FILE_LINE).read_until(b'\n', &mut line).map_err(from_io)?;
+        if read == 0 {
+            break;
+        }
+        md5.update(&line);
+        let wrong = |why: &str| Error::input(why).on_line(number);
+        if line.len() as u64 >= MAX_FILE_LINE {
+            return Err(wrong("the line is too long for a manifest"));
+        }
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        let raw: RawFile =
+            serde_json::from_slice(&line).map_err(|e| wrong("the line does not describe a data file").caused_by(e))?;
+        if is_ion(&raw.key) {
+            return Err(ion().on_line(number));
+        }
+        let location = layout.locate(&raw.key).map_err(|e| e.on_line(number))?;
+        let md5 = match raw.md5_checksum {
+            None => None,
+            Some(text) => {
+                Some(decode_md5(text.as_bytes()).ok_or_else(|| wrong("its md5Checksum is not base64 of an MD5"))?)
+            }
+        };
+        let Some(position) = u32::try_from(files.len()).ok().filter(|_| files.len() < MAX_FILES) else {
+            return Err(wrong("the manifest lists more files than an export can have"));
+        };
+        if !seen.insert(raw.key.clone()) {
+            return Err(wrong("the manifest lists this file twice"));
+        }
+        files.push(DataFileRef { location, name: raw.key, item_count: raw.item_count, md5, position });
+    }
+    Ok((files, md5.finalize().into()))
+}
+
+/// A storage error that came through `std::io`.
+pub(super) fn from_io(error: std::io::Error) -> Error {
+    match error.downcast::<Error>() {
+        Ok(ours) => ours,
+        Err(error) => Error::failed("the file could not be read").caused_by(error),
+    }
+}
+
+fn decode_md5(text: &[u8]) -> Option<[u8; 16]> {
+    STANDARD.decode(text.trim_ascii()).ok()?.try_into().ok()
+}
+
+/// AWS documents `.checksum`; real exports have `.md5`; copies may lack both.
+async fn verify(store: &Store, folder: &Location, stem: &str, md5: [u8; 16]) -> Result<()> {
+    for extension in ["md5", "checksum"] {
+        let location = folder.join(&format!("{stem}.{extension}"));
+        if !store.exists(&location).await? {
+            continue;
+        }
+        let text = store.read(&location, MAX_CHECKSUM).await?;
+        let Some(expected) = decode_md5(&text) else {
+            return Err(Error::input("the checksum file is not base64 of an MD5").in_file(location.to_string()));
+        };
+        if expected != md5 {
+            return Err(Error::input(format!(
+                "the manifest is not the one that DynamoDB wrote: {stem}.{extension} differs"
+            ))
+            .advice("Copy the export again"));
+        }
+    }
+    Ok(())
+}
+
+fn check_sum(files: &[DataFileRef], expected: Option<u64>) -> Result<()> {
+    let Some(expected) = expected else { return Ok(()) };
+    let mut sum = 0_u64;
+    for file in files {
+        let Some(count) = file.item_count else { return Ok(()) };
+        let Some(more) = sum.checked_add(count) else {
+            return Err(Error::input("its item counts are too large to be true"));
+        };
+        sum = more;
+    }
+    if sum == expected {
+        return Ok(());
+    }
+    Err(Error::input(format!("its files have {sum} items together, but the summary says {expected}"))
+        .advice("The list of files is not whole, or another export's; copy the export again"))
+}
+
+/// Symbolic links must not lead out of the export.
+async fn check_links(store: &Store, layout: &Layout, files: &[DataFileRef]) -> Result<()> {
+    let Some(root) = store.resolve(layout.root()).await? else {
+        return Ok(());
+    };
+    for file in files {
+        // A missing file is reported by whoever opens it.
+        if let Some(real) = store.resolve(&file.location).await?
+            && !real.is_within(&root)
+        {
+            return Err(Error::input("the file is a link that leads out of the export").in_file(file.name.clone()));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::error::Kind;
+
+    fn incremental() -> Value {
+        json!({"version":"2023-08-01","exportArn":"arn:e","tableArn":"arn:t","tableId":"id",
+            "exportFromTime":"2026-01-14T10:20:00.000Z","exportToTime":"2026-01-14T10:35:00.000Z","s3Prefix":null,
+            "manifestFilesS3Key":"AWSDynamoDB/x/manifest-files.json","itemCount":6,"outputFormat":"DYNAMODB_JSON",
+            "outputView":"NEW_AND_OLD_IMAGES","exportType":"INCREMENTAL_EXPORT","somethingNew":[1]})
+    }
+
+    fn check(change: impl FnOnce(&mut Value), mut value: Value) -> Result<ExportKind, String> {
+        change(&mut value);
+        let summary = parse_summary(&serde_json::to_vec(&value).unwrap()).and_then(check_summary);
+        summary.and_then(|s| s.check_format().map(|()| s.kind)).map_err(|e| {
+            assert_eq!(e.kind(), Kind::Input);
+            e.to_string()
+        })
+    }
+
+    #[test]
+    fn kinds_and_views() {
+        let window = |view| ExportKind::Incremental {
+            from: time::parse("2026-01-14T10:20:00Z").unwrap(),
+            to: time::parse("2026-01-14T10:35:00Z").unwrap(),
+            view,
+        };
+        assert_eq!(check(|_| {}, incremental()), Ok(window(View::NewAndOldImages)));
+        assert_eq!(check(|v| v["outputView"] = "NEW_IMAGES".into(), incremental()), Ok(window(View::NewImage)));
+        assert_eq!(check(|v| v["outputView"] = "NEW_IMAGE".into(), incremental()), Ok(window(View::NewImage)));
+        assert_eq!(check(|v| v["exportType"] = Value::Null, incremental()), Ok(window(View::NewAndOldImages)));
+        let full = json!({"manifestFilesS3Key":"a/manifest-files.json","exportTime":"2026-01-14T10:18:50.622Z"});
+        let at = time::parse("2026-01-14T10:18:50.622Z");
+        assert_eq!(check(|_| {}, full.clone()), Ok(ExportKind::Full { time: at }));
+        assert_eq!(check(|v| v["exportType"] = "FULL_EXPORT".into(), full), Ok(ExportKind::Full { time: at }));
+    }
+
+    #[test]
+    fn what_matters_must_be_right() {
+        for (field, value, message) in [
+            ("exportType", json!("FULL_EXPORT"), "contradicts"),
+            ("exportType", json!("PARTIAL"), "PARTIAL"),
+            ("exportFromTime", json!("2026-01-14T10:35:00.000Z"), "ends"),
+            ("exportFromTime", json!(null), "lacks exportFromTime"),
+            ("exportToTime", json!("yesterday"), "yesterday"),
+            ("outputView", json!(null), "lacks outputView"),
+            ("outputView", json!("OLD_IMAGE"), "OLD_IMAGE"),
+            ("outputFormat", json!("ION"), "Amazon Ion exports are not supported"),
+            ("outputFormat", json!("CSV"), "CSV"),
+            ("itemCount", json!(-1), "JSON"),
+            ("itemCount", json!("6"), "JSON"),
+            ("manifestFilesS3Key", json!(null), "manifestFilesS3Key"),
+        ] {
+            let error = check(|v| v[field] = value, incremental()).unwrap_err();
+            assert!(error.contains(message), "{field}: {error}");
+        }
+        assert!(parse_summary(b"").is_err());
+        assert!(parse_summary(b"[]").is_err());
+        assert!(parse_summary(b"{\"itemCount\":1,\"itemCount\":2,\"manifestFilesS3Key\":\"a/b\"}").is_err());
+    }
+
+    #[test]
+    fn sums() {
+        let file = |count| DataFileRef {
+            location: Location::parse("/x").unwrap(),
+            name: "x".into(),
+            item_count: count,
+            md5: None,
+            position: 0,
+        };
+        assert!(check_sum(&[file(Some(2)), file(Some(0))], Some(2)).is_ok());
+        assert!(check_sum(&[], Some(0)).is_ok());
+        assert!(check_sum(&[file(Some(2))], Some(3)).is_err());
+        assert!(check_sum(&[file(Some(u64::MAX)), file(Some(2))], Some(1)).is_err());
+        assert!(check_sum(&[file(None)], Some(3)).is_ok());
+    }
+}

@@ -1,0 +1,329 @@
+//! Local files.
+//!
+//! What is written here is durable when `close` (or `write`) returns: the file is synced, then each folder that gained
+//! an entry, so a catalog's pointer never moves to something that a power cut could take away. A file is never
+//! overwritten in place. The calls block for the time of a disk access; there is no second thread pool behind them,
+//! which heavy tasks that wait on it could exhaust.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, ErrorKind, Write};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use iceberg::io::{FileMetadata, FileRead, FileWrite, InputFile, OutputFile, Storage};
+use serde::{Deserialize, Serialize};
+
+use super::failure::{into_iceberg, os};
+use super::{FileEntry, Listing, Location, ObjectStore};
+use crate::error::{Error, Result};
+
+/// Bytes collected before a write to the disk; larger writes pass through.
+const WRITE_BUFFER: usize = 256 << 10;
+
+/// Local files; takes `file:///…`, `file:/…` and absolute paths.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct LocalStore;
+
+impl LocalStore {
+    fn path(location: &str) -> Result<PathBuf> {
+        if location.starts_with("s3://") {
+            return Err(Error::usage(format!("Amazon S3 is not supported yet: {location}"))
+                .advice("Copy it to a local folder first, as with `aws s3 sync`"));
+        }
+        let path = location.strip_prefix("file://").or_else(|| location.strip_prefix("file:")).unwrap_or(location);
+        if !path.starts_with('/') || path.contains('\0') {
+            return Err(Error::usage(format!("{location:?} is not an absolute local path")));
+        }
+        Ok(PathBuf::from(path))
+    }
+
+    fn path_of(location: &Location) -> Result<PathBuf> {
+        Self::path(location.as_str())
+    }
+}
+
+#[async_trait]
+impl ObjectStore for LocalStore {
+    async fn list(&self, folder: &Location, start_after: Option<&str>) -> Result<Option<Listing>> {
+        let path = Self::path_of(folder)?;
+        let after = start_after.map(str::to_owned);
+        tokio::task::spawn_blocking(move || list(&path, after.as_deref()))
+            .await
+            .map_err(|e| Error::failed("listing a folder was stopped").caused_by(e))?
+    }
+
+    /// A temporary file beside it is renamed over it.
+    async fn replace(&self, location: &Location, bytes: Bytes) -> Result<()> {
+        let path = Self::path_of(location)?;
+        let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let temporary = path.with_file_name(format!(".{name}.{}.tmp", uuid::Uuid::new_v4().simple()));
+        let mut writer = LocalWrite::create(temporary.clone())?;
+        let done = writer.put(&bytes).and_then(|()| writer.finish()).and_then(|()| {
+            fs::rename(&temporary, &path).map_err(|e| os(&path, "write the file", e))?;
+            sync_folder(path.parent())
+        });
+        if done.is_err() {
+            // Best effort: the first error is the one to report.
+            let _ = fs::remove_file(&temporary);
+        }
+        done
+    }
+
+    async fn resolve(&self, location: &Location) -> Result<Option<Location>> {
+        let path = Self::path_of(location)?;
+        match fs::canonicalize(&path) {
+            Ok(real) => match real.to_str() {
+                Some(real) => Location::parse(real).map(Some),
+                None => Err(Error::input("its real path is not UTF-8").in_file(location.to_string())),
+            },
+            Err(e) if is_missing(&e) => Ok(None),
+            Err(e) => Err(os(&path, "resolve the path", e)),
+        }
+    }
+}
+
+#[async_trait]
+#[typetag::serde(name = "DdbIcebergLocalStore")]
+impl Storage for LocalStore {
+    async fn exists(&self, path: &str) -> iceberg::Result<bool> {
+        let path = Self::path(path).map_err(into_iceberg)?;
+        match fs::metadata(&path) {
+            Ok(_) => Ok(true),
+            Err(e) if is_missing(&e) => Ok(false),
+            Err(e) => Err(into_iceberg(os(&path, "look for the file", e))),
+        }
+    }
+
+    async fn metadata(&self, path: &str) -> iceberg::Result<FileMetadata> {
+        let path = Self::path(path).map_err(into_iceberg)?;
+        let (_, size) = open(&path).map_err(into_iceberg)?;
+        Ok(FileMetadata { size })
+    }
+
+    async fn read(&self, path: &str) -> iceberg::Result<Bytes> {
+        let path = Self::path(path).map_err(into_iceberg)?;
+        let (file, size) = open(&path).map_err(into_iceberg)?;
+        LocalRead { file, path }.read(0..size).await
+    }
+
+    async fn reader(&self, path: &str) -> iceberg::Result<Box<dyn FileRead>> {
+        let path = Self::path(path).map_err(into_iceberg)?;
+        let (file, _) = open(&path).map_err(into_iceberg)?;
+        Ok(Box::new(LocalRead { file, path }))
+    }
+
+    /// Fails if the file exists; use [`ObjectStore::replace`] to take its place.
+    async fn write(&self, path: &str, bs: Bytes) -> iceberg::Result<()> {
+        let path = Self::path(path).map_err(into_iceberg)?;
+        let mut writer = LocalWrite::create(path.clone()).map_err(into_iceberg)?;
+        let done = writer.put(&bs).and_then(|()| writer.finish());
+        if done.is_err() {
+            let _ = fs::remove_file(&path);
+        }
+        done.map_err(into_iceberg)
+    }
+
+    /// Fails if the file exists. A writer that is dropped before `close` leaves what it wrote.
+    async fn writer(&self, path: &str) -> iceberg::Result<Box<dyn FileWrite>> {
+        let path = Self::path(path).map_err(into_iceberg)?;
+        Ok(Box::new(LocalWrite::create(path).map_err(into_iceberg)?))
+    }
+
+    /// A file that is not there is fine.
+    async fn delete(&self, path: &str) -> iceberg::Result<()> {
+        let path = Self::path(path).map_err(into_iceberg)?;
+        match fs::remove_file(&path) {
+            Err(e) if !is_missing(&e) => Err(into_iceberg(os(&path, "delete the file", e))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Deletes a folder and what is in it; links are not followed. Nothing happens for a file or what is not there.
+    async fn delete_prefix(&self, path: &str) -> iceberg::Result<()> {
+        let path = Self::path(path).map_err(into_iceberg)?;
+        if path.file_name().is_none() {
+            return Err(into_iceberg(Error::failed("the root folder is not deleted")));
+        }
+        if !fs::symlink_metadata(&path).is_ok_and(|m| m.is_dir()) {
+            return Ok(());
+        }
+        match fs::remove_dir_all(&path) {
+            Err(e) if !is_missing(&e) => Err(into_iceberg(os(&path, "delete the folder", e))),
+            _ => Ok(()),
+        }
+    }
+
+    async fn delete_stream(&self, mut paths: BoxStream<'static, String>) -> iceberg::Result<()> {
+        while let Some(path) = paths.next().await {
+            self.delete(&path).await?;
+        }
+        Ok(())
+    }
+
+    fn new_input(&self, path: &str) -> iceberg::Result<InputFile> {
+        Ok(InputFile::new(Arc::new(self.clone()), path.to_owned()))
+    }
+
+    fn new_output(&self, path: &str) -> iceberg::Result<OutputFile> {
+        Ok(OutputFile::new(Arc::new(self.clone()), path.to_owned()))
+    }
+}
+
+/// A path below a file does not exist either.
+fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+}
+
+/// Only a regular file: opening a pipe would wait for ever, a device has no size.
+fn open(path: &Path) -> Result<(File, u64)> {
+    let metadata = fs::metadata(path).map_err(|e| os(path, "read the file", e))?;
+    if !metadata.is_file() {
+        return Err(Error::failed("not a regular file").in_file(path.display().to_string()));
+    }
+    let file = File::open(path).map_err(|e| os(path, "read the file", e))?;
+    Ok((file, metadata.len()))
+}
+
+fn list(path: &Path, start_after: Option<&str>) -> Result<Option<Listing>> {
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(e) if e.kind() == ErrorKind::NotADirectory => {
+            return Err(Error::input("this is a file, not a folder").in_file(path.display().to_string()));
+        }
+        Err(e) => return Err(os(path, "list the folder", e)),
+    };
+    let mut listing = Listing::default();
+    for entry in entries {
+        let entry = entry.map_err(|e| os(path, "list the folder", e))?;
+        let name = entry.file_name().into_string().map_err(|name| {
+            Error::input(format!("the file name {name:?} is not UTF-8")).in_file(path.display().to_string())
+        })?;
+        if start_after.is_some_and(|after| name.as_str() <= after) {
+            continue;
+        }
+        // Links are followed; a dangling one is listed, so that whoever needs it finds out.
+        match fs::metadata(entry.path()) {
+            Ok(m) if m.is_dir() => listing.folders.push(name),
+            Ok(m) => listing.files.push(FileEntry { name, size: m.len() }),
+            Err(_) => listing.files.push(FileEntry { name, size: 0 }),
+        }
+    }
+    listing.folders.sort_unstable();
+    listing.files.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    Ok(Some(listing))
+}
+
+/// Positional reads of one open file; many at once are fine.
+#[derive(Debug)]
+struct LocalRead {
+    file: File,
+    path: PathBuf,
+}
+
+#[async_trait]
+impl FileRead for LocalRead {
+    async fn read(&self, range: Range<u64>) -> iceberg::Result<Bytes> {
+        let length = range.end.checked_sub(range.start).and_then(|n| usize::try_from(n).ok());
+        let Some(length) = length else {
+            return Err(into_iceberg(Error::failed("the range to read is not one")));
+        };
+        let mut bytes = vec![0; length];
+        match self.file.read_exact_at(&mut bytes, range.start) {
+            Ok(()) => Ok(Bytes::from(bytes)),
+            Err(e) if e.kind() == ErrorKind::UnexpectedEof => Err(into_iceberg(
+                Error::failed("the file ends before what should be read of it")
+                    .in_file(self.path.display().to_string()),
+            )),
+            Err(e) => Err(into_iceberg(os(&self.path, "read the file", e))),
+        }
+    }
+}
+
+/// A new file being written.
+struct LocalWrite {
+    path: PathBuf,
+    /// `None` once it is closed.
+    file: Option<BufWriter<File>>,
+    /// Folders that gained an entry, the lowest first.
+    changed: Vec<PathBuf>,
+}
+
+impl LocalWrite {
+    fn create(path: PathBuf) -> Result<Self> {
+        let mut changed = Vec::new();
+        let mut new_folders = Vec::new();
+        let mut folder = path.parent();
+        while let Some(at) = folder {
+            changed.push(at.to_path_buf());
+            if at.is_dir() {
+                break;
+            }
+            new_folders.push(at);
+            folder = at.parent();
+        }
+        for folder in new_folders.into_iter().rev() {
+            match fs::create_dir(folder) {
+                Ok(()) => {}
+                // Another writer made it meanwhile.
+                Err(e) if e.kind() == ErrorKind::AlreadyExists && folder.is_dir() => {}
+                Err(e) => return Err(os(folder, "create the folder", e)),
+            }
+        }
+        let file =
+            OpenOptions::new().write(true).create_new(true).open(&path).map_err(|e| os(&path, "create the file", e))?;
+        Ok(Self { path, file: Some(BufWriter::with_capacity(WRITE_BUFFER, file)), changed })
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<()> {
+        let Some(file) = &mut self.file else {
+            return Err(self.closed());
+        };
+        file.write_all(bytes).map_err(|e| os(&self.path, "write the file", e))
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        let Some(file) = self.file.take() else {
+            return Err(self.closed());
+        };
+        let file = file.into_inner().map_err(|e| os(&self.path, "write the file", e.into_error()))?;
+        file.sync_all().map_err(|e| os(&self.path, "write the file", e))?;
+        self.changed.iter().try_for_each(|folder| sync_folder(Some(folder)))
+    }
+
+    fn closed(&self) -> Error {
+        Error::failed("the file is closed already").in_file(self.path.display().to_string())
+    }
+}
+
+fn sync_folder(folder: Option<&Path>) -> Result<()> {
+    let Some(folder) = folder else { return Ok(()) };
+    match File::open(folder).and_then(|f| f.sync_all()) {
+        // Some file systems cannot sync a folder, and say so.
+        Err(e) if !matches!(e.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => {
+            Err(os(folder, "sync the folder", e))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[async_trait]
+impl FileWrite for LocalWrite {
+    async fn write(&mut self, bs: Bytes) -> iceberg::Result<()> {
+        self.put(&bs).map_err(into_iceberg)
+    }
+
+    async fn close(&mut self) -> iceberg::Result<()> {
+        self.finish().map_err(into_iceberg)
+    }
+}
+
+#[cfg(test)]
+#[path = "local_tests.rs"]
+mod tests;
