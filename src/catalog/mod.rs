@@ -1,4 +1,18 @@
 //! Load, create and commit: what the rest needs of a catalog, behind one small trait.
+//!
+//! - [`connect`] makes a catalog of PyIceberg's properties ([`property`] knows their names).
+//! - [`sql`] keeps pointers to metadata files in SQLite; [`pointer`] is the rest of such a catalog: it writes the metadata
+//!   file and swaps the pointer.
+//! - [`settle`] learns what became of a commit whose answer was not a plain success. Callers commit through it.
+//!
+//! Why not the `iceberg` crate's own `Catalog`? Its commit carries only changes that the crate itself can make, and
+//! nothing outside of it can commit a delete.
+
+pub mod connect;
+pub mod pointer;
+pub mod property;
+pub mod settle;
+pub mod sql;
 
 use std::fmt::Debug;
 
@@ -45,6 +59,9 @@ pub enum Commit {
 }
 
 /// What a catalog does for us. Every method answers for one attempt: nothing in here retries a commit.
+///
+/// An `Err` of [`create`](Catalog::create) and [`commit`](Catalog::commit) means: surely not applied, and trying again does not help by
+/// itself. Whatever leaves that open is [`Commit::Unknown`]; [`settle`] finds out.
 #[async_trait]
 pub trait Catalog: Debug + Send + Sync {
     /// Storage for the files of its tables.

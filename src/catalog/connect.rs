@@ -1,0 +1,143 @@
+//! A catalog made of properties.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::sql::SqlCatalog;
+use super::{Catalog, property};
+use crate::error::{Error, Result};
+use crate::storage::{Location, Store};
+
+/// The warehouse when nothing is configured: a folder in the working directory.
+pub const DEFAULT_WAREHOUSE: &str = "warehouse";
+/// The SQLite file inside the warehouse when no `uri` is configured.
+pub const DEFAULT_FILE: &str = "catalog.db";
+
+/// Makes the catalog `name` of PyIceberg's properties. Nothing is opened or written yet.
+///
+/// With neither `uri` nor `warehouse` it is the SQLite file `warehouse/catalog.db` in the working directory; with a local
+/// `warehouse` alone, the file `catalog.db` in it. `name` is the value of the column `catalog_name`.
+///
+/// Errors: [`Kind::Usage`](crate::error::Kind::Usage) for whatever is not supported or makes no sense.
+#[expect(clippy::unused_async, reason = "catalogs over a network are asked for their configuration here")]
+pub async fn connect(name: &str, properties: &BTreeMap<String, String>, store: Store) -> Result<Arc<dyn Catalog>> {
+    let get = |key: &str| properties.get(key).map(String::as_str).filter(|value| !value.is_empty());
+    if name.is_empty() {
+        return Err(Error::usage("the catalog's name is empty"));
+    }
+    if let Some(class) = get("py-catalog-impl") {
+        return Err(Error::usage(format!("catalog {name:?} is a Python class ({class}), which can't be used here")));
+    }
+
+    let uri = get("uri");
+    let kind = match (get("type").map(str::to_lowercase), uri) {
+        (Some(kind), _) => kind,
+        (None, None) => "sql".to_owned(),
+        (None, Some(uri)) => match uri.split_once(':').map_or("", |(scheme, _)| scheme) {
+            "http" | "https" => "rest".to_owned(),
+            "thrift" => "hive".to_owned(),
+            // Which database it is, is looked at below.
+            _ => "sql".to_owned(),
+        },
+    };
+    match kind.as_str() {
+        "sql" => {}
+        "rest" | "glue" | "hive" | "dynamodb" | "bigquery" | "in-memory" | "s3tables" => {
+            return Err(Error::usage(format!("catalog {name:?}: type {kind:?} is not supported yet"))
+                .advice("Supported is \"sql\" with a sqlite:/// uri"));
+        }
+        other => {
+            return Err(Error::usage(format!("catalog {name:?}: there is no catalog type {other:?}"))
+                .advice("Supported is \"sql\" with a sqlite:/// uri"));
+        }
+    }
+
+    let warehouse = match (get("warehouse"), uri) {
+        (Some(warehouse), _) => Some(local(warehouse)?),
+        (None, None) => Some(local(DEFAULT_WAREHOUSE)?),
+        (None, Some(_)) => None,
+    };
+    let path = match (uri, &warehouse) {
+        (Some(uri), _) => sqlite_path(uri)?,
+        (None, Some((_, folder))) => folder.join(DEFAULT_FILE),
+        (None, None) => return Err(Error::usage(format!("catalog {name:?} has no uri"))),
+    };
+    let path =
+        std::path::absolute(path).map_err(|e| Error::usage("the catalog's uri has no usable path").caused_by(e))?;
+    let warehouse = warehouse.map(|(location, _)| location.as_str().to_owned());
+    Ok(Arc::new(SqlCatalog::sqlite(name, &path, warehouse, store.file_io())))
+}
+
+/// A warehouse on local disk, as location and path.
+fn local(warehouse: &str) -> Result<(Location, PathBuf)> {
+    let location = Location::parse(warehouse)?;
+    match location.local_path() {
+        Some(path) => Ok((location, path)),
+        None => Err(Error::usage(format!("a warehouse there is not supported yet: {warehouse}"))
+            .advice("Give a local folder as the warehouse")),
+    }
+}
+
+/// The file of an SQLAlchemy URL: `sqlite:///relative/path` or `sqlite:////absolute/path`.
+fn sqlite_path(uri: &str) -> Result<PathBuf> {
+    let shown = property::shown("uri", uri);
+    let Some((scheme, rest)) = uri.split_once("://") else {
+        return Err(Error::usage(format!("the catalog's uri is not a URL: {shown}"))
+            .advice("Write sqlite:///relative/path or sqlite:////absolute/path"));
+    };
+    let database = scheme.split_once('+').map_or(scheme, |(database, _driver)| database);
+    if database != "sqlite" {
+        return Err(Error::usage(format!("a catalog in {database:?} is not supported yet: {shown}"))
+            .advice("Supported is sqlite:///relative/path or sqlite:////absolute/path"));
+    }
+    let (path, options) = rest.split_once('?').unwrap_or((rest, ""));
+    if !options.is_empty() {
+        tracing::warn!("options in the catalog's uri are for SQLAlchemy and ignored: {shown}");
+    }
+    match path.strip_prefix('/') {
+        Some(path) if !path.is_empty() && path != ":memory:" && !path.starts_with("file:") => Ok(PathBuf::from(path)),
+        _ => Err(Error::usage(format!("the catalog's uri names no file: {shown}"))
+            .advice("Write sqlite:///relative/path or sqlite:////absolute/path")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Kind;
+
+    #[test]
+    fn sqlite_urls_are_sqlalchemys() {
+        for (uri, path) in [
+            ("sqlite:///warehouse/catalog.db", "warehouse/catalog.db"),
+            ("sqlite:////srv/catalog.db", "/srv/catalog.db"),
+            ("sqlite+pysqlite:////srv/catalog.db", "/srv/catalog.db"),
+            ("sqlite:////srv/my catalog%20.db?timeout=5", "/srv/my catalog%20.db"),
+        ] {
+            assert_eq!(sqlite_path(uri).unwrap(), PathBuf::from(path), "{uri}");
+        }
+        for uri in
+            ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite://host/x", "sqlite:///file:x?uri=true", "x.db"]
+        {
+            assert_eq!(sqlite_path(uri).unwrap_err().kind(), Kind::Usage, "{uri}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_supported_is_a_usage_error_without_secrets() {
+        for (key, value) in [
+            ("type", "rest"),
+            ("type", "glue"),
+            ("type", "nonsense"),
+            ("uri", "https://me:hush@host/catalog"),
+            ("uri", "postgresql+psycopg2://me:hush@host/db"),
+            ("py-catalog-impl", "my.Catalog"),
+        ] {
+            let properties = BTreeMap::from([(key.to_owned(), value.to_owned())]);
+            let error = connect("default", &properties, Store::local()).await.unwrap_err();
+            assert_eq!(error.kind(), Kind::Usage, "{key}={value}");
+            assert!(!error.to_string().contains("hush"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! "Write the metadata file, then swap the pointer": the half that all pointer catalogs share.
+//!
+//! A pointer catalog keeps, for each table, the location of its newest metadata file, and can replace it only where it
+//! still is what the writer saw. The rules, in this order:
+//!
+//! - A change is planned on a base; if the pointer is not the base's metadata file any more, it is a conflict.
+//! - Every requirement is checked against the base, then every update is applied.
+//! - The new metadata file has a name that nobody else can have, and is durable before the pointer moves.
+//! - The metadata file of an attempt that surely failed is deleted; while the outcome is open nothing is deleted.
+
+use std::fmt::Debug;
+use std::io::Write as _;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use iceberg::compression::CompressionCodec;
+use iceberg::io::FileIO;
+use iceberg::spec::{MetadataLog, TableMetadata};
+use iceberg::{NamespaceIdent, TableIdent, TableRequirement, TableUpdate};
+use uuid::Uuid;
+
+use super::{Catalog, Commit, LoadedTable, NewTable};
+use crate::error::{Error, Result};
+
+/// Loads that find the metadata file gone look at the pointer again, so often: another writer may have moved it and
+/// removed the old file in between.
+const LOAD_ATTEMPTS: u32 = 3;
+/// Table property: folder of the metadata files, by default `metadata` below the table's location.
+const METADATA_PATH: &str = "write.metadata.path";
+/// Table property: delete metadata files that fell out of the metadata log.
+const DELETE_AFTER_COMMIT: &str = "write.metadata.delete-after-commit.enabled";
+
+/// What a catalog holds for one table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pointer {
+    /// Where the newest metadata file is.
+    pub location: String,
+    /// The catalog's own version token, where it has one.
+    pub version: Option<String>,
+}
+
+/// The answer to one attempt to set a pointer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Swap {
+    /// It is set.
+    Done,
+    /// Surely not set, now or later: the pointer was another one. A client that retries by itself can't know that after
+    /// its first attempt, and has to answer [`Swap::Unknown`].
+    Conflict(String),
+    /// It may be set, now or later.
+    Unknown(String),
+}
+
+/// Compare-and-swap on pointers: what one pointer catalog has to bring. An `Err` means: surely not set.
+#[async_trait]
+pub trait Pointers: Debug + Send + Sync {
+    /// The pointer of a table, or `None` if there is no such table. Makes nothing.
+    async fn read_pointer(&self, ident: &TableIdent) -> Result<Option<Pointer>>;
+
+    /// Sets the pointer of a table that does not exist.
+    async fn insert_pointer(&self, ident: &TableIdent, location: &str, metadata: &TableMetadata) -> Result<Swap>;
+
+    /// Replaces the pointer if it still is `old`.
+    async fn swap_pointer(
+        &self,
+        ident: &TableIdent,
+        old: &Pointer,
+        location: &str,
+        metadata: &TableMetadata,
+    ) -> Result<Swap>;
+
+    /// Makes sure that the namespace exists.
+    async fn ensure_namespace(&self, namespace: &NamespaceIdent) -> Result<()>;
+}
+
+/// A [`Catalog`] over [`Pointers`].
+#[derive(Debug)]
+pub struct PointerCatalog<P> {
+    pointers: P,
+    file_io: FileIO,
+    warehouse: Option<String>,
+}
+
+impl<P: Pointers> PointerCatalog<P> {
+    /// A catalog whose new tables go below `warehouse`, an absolute URI without a last slash.
+    pub fn new(pointers: P, file_io: FileIO, warehouse: Option<String>) -> Self {
+        Self { pointers, file_io, warehouse: warehouse.map(|w| w.trim_end_matches('/').to_owned()) }
+    }
+
+    async fn remove(&self, location: &str) {
+        if let Err(error) = self.file_io.delete(location).await {
+            tracing::info!("{location} is no longer needed and could not be deleted: {error}");
+        }
+    }
+
+    /// Judges the answer of the one attempt to set the pointer to `location`.
+    async fn answer(
+        &self,
+        ident: &TableIdent,
+        location: String,
+        metadata: TableMetadata,
+        swap: Result<Swap>,
+    ) -> Result<Commit> {
+        match swap {
+            Ok(Swap::Done) => Ok(Commit::Done(LoadedTable {
+                ident: ident.clone(),
+                metadata: Arc::new(metadata),
+                metadata_location: location,
+                file_io: self.file_io.clone(),
+                version: None,
+            })),
+            Ok(Swap::Conflict(why)) => {
+                self.remove(&location).await;
+                Ok(Commit::Conflict(why))
+            }
+            Ok(Swap::Unknown(why)) => Ok(Commit::Unknown(why)),
+            Err(error) => {
+                self.remove(&location).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes a metadata file; a broken one is taken away again.
+    async fn write(&self, metadata: &TableMetadata, version: u32) -> Result<String> {
+        let (location, content) = encode(metadata, version)?;
+        let written = match self.file_io.new_output(&location) {
+            Ok(output) => output.write(content.into()).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = written {
+            self.remove(&location).await;
+            return Err(Error::from(error).in_file(location));
+        }
+        Ok(location)
+    }
+}
+
+#[async_trait]
+impl<P: Pointers> Catalog for PointerCatalog<P> {
+    fn file_io(&self) -> &FileIO {
+        &self.file_io
+    }
+
+    async fn new_table_location(&self, ident: &TableIdent) -> Result<String> {
+        let Some(warehouse) = &self.warehouse else {
+            return Err(Error::usage(format!("there is no warehouse in which {ident} could be made"))
+                .advice("Give --warehouse, or the catalog's property \"warehouse\""));
+        };
+        for name in ident.namespace().iter().chain([&ident.name().to_owned()]) {
+            check_name(name)?;
+        }
+        // One folder for all levels of a namespace, as PyIceberg has it: a folder a level would put the table a.b.data
+        // into the data folder of the table a.b.
+        Ok(format!("{warehouse}/{}/{}", ident.namespace().join("."), ident.name()))
+    }
+
+    async fn load(&self, ident: &TableIdent) -> Result<Option<LoadedTable>> {
+        let mut attempt = 1;
+        loop {
+            let Some(pointer) = self.pointers.read_pointer(ident).await? else { return Ok(None) };
+            match TableMetadata::read_from(&self.file_io, &pointer.location).await {
+                Ok(metadata) => {
+                    return Ok(Some(LoadedTable {
+                        ident: ident.clone(),
+                        metadata: Arc::new(metadata),
+                        metadata_location: pointer.location,
+                        file_io: self.file_io.clone(),
+                        version: pointer.version,
+                    }));
+                }
+                Err(error) => {
+                    let moved = self.pointers.read_pointer(ident).await?.is_none_or(|now| now != pointer);
+                    if !moved || attempt == LOAD_ATTEMPTS {
+                        return Err(Error::failed(format!("the metadata of table {ident} could not be read"))
+                            .in_file(pointer.location)
+                            .caused_by(error));
+                    }
+                }
+            }
+            attempt += 1;
+        }
+    }
+
+    async fn ensure_namespace(&self, namespace: &NamespaceIdent) -> Result<()> {
+        self.pointers.ensure_namespace(namespace).await
+    }
+
+    async fn create(&self, ident: &TableIdent, table: NewTable) -> Result<Commit> {
+        if self.pointers.read_pointer(ident).await?.is_some() {
+            return Ok(Commit::Conflict(format!("table {ident} exists")));
+        }
+        let location = self.write(&table.metadata, 0).await?;
+        let swap = self.pointers.insert_pointer(ident, &location, &table.metadata).await;
+        self.answer(ident, location, table.metadata, swap).await
+    }
+
+    async fn commit(
+        &self,
+        base: &LoadedTable,
+        requirements: Vec<TableRequirement>,
+        updates: Vec<TableUpdate>,
+    ) -> Result<Commit> {
+        let ident = &base.ident;
+        let Some(old) = self.pointers.read_pointer(ident).await? else {
+            return Ok(Commit::Conflict(format!("table {ident} does not exist any more")));
+        };
+        let moved = base.version.is_some() && base.version != old.version;
+        if moved || old.location != base.metadata_location {
+            return Ok(Commit::Conflict(format!("table {ident} was changed by another writer")));
+        }
+        for requirement in &requirements {
+            if let Err(error) = requirement.check(Some(&base.metadata)) {
+                return Ok(Commit::Conflict(format!("table {ident} is not as required: {error}")));
+            }
+        }
+
+        let mut builder = TableMetadata::clone(&base.metadata).into_builder(Some(old.location.clone()));
+        for update in updates {
+            builder = update.apply(builder)?;
+        }
+        let built = builder.build()?;
+
+        let location = self.write(&built.metadata, next_version(&old.location)).await?;
+        let swap = self.pointers.swap_pointer(ident, &old, &location, &built.metadata).await;
+        let answer = self.answer(ident, location, built.metadata, swap).await?;
+
+        if let Commit::Done(table) = &answer {
+            for location in deletable(&table.metadata, &built.expired_metadata_logs) {
+                self.remove(location).await;
+            }
+        }
+        Ok(answer)
+    }
+}
+
+/// A name that is one plain path segment in every file system and in every reader's idea of a URI.
+fn check_name(name: &str) -> Result<()> {
+    let bad = name.is_empty()
+        || name == "."
+        || name == ".."
+        || name.len() > 255
+        || name.trim() != name
+        || name.chars().any(|c| c.is_control() || matches!(c, '/' | '\\' | '?' | '#' | '%'));
+    if bad {
+        return Err(Error::usage(format!("{name:?} can't be the name of a table or namespace"))
+            .advice("Use letters, digits, \"_\" and \"-\""));
+    }
+    Ok(())
+}
+
+/// Location and content of a metadata file: `<folder>/<version>-<uuid>[.gz].metadata.json`.
+fn encode(metadata: &TableMetadata, version: u32) -> Result<(String, Vec<u8>)> {
+    let json = serde_json::to_vec(metadata)
+        .map_err(|e| Error::failed("the table's metadata could not be written").caused_by(e))?;
+    let (suffix, content) = match metadata.metadata_compression_codec()? {
+        CompressionCodec::Gzip(_) => {
+            let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+            let packed = gzip.write_all(&json).and_then(|()| gzip.finish());
+            (".gz", packed.map_err(|e| Error::failed("the table's metadata could not be compressed").caused_by(e))?)
+        }
+        _ => ("", json),
+    };
+    let folder = match metadata.properties().get(METADATA_PATH) {
+        Some(path) if !path.is_empty() => path.trim_end_matches('/').to_owned(),
+        _ => format!("{}/metadata", metadata.location().trim_end_matches('/')),
+    };
+    Ok((format!("{folder}/{version:05}-{}{suffix}.metadata.json", Uuid::new_v4()), content))
+}
+
+/// The version after the one in a metadata file's name (`00003-<uuid>.metadata.json`, `v3.metadata.json`); of any other
+/// name 0: the number is for people, only the pointer says which file is the newest.
+fn next_version(location: &str) -> u32 {
+    let name = location.rsplit('/').next().unwrap_or(location);
+    let name = name.strip_prefix('v').unwrap_or(name);
+    let Some((digits, _)) = name.split_once(['-', '.']) else { return 0 };
+    if !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return 0;
+    }
+    // Other writers hold the number in a signed 32-bit integer.
+    digits.parse::<i32>().ok().and_then(|n| n.checked_add(1)).and_then(|n| u32::try_from(n).ok()).unwrap_or(0)
+}
+
+/// The metadata files that the table asks to have deleted. The log is not to be trusted with other files: only metadata
+/// files below the table's own location count.
+fn deletable<'a>(metadata: &TableMetadata, expired: &'a [MetadataLog]) -> Vec<&'a str> {
+    let wanted = metadata.properties().get(DELETE_AFTER_COMMIT).is_some_and(|v| v.eq_ignore_ascii_case("true"));
+    if !wanted {
+        return Vec::new();
+    }
+    let own = format!("{}/", metadata.location().trim_end_matches('/'));
+    expired
+        .iter()
+        .map(|log| log.metadata_file.as_str())
+        .filter(|file| file.strip_prefix(&own).is_some_and(|rest| rest.split('/').all(|s| s != ".." && s != ".")))
+        .filter(|file| file.ends_with(".metadata.json") || file.ends_with(".metadata.json.gz"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_goes_on_whoever_named_the_file() {
+        let uuid = "2cd22b57-5127-4198-92ba-e4e67c79821b";
+        assert_eq!(next_version(&format!("file:///t/metadata/00003-{uuid}.metadata.json")), 4);
+        assert_eq!(next_version(&format!("s3://b/t/metadata/00009-{uuid}.gz.metadata.json")), 10);
+        assert_eq!(next_version(&format!("/t/m/00012-{uuid}.metadata.json.gz")), 13);
+        assert_eq!(next_version("/t/metadata/v7.metadata.json"), 8);
+        assert_eq!(next_version("/t/metadata/current.metadata.json"), 0);
+        assert_eq!(next_version("/t/metadata/-1-x.metadata.json"), 0);
+        assert_eq!(next_version("/t/metadata/2147483647-x.metadata.json"), 0);
+        assert_eq!(next_version("/t/metadata/99999999999999999999-x.metadata.json"), 0);
+        assert_eq!(next_version(""), 0);
+    }
+
+    #[test]
+    fn names_that_leave_the_warehouse_are_refused() {
+        for bad in ["", ".", "..", "a/b", "a\\b", "a\0b", "a\nb", " a", "a?b", "a#b", "a%2e", &"x".repeat(256)] {
+            assert!(check_name(bad).is_err(), "{bad:?}");
+        }
+        for good in ["orders", "Orders-2024", "naïve table", "a..b", "日本"] {
+            assert!(check_name(good).is_ok(), "{good:?}");
+        }
+    }
+}

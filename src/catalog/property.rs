@@ -1,0 +1,203 @@
+//! Names of catalog properties, which are PyIceberg's: which exist, which are secret.
+
+/// Known by its full name.
+const NAMES: &[&str] = &[
+    "type",
+    "uri",
+    "warehouse",
+    // SQL
+    "echo",
+    "pool_pre_ping",
+    "init_catalog_tables",
+    "schema_version",
+    // REST
+    "credential",
+    "token",
+    "scope",
+    "audience",
+    "resource",
+    "prefix",
+    "oauth2-server-uri",
+    "auth",
+    "ssl",
+    "snapshot-loading-mode",
+    "vended-credentials-enabled",
+    "view-endpoints-supported",
+    // shared
+    "py-catalog-impl",
+    "py-io-impl",
+    "namespace-separator",
+    "location",
+    "downcast-ns-timestamp-to-us-on-write",
+    // S3
+    "s3.endpoint",
+    "s3.access-key-id",
+    "s3.secret-access-key",
+    "s3.session-token",
+    "s3.role-session-name",
+    "s3.role-arn",
+    "s3.signer",
+    "s3.signer.uri",
+    "s3.signer.endpoint",
+    "s3.resolve-region",
+    "s3.region",
+    "s3.proxy-uri",
+    "s3.connect-timeout",
+    "s3.request-timeout",
+    "s3.force-virtual-addressing",
+    "s3.path-style-access",
+    "s3.retry-strategy-impl",
+    "s3.anonymous",
+    "s3.profile-name",
+    "s3.sse.type",
+    "s3.sse.key",
+    "s3.sse.md5",
+    "s3.acl",
+    "s3.remote-signing-enabled",
+];
+
+/// Known by their beginning: other people's words, not ours to list.
+const FAMILIES: &[&str] = &[
+    "header.",
+    "auth.",
+    "ssl.",
+    "glue.",
+    "rest.",
+    "client.",
+    "dynamodb.",
+    "gcs.",
+    "gs.",
+    "adls.",
+    "hdfs.",
+    "hf.",
+    "hive.",
+    "jdbc.",
+    "table-default.",
+    "table-override.",
+];
+
+/// What is said of a key that does not exist: `None` if it does.
+pub fn unknown(key: &str) -> Option<String> {
+    let bare = key.strip_prefix("export.").filter(|rest| rest.starts_with("s3.")).unwrap_or(key);
+    if NAMES.contains(&bare) || FAMILIES.iter().any(|family| bare.len() > family.len() && bare.starts_with(family)) {
+        return None;
+    }
+    let lower = bare.to_lowercase();
+    let nearest = NAMES.iter().map(|name| (distance(&lower, name), name)).min();
+    Some(match nearest {
+        Some((0..=2, name)) if name.len() > 3 => {
+            let prefix = key.strip_suffix(bare).unwrap_or_default();
+            format!("there is no catalog property {key:?}; did you mean {:?}?", format!("{prefix}{name}"))
+        }
+        Some((0..=1, name)) => format!("there is no catalog property {key:?}; did you mean {name:?}?"),
+        _ => format!("there is no catalog property {key:?}"),
+    })
+}
+
+/// Whether the value of this key must not be shown.
+pub fn is_secret(key: &str) -> bool {
+    let key = key.to_lowercase();
+    const WORDS: [&str; 9] = [
+        "token",
+        "credential",
+        "secret",
+        "password",
+        "access-key",
+        "passphrase",
+        "authorization",
+        "private",
+        "sse.key",
+    ];
+    WORDS.iter().any(|word| key.contains(word))
+        || key.starts_with("header.")
+        || key.ends_with("account-key")
+        || key.ends_with("sas")
+        || key.ends_with("connection-string")
+}
+
+/// The value as it may be shown: secrets as `***`, user names and passwords in URIs too.
+pub fn shown(key: &str, value: &str) -> String {
+    if is_secret(key) {
+        return "***".to_owned();
+    }
+    let Some((scheme, rest)) = value.split_once("://") else { return value.to_owned() };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, tail) = rest.split_at(end);
+    let tail = match tail.split_once('?') {
+        Some((path, _)) => format!("{path}?***"),
+        None => tail.to_owned(),
+    };
+    match authority.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}://***@{host}{tail}"),
+        None => format!("{scheme}://{authority}{tail}"),
+    }
+}
+
+/// Edits (insert, delete, replace, swap neighbours) that turn one text into the other.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(64).collect(), b.chars().collect());
+    let mut before: Vec<usize> = Vec::new();
+    let mut last: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, y) in b.iter().enumerate() {
+            let at = |row: &[usize], j: usize| row.get(j).copied().unwrap_or(usize::MAX - 1);
+            let mut best = (at(&last, j) + usize::from(x != y)).min(at(&last, j + 1) + 1).min(at(&row, j) + 1);
+            if i > 0 && j > 0 && a.get(i - 1) == Some(y) && b.get(j - 1) == Some(x) {
+                best = best.min(at(&before, j - 1) + 1);
+            }
+            row.push(best);
+        }
+        before = std::mem::replace(&mut last, row);
+    }
+    last.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_near_miss_is_named() {
+        for (typed, meant) in [
+            ("tpye", "type"),
+            ("url", "uri"),
+            ("warehous", "warehouse"),
+            ("s3.acess-key-id", "s3.access-key-id"),
+            ("export.s3.endpiont", "export.s3.endpoint"),
+        ] {
+            let said = unknown(typed).unwrap();
+            assert!(said.ends_with(&format!("did you mean {meant:?}?")), "{said}");
+        }
+        assert_eq!(unknown("colour").unwrap(), "there is no catalog property \"colour\"");
+    }
+
+    #[test]
+    fn known_keys_are_known() {
+        for key in ["type", "uri", "s3.region", "export.s3.region", "header.X-Y", "glue.id", "rest.sigv4-enabled"] {
+            assert_eq!(unknown(key), None, "{key}");
+        }
+        for key in ["export.type", "header.", "export.", "", "TYPE"] {
+            assert!(unknown(key).is_some(), "{key}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        for key in [
+            "token",
+            "credential",
+            "s3.secret-access-key",
+            "s3.session-token",
+            "s3.access-key-id",
+            "auth.basic.password",
+        ] {
+            assert_eq!(shown(key, "hush"), "***", "{key}");
+        }
+        assert_eq!(shown("header.Authorization", "Bearer hush"), "***");
+        assert_eq!(shown("uri", "postgresql+psycopg2://me:hush@host/db"), "postgresql+psycopg2://***@host/db");
+        assert_eq!(shown("uri", "http://h/p?password=hush"), "http://h/p?***");
+        assert_eq!(shown("uri", "sqlite:////tmp/catalog.db"), "sqlite:////tmp/catalog.db");
+        assert_eq!(shown("warehouse", "/data/warehouse"), "/data/warehouse");
+    }
+}

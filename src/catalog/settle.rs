@@ -1,0 +1,171 @@
+//! What became of a commit.
+//!
+//! After any answer but [`Commit::Done`] the table is loaded again and searched for our own snapshot:
+//!
+//! - It is there: the commit is in the table, whatever the answer was. Even a conflict can be our own first attempt, sent
+//!   twice by something between us and the catalog.
+//! - It is not there after a conflict: another writer was first.
+//! - It is not there after an unknown answer: if the table no longer meets what the commit required, it can't be applied
+//!   any more, and another writer was first. Else it may still be under way; we go on looking for [`Patience::in_flight`].
+//! - What can't be learned is an error of [`Kind::Unknown`]. Nothing that the commit refers to may be deleted then.
+
+use std::time::Duration;
+
+use iceberg::spec::TableMetadata;
+use iceberg::{TableIdent, TableRequirement, TableUpdate};
+use tokio::time::{Instant, sleep, timeout_at};
+use uuid::Uuid;
+
+use super::{Catalog, Commit, LoadedTable, NewTable};
+use crate::error::{Error, Kind, Result};
+
+/// What became of a change.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It is in the table; the table as it was found (others may have changed it further).
+    Committed(LoadedTable),
+    /// It is not and will not be: another writer was first. The table as it is now, `None` if there is none.
+    Moved(Option<LoadedTable>),
+}
+
+/// How long to look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// The pause after the first look; it doubles with each. 100 ms: most outages are a lost connection.
+    pub first_pause: Duration,
+    /// The longest pause. 5 s: seldom enough for a catalog that is coming up again.
+    pub longest_pause: Duration,
+    /// How long to go on when the table can't be loaded. 30 s: a restart or a fail-over of a catalog.
+    pub reload: Duration,
+    /// How long a commit of unknown outcome may be under way. 60 s: the time limit that gateways and servers commonly
+    /// put on one request.
+    pub in_flight: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            first_pause: Duration::from_millis(100),
+            longest_pause: Duration::from_secs(5),
+            reload: Duration::from_secs(30),
+            in_flight: Duration::from_secs(60),
+        }
+    }
+}
+
+/// How a change is recognised in the table.
+#[derive(Debug, Clone, Copy)]
+enum Mark {
+    Snapshot(i64),
+    Table(Uuid),
+}
+
+impl Mark {
+    fn is_in(self, metadata: &TableMetadata) -> bool {
+        match self {
+            Self::Snapshot(id) => metadata.snapshot_by_id(id).is_some(),
+            Self::Table(uuid) => metadata.uuid() == uuid,
+        }
+    }
+}
+
+/// Learns what became of the commit of the snapshot `snapshot_id`, with the default [`Patience`].
+///
+/// Errors: [`Kind::Unknown`] if it can't be learned.
+pub async fn settle(catalog: &dyn Catalog, ident: &TableIdent, answer: Commit, snapshot_id: i64) -> Result<Outcome> {
+    find(catalog, ident, answer, Mark::Snapshot(snapshot_id), &[], Patience::default()).await
+}
+
+/// Creates a table and learns what became of it: [`Outcome::Moved`] if the name was taken.
+///
+/// Errors: [`Kind::Unknown`] if it can't be learned; any other: the table was not created.
+pub async fn create_and_settle(
+    catalog: &dyn Catalog,
+    ident: &TableIdent,
+    table: NewTable,
+    patience: Patience,
+) -> Result<Outcome> {
+    let mark = table.metadata.current_snapshot_id().map_or(Mark::Table(table.metadata.uuid()), Mark::Snapshot);
+    let answer = catalog.create(ident, table).await?;
+    find(catalog, ident, answer, mark, &[TableRequirement::NotExist], patience).await
+}
+
+/// Commits a change whose new snapshot is `snapshot_id`, and learns what became of it: [`Outcome::Moved`] if another
+/// writer was first. It is sent once; planning again is the caller's.
+///
+/// Errors: [`Kind::Unknown`] if it can't be learned; any other: the change was not applied.
+pub async fn commit_and_settle(
+    catalog: &dyn Catalog,
+    base: &LoadedTable,
+    requirements: Vec<TableRequirement>,
+    updates: Vec<TableUpdate>,
+    snapshot_id: i64,
+    patience: Patience,
+) -> Result<Outcome> {
+    let answer = catalog.commit(base, requirements.clone(), updates).await?;
+    find(catalog, &base.ident, answer, Mark::Snapshot(snapshot_id), &requirements, patience).await
+}
+
+async fn find(
+    catalog: &dyn Catalog,
+    ident: &TableIdent,
+    answer: Commit,
+    mark: Mark,
+    requirements: &[TableRequirement],
+    patience: Patience,
+) -> Result<Outcome> {
+    let (why, unknown) = match answer {
+        Commit::Done(table) => return Ok(Outcome::Committed(table)),
+        Commit::Conflict(why) => (why, false),
+        Commit::Unknown(why) => (why, true),
+    };
+    if unknown {
+        tracing::warn!(
+            "the catalog did not say whether the change of {ident} was applied ({why}); looking at the table"
+        );
+    } else {
+        tracing::info!("the change of {ident} was refused ({why}); looking at the table");
+    }
+
+    let start = Instant::now();
+    let in_flight_until = start + patience.in_flight;
+    let mut reload_until = start + patience.reload;
+    let mut pause = patience.first_pause;
+    loop {
+        let deadline = match timeout_at(reload_until, catalog.load(ident)).await {
+            Ok(Ok(now)) => {
+                match now {
+                    Some(table) if mark.is_in(&table.metadata) => return Ok(Outcome::Committed(table)),
+                    now if !unknown => return Ok(Outcome::Moved(now)),
+                    Some(table) if cannot_apply(requirements, &table) => return Ok(Outcome::Moved(Some(table))),
+                    _ => {}
+                }
+                reload_until = Instant::now() + patience.reload;
+                in_flight_until
+            }
+            Ok(Err(error)) => {
+                tracing::info!("{ident} could not be loaded: {error}");
+                reload_until
+            }
+            Err(_) => reload_until,
+        };
+        let now = Instant::now();
+        if now >= deadline {
+            return Err(unknown_outcome(ident, &why));
+        }
+        sleep(pause.min(deadline - now)).await;
+        pause = (pause * 2).min(patience.longest_pause);
+    }
+}
+
+/// Whether a commit with these requirements is refused by the table as it is now.
+fn cannot_apply(requirements: &[TableRequirement], table: &LoadedTable) -> bool {
+    requirements.iter().any(|requirement| requirement.check(Some(&table.metadata)).is_err())
+}
+
+fn unknown_outcome(ident: &TableIdent, why: &str) -> Error {
+    Error::new(Kind::Unknown, format!("it is not known whether the change of {ident} was applied: {why}")).advice(
+        "Nothing was deleted. When the catalog answers again, run the same command again: \
+         it finds out what was applied and does the rest",
+    )
+}
