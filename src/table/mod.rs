@@ -1,1 +1,40 @@
-//! (to come)
+//! The Iceberg table as this crate needs it: what is live, which keys lie where, new files with true bounds, a snapshot.
+//!
+//! - [`live`]: the data files of main's current snapshot, each with the delete files that apply to it.
+//! - [`keys`]: key columns and positions of one data file, rows already deleted left out.
+//! - [`deletes`], [`delete_cache`], [`delete_write`]: position deletes, read and written.
+//! - [`write`], [`metrics`], [`bounds`]: data files, counted and bounded from the rows themselves.
+//! - [`snapshot`], [`summary`]: manifests, manifest list and summary of one change.
+//! - [`paths`]: where new files go.
+//!
+//! Functions over one file are synchronous and take a runtime handle: they belong on blocking threads. Planning
+//! (`live`, `snapshot`) is async. Nothing in here commits; a change becomes true in the catalog.
+//!
+//! The `iceberg` crate's own planning is not used for changes, since it drops spec ids and sequence numbers, and its Parquet
+//! writer is not used, since it takes a file's bounds from statistics that may be truncated.
+
+pub mod bounds;
+pub mod delete_cache;
+pub mod delete_write;
+pub mod deletes;
+pub mod keys;
+pub mod live;
+pub mod metrics;
+mod parquet_file;
+pub mod paths;
+pub mod snapshot;
+pub mod summary;
+pub mod write;
+
+pub use delete_cache::DeleteCache;
+pub use delete_write::{DeleteGroup, write_position_deletes};
+pub use deletes::{PositionCursor, Positions, read_positions};
+pub use keys::{KeyRange, POSITION_COLUMN, may_contain, scan_keys};
+pub use live::{LiveDeleteFile, LiveFile, check_supported, live_files};
+pub use metrics::{MetricsConfig, MetricsMode};
+pub use paths::DataPaths;
+pub use snapshot::{BuiltSnapshot, SnapshotBuilder, base_requirements};
+pub use write::{DataFileWriter, WriteOptions};
+
+#[cfg(test)]
+mod fixture;

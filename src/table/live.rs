@@ -1,0 +1,234 @@
+//! What is live: the data files of main's current snapshot, each with the delete files that apply to it.
+//!
+//! Manifests are read here, not through the crate's scan planning, which drops spec ids and sequence numbers.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt};
+use iceberg::io::FileIO;
+use iceberg::metadata_columns::RESERVED_FIELD_ID_DELETE_FILE_PATH;
+use iceberg::spec::{
+    DataContentType, DataFile, DataFileFormat, FormatVersion, Literal, ManifestContentType, ManifestEntryRef,
+    ManifestFile, ManifestList, PrimitiveLiteral, Snapshot, Struct, TableMetadata,
+};
+
+use crate::catalog::LoadedTable;
+use crate::error::{Error, Result};
+
+/// Manifests read at a time.
+pub(super) const CONCURRENT_MANIFESTS: usize = 8;
+
+/// A data file of the current snapshot.
+#[derive(Debug, Clone)]
+pub struct LiveFile {
+    /// The manifest's description.
+    pub file: DataFile,
+    /// The partition spec that its partition belongs to.
+    pub spec_id: i32,
+    /// Its data sequence number.
+    pub sequence_number: i64,
+    /// The position delete files that may hold positions of it.
+    pub deletes: Vec<Arc<LiveDeleteFile>>,
+    /// The manifest that lists it.
+    pub manifest: Arc<str>,
+}
+
+/// A position delete file of the current snapshot.
+#[derive(Debug, Clone)]
+pub struct LiveDeleteFile {
+    /// The manifest's description.
+    pub file: DataFile,
+    /// The partition spec that its partition belongs to.
+    pub spec_id: i32,
+    /// Its data sequence number.
+    pub sequence_number: i64,
+    /// The manifest that lists it.
+    pub manifest: Arc<str>,
+}
+
+impl LiveDeleteFile {
+    /// The one data file that all its positions are of, where the manifest says so: by `referenced_data_file`, or by equal
+    /// bounds of the path.
+    pub fn only_path(&self) -> Option<String> {
+        self.file.referenced_data_file().or_else(|| {
+            let (lower, upper) = self.path_bounds();
+            lower.filter(|lower| upper == Some(*lower)).map(str::to_owned)
+        })
+    }
+
+    /// Whether it may hold positions of the data file with this path.
+    pub fn may_reference(&self, path: &str) -> bool {
+        if let Some(only) = self.file.referenced_data_file() {
+            return only == path;
+        }
+        let (lower, upper) = self.path_bounds();
+        lower.is_none_or(|lower| lower <= path) && upper.is_none_or(|upper| path <= upper)
+    }
+
+    fn path_bounds(&self) -> (Option<&str>, Option<&str>) {
+        fn text(bound: Option<&iceberg::spec::Datum>) -> Option<&str> {
+            match bound.map(iceberg::spec::Datum::literal) {
+                Some(PrimitiveLiteral::String(text)) => Some(text),
+                _ => None,
+            }
+        }
+        let id = RESERVED_FIELD_ID_DELETE_FILE_PATH;
+        (text(self.file.lower_bounds().get(&id)), text(self.file.upper_bounds().get(&id)))
+    }
+}
+
+/// Refuses tables that this crate would read or write wrongly: those of format version 3.
+pub fn check_supported(metadata: &TableMetadata) -> Result<()> {
+    match metadata.format_version() {
+        FormatVersion::V1 | FormatVersion::V2 => Ok(()),
+        FormatVersion::V3 => Err(Error::failed("the table has format version 3, which is not supported yet")
+            .advice("Load into a table of format version 2")),
+    }
+}
+
+/// The live data files of main's current snapshot, in the order of its manifests; none if there is no snapshot.
+///
+/// Refused: format version 3, equality deletes, deletion vectors, and files that are not Parquet.
+pub async fn live_files(table: &LoadedTable) -> Result<Vec<LiveFile>> {
+    check_supported(&table.metadata)?;
+    let Some(snapshot) = table.metadata.current_snapshot() else { return Ok(Vec::new()) };
+    let manifests = read_manifest_list(&table.file_io, &table.metadata, snapshot).await?;
+    let read: Vec<(ManifestFile, Vec<ManifestEntryRef>)> = futures::stream::iter(manifests)
+        .map(|manifest| read_entries(table.file_io.clone(), manifest))
+        .buffered(CONCURRENT_MANIFESTS)
+        .try_collect()
+        .await?;
+
+    let mut files = Vec::new();
+    let mut deletes = DeleteIndex::default();
+    for (manifest, entries) in read {
+        let path: Arc<str> = Arc::from(manifest.manifest_path.as_str());
+        for entry in entries.into_iter().filter(|entry| entry.is_alive()) {
+            let sequence_number = entry.sequence_number().ok_or_else(|| {
+                Error::failed(format!("the file {} has no sequence number", entry.file_path())).in_file(&*path)
+            })?;
+            check_entry(entry.data_file())?;
+            let file = Arc::try_unwrap(entry).map_or_else(|shared| shared.data_file.clone(), |own| own.data_file);
+            let spec_id = manifest.partition_spec_id;
+            let manifest_path = Arc::clone(&path);
+            match manifest.content {
+                ManifestContentType::Data => {
+                    files.push(LiveFile {
+                        file,
+                        spec_id,
+                        sequence_number,
+                        deletes: Vec::new(),
+                        manifest: manifest_path,
+                    });
+                }
+                ManifestContentType::Deletes => {
+                    deletes.add(LiveDeleteFile { file, spec_id, sequence_number, manifest: manifest_path });
+                }
+            }
+        }
+    }
+    for live in &mut files {
+        live.deletes = deletes.of(live);
+    }
+    Ok(files)
+}
+
+/// The manifests of a snapshot.
+pub(super) async fn read_manifest_list(
+    file_io: &FileIO,
+    metadata: &TableMetadata,
+    snapshot: &Snapshot,
+) -> Result<Vec<ManifestFile>> {
+    let location = snapshot.manifest_list();
+    let bytes = file_io.new_input(location)?.read().await.map_err(|e| Error::from(e).in_file(location))?;
+    let list = ManifestList::parse_with_version(&bytes, metadata.format_version())
+        .map_err(|e| Error::from(e).in_file(location))?;
+    Ok(list.consume_entries().into_iter().collect())
+}
+
+/// The entries of a manifest, those deleted too. Decoded on a thread of its own: it is CPU work.
+pub(super) async fn read_entries(
+    file_io: FileIO,
+    manifest: ManifestFile,
+) -> Result<(ManifestFile, Vec<ManifestEntryRef>)> {
+    let task = tokio::spawn(async move {
+        let read = manifest.load_manifest(&file_io).await;
+        match read {
+            Ok(read) => Ok((manifest, read.into_parts().0)),
+            Err(error) => Err(Error::from(error).in_file(&manifest.manifest_path)),
+        }
+    });
+    task.await.map_err(|e| Error::failed("reading a manifest was interrupted").caused_by(e))?
+}
+
+fn check_entry(file: &DataFile) -> Result<()> {
+    let (what, advice) = match (file.content_type(), file.file_format()) {
+        (DataContentType::EqualityDeletes, _) => (
+            "the table has equality deletes, which are not supported yet",
+            "Compact it with the engine that wrote them",
+        ),
+        (DataContentType::PositionDeletes, DataFileFormat::Puffin) => (
+            "the table has deletion vectors, which are not supported yet",
+            "Compact it with the engine that wrote them",
+        ),
+        (_, DataFileFormat::Parquet) => return Ok(()),
+        _ => ("the table has a file that is not Parquet", "Rewrite it as Parquet with the engine that wrote it"),
+    };
+    Err(Error::failed(what).in_file(file.file_path()).advice(advice))
+}
+
+/// Delete files by what they can apply to.
+#[derive(Default)]
+struct DeleteIndex {
+    /// Those whose positions are all of one data file. As in Iceberg Java, the path alone decides: it is unique in a table.
+    by_path: HashMap<String, Vec<Arc<LiveDeleteFile>>>,
+    by_partition: HashMap<(i32, PartitionKey), Vec<Arc<LiveDeleteFile>>>,
+}
+
+/// A partition as what it means: a value read from an old manifest may have a narrower type than the same one in a new.
+#[derive(PartialEq, Eq, Hash)]
+struct PartitionKey(Vec<Option<Literal>>);
+
+impl From<&Struct> for PartitionKey {
+    fn from(partition: &Struct) -> Self {
+        let widen = |literal: &Literal| match literal {
+            Literal::Primitive(PrimitiveLiteral::Int(v)) => Literal::long(i64::from(*v)),
+            Literal::Primitive(PrimitiveLiteral::Float(v)) => Literal::double(f64::from(v.into_inner())),
+            other => other.clone(),
+        };
+        Self(partition.iter().map(|literal| literal.map(widen)).collect())
+    }
+}
+
+impl DeleteIndex {
+    fn add(&mut self, delete: LiveDeleteFile) {
+        let delete = Arc::new(delete);
+        let list = if let Some(path) = delete.only_path() {
+            self.by_path.entry(path).or_default()
+        } else {
+            let key = (delete.spec_id, PartitionKey::from(delete.file.partition()));
+            self.by_partition.entry(key).or_default()
+        };
+        list.push(delete);
+    }
+
+    /// Those that apply: not older than the data, of its partition, and with its path within their bounds.
+    fn of(&self, live: &LiveFile) -> Vec<Arc<LiveDeleteFile>> {
+        if self.by_path.is_empty() && self.by_partition.is_empty() {
+            return Vec::new();
+        }
+        let path = live.file.file_path();
+        let own = self.by_path.get(path).into_iter().flatten();
+        let shared =
+            self.by_partition.get(&(live.spec_id, PartitionKey::from(live.file.partition()))).into_iter().flatten();
+        own.chain(shared.filter(|delete| delete.may_reference(path)))
+            .filter(|delete| live.sequence_number <= delete.sequence_number)
+            .cloned()
+            .collect()
+    }
+}
+
+#[cfg(test)]
+#[path = "live_tests.rs"]
+mod tests;

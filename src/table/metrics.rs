@@ -1,0 +1,406 @@
+//! What a data file's manifest entry says of its columns: counts, NaN counts and bounds, as Iceberg Java's Parquet metrics.
+//!
+//! - Sizes and counts of every leaf column are the Parquet footer's.
+//! - Bounds and NaN counts are of leaves that are not below a list or a map, and computed from the rows themselves: Parquet's
+//!   own statistics are cut short by writers, and a file's bounds made of some row groups' statistics lose rows.
+//! - NaN is outside of all bounds; a column that is all null (or NaN) has none.
+
+use std::collections::HashMap;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StructArray, make_array};
+use arrow::buffer::NullBuffer;
+use arrow::compute;
+use arrow::datatypes::{
+    DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int32Type, Int64Type, Time64MicrosecondType,
+    TimeUnit, TimestampMicrosecondType, TimestampNanosecondType,
+};
+use iceberg::spec::{Datum, NestedFieldRef, PrimitiveType, Schema, SortOrder, StructType, Type};
+
+use super::bounds;
+use crate::error::{Error, Result};
+
+/// The length that bounds of strings and binaries are cut to where no property says otherwise.
+pub const DEFAULT_TRUNCATION: usize = 16;
+/// How many columns get bounds where no property says otherwise.
+pub const DEFAULT_INFERRED_COLUMNS: usize = 100;
+
+const DEFAULT_MODE: &str = "write.metadata.metrics.default";
+const COLUMN_MODE: &str = "write.metadata.metrics.column.";
+const INFERRED_COLUMNS: &str = "write.metadata.metrics.max-inferred-column-defaults";
+
+/// How much a manifest entry says of a column; the column's size is always there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricsMode {
+    /// Nothing else.
+    None,
+    /// Values, nulls, NaNs.
+    Counts,
+    /// Counts, and bounds of at most this many code points or bytes.
+    Truncate(usize),
+    /// Counts, and whole bounds.
+    Full,
+}
+
+impl MetricsMode {
+    /// Reads `none`, `counts`, `truncate(16)` or `full`, in any case. `None` for anything else.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim().to_ascii_lowercase();
+        match text.as_str() {
+            "none" => Some(Self::None),
+            "counts" => Some(Self::Counts),
+            "full" => Some(Self::Full),
+            other => {
+                let length = other.strip_prefix("truncate(")?.strip_suffix(')')?.trim().parse().ok()?;
+                (length > 0).then_some(Self::Truncate(length))
+            }
+        }
+    }
+}
+
+/// The metrics mode of each column.
+#[derive(Debug, Clone)]
+pub struct MetricsConfig {
+    default: MetricsMode,
+    columns: HashMap<i32, MetricsMode>,
+}
+
+impl MetricsConfig {
+    /// One mode for all columns.
+    pub fn uniform(mode: MetricsMode) -> Self {
+        Self { default: mode, columns: HashMap::new() }
+    }
+
+    /// What the table's properties ask for, by the rules of Iceberg Java's `MetricsConfig`: without a default mode only the
+    /// first columns (`max-inferred-column-defaults`, 100) have bounds; columns of the sort order always do, unless the
+    /// column's own property says otherwise. A value that is no mode counts as the default.
+    pub fn from_properties(
+        properties: &HashMap<String, String>,
+        schema: &Schema,
+        sort_order: Option<&SortOrder>,
+    ) -> Self {
+        let truncate = MetricsMode::Truncate(DEFAULT_TRUNCATION);
+        let mode = |text: &String| MetricsMode::parse(text).unwrap_or(truncate);
+        let mut config = Self::uniform(truncate);
+        if let Some(text) = properties.get(DEFAULT_MODE) {
+            config.default = mode(text);
+        } else {
+            let limit =
+                properties.get(INFERRED_COLUMNS).and_then(|n| n.parse().ok()).unwrap_or(DEFAULT_INFERRED_COLUMNS);
+            let mut leaves = Vec::new();
+            primitive_fields(schema.as_struct(), &mut leaves);
+            if leaves.len() > limit {
+                config.default = MetricsMode::None;
+                config.columns.extend(leaves.into_iter().take(limit).map(|id| (id, truncate)));
+            }
+        }
+        for field in sort_order.iter().flat_map(|order| order.fields.iter()) {
+            if matches!(config.mode(field.source_id), MetricsMode::None | MetricsMode::Counts) {
+                config.columns.insert(field.source_id, truncate);
+            }
+        }
+        for (key, text) in properties {
+            if let Some(id) = key.strip_prefix(COLUMN_MODE).and_then(|name| schema.field_id_by_name(name)) {
+                config.columns.insert(id, mode(text));
+            }
+        }
+        config
+    }
+
+    /// The mode of the leaf column with this field id.
+    pub fn mode(&self, field_id: i32) -> MetricsMode {
+        self.columns.get(&field_id).copied().unwrap_or(self.default)
+    }
+}
+
+/// Ids of primitive fields, a struct's own before those of its children: the order in which Iceberg Java counts them.
+fn primitive_fields(parent: &StructType, ids: &mut Vec<i32>) {
+    ids.extend(parent.fields().iter().filter(|f| f.field_type.is_primitive()).map(|f| f.id));
+    for field in parent.fields() {
+        nested_primitive_fields(&field.field_type, ids);
+    }
+}
+
+fn nested_primitive_fields(field_type: &Type, ids: &mut Vec<i32>) {
+    let element = |field: &NestedFieldRef, ids: &mut Vec<i32>| {
+        if field.field_type.is_primitive() {
+            ids.push(field.id);
+        } else {
+            nested_primitive_fields(&field.field_type, ids);
+        }
+    };
+    match field_type {
+        Type::Primitive(_) => {}
+        Type::Struct(inner) => primitive_fields(inner, ids),
+        Type::List(list) => element(&list.element_field, ids),
+        Type::Map(map) => {
+            element(&map.key_field, ids);
+            element(&map.value_field, ids);
+        }
+    }
+}
+
+/// Follows the rows that are written into a file.
+#[derive(Debug)]
+pub(super) struct RowMetrics {
+    leaves: Vec<Leaf>,
+}
+
+#[derive(Debug)]
+struct Leaf {
+    id: i32,
+    primitive: PrimitiveType,
+    /// Index of the column, then of the field within each struct.
+    path: Vec<usize>,
+    mode: MetricsMode,
+    min: Option<Value>,
+    max: Option<Value>,
+    nans: u64,
+}
+
+/// One value, comparable with its like.
+#[derive(Debug, Clone, PartialEq)]
+enum Value {
+    Boolean(bool),
+    Int(i32),
+    Long(i64),
+    Float(f32),
+    Double(f64),
+    Decimal(i128),
+    Bytes(Vec<u8>),
+}
+
+impl Value {
+    fn less(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Boolean(a), Self::Boolean(b)) => a < b,
+            (Self::Int(a), Self::Int(b)) => a < b,
+            (Self::Long(a), Self::Long(b)) => a < b,
+            (Self::Float(a), Self::Float(b)) => a.total_cmp(b).is_lt(),
+            (Self::Double(a), Self::Double(b)) => a.total_cmp(b).is_lt(),
+            (Self::Decimal(a), Self::Decimal(b)) => a < b,
+            (Self::Bytes(a), Self::Bytes(b)) => a < b,
+            _ => false,
+        }
+    }
+}
+
+/// Bounds and NaN counts by field id.
+#[derive(Debug, Default)]
+pub(super) struct RowBounds {
+    pub(super) lower: HashMap<i32, Datum>,
+    pub(super) upper: HashMap<i32, Datum>,
+    pub(super) nans: HashMap<i32, u64>,
+}
+
+impl RowMetrics {
+    pub(super) fn new(schema: &Schema, config: &MetricsConfig) -> Self {
+        let mut leaves = Vec::new();
+        collect_leaves(schema.as_struct(), config, &mut Vec::new(), &mut leaves);
+        Self { leaves }
+    }
+
+    /// Follows nothing.
+    pub(super) fn empty() -> Self {
+        Self { leaves: Vec::new() }
+    }
+
+    /// Takes in a batch whose columns are the schema's, in its order.
+    pub(super) fn update(&mut self, batch: &RecordBatch) -> Result<()> {
+        for leaf in &mut self.leaves {
+            let array = resolve(batch, &leaf.path)?;
+            leaf.update(&array)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn finish(self) -> Result<RowBounds> {
+        let mut result = RowBounds::default();
+        for leaf in self.leaves {
+            if matches!(leaf.primitive, PrimitiveType::Float | PrimitiveType::Double) {
+                result.nans.insert(leaf.id, leaf.nans);
+            }
+            if let Some(lower) = leaf.min.as_ref().and_then(|min| leaf.cut(min, false)) {
+                result.lower.insert(leaf.id, datum(&lower, &leaf.primitive)?);
+            }
+            if let Some(upper) = leaf.max.as_ref().and_then(|max| leaf.cut(max, true)) {
+                result.upper.insert(leaf.id, datum(&upper, &leaf.primitive)?);
+            }
+        }
+        Ok(result)
+    }
+}
+
+fn collect_leaves(parent: &StructType, config: &MetricsConfig, path: &mut Vec<usize>, leaves: &mut Vec<Leaf>) {
+    for (index, field) in parent.fields().iter().enumerate() {
+        path.push(index);
+        match &*field.field_type {
+            Type::Primitive(primitive) => {
+                let mode = config.mode(field.id);
+                let counts_nans = matches!(primitive, PrimitiveType::Float | PrimitiveType::Double);
+                if mode != MetricsMode::None && (mode != MetricsMode::Counts || counts_nans) {
+                    leaves.push(Leaf {
+                        id: field.id,
+                        primitive: primitive.clone(),
+                        path: path.clone(),
+                        mode,
+                        min: None,
+                        max: None,
+                        nans: 0,
+                    });
+                }
+            }
+            Type::Struct(inner) => collect_leaves(inner, config, path, leaves),
+            Type::List(_) | Type::Map(_) => {}
+        }
+        path.pop();
+    }
+}
+
+/// The array of a leaf, null wherever one of its parents is.
+fn resolve(batch: &RecordBatch, path: &[usize]) -> Result<ArrayRef> {
+    let missing = || Error::failed("a batch does not have the columns of the table's schema");
+    let (first, rest) = path.split_first().ok_or_else(missing)?;
+    let mut array = batch.columns().get(*first).ok_or_else(missing)?.clone();
+    let mut nulls: Option<NullBuffer> = None;
+    for index in rest {
+        let parent = array.as_any().downcast_ref::<StructArray>().ok_or_else(missing)?;
+        nulls = NullBuffer::union(nulls.as_ref(), parent.nulls());
+        let child = parent.columns().get(*index).ok_or_else(missing)?.clone();
+        array = child;
+    }
+    match nulls {
+        Some(parents) if parents.null_count() > 0 => {
+            let merged = NullBuffer::union(Some(&parents), array.nulls());
+            Ok(make_array(array.to_data().into_builder().nulls(merged).build()?))
+        }
+        _ => Ok(array),
+    }
+}
+
+impl Leaf {
+    fn update(&mut self, array: &ArrayRef) -> Result<()> {
+        let found = match array.data_type() {
+            DataType::Float32 => self.floats(array.as_primitive::<Float32Type>().iter().flatten().map(Value::Float)),
+            DataType::Float64 => self.floats(array.as_primitive::<Float64Type>().iter().flatten().map(Value::Double)),
+            _ => extremes(array)?,
+        };
+        if let (Some((min, max)), true) = (found, self.mode != MetricsMode::Counts) {
+            if self.min.as_ref().is_none_or(|known| min.less(known)) {
+                self.min = Some(min);
+            }
+            if self.max.as_ref().is_none_or(|known| known.less(&max)) {
+                self.max = Some(max);
+            }
+        }
+        Ok(())
+    }
+
+    fn floats(&mut self, values: impl Iterator<Item = Value>) -> Option<(Value, Value)> {
+        let mut found: Option<(Value, Value)> = None;
+        for value in values {
+            let is_nan = match value {
+                Value::Float(v) => v.is_nan(),
+                Value::Double(v) => v.is_nan(),
+                _ => false,
+            };
+            if is_nan {
+                self.nans += 1;
+            } else if let Some((min, max)) = &mut found {
+                if value.less(min) {
+                    *min = value;
+                } else if max.less(&value) {
+                    *max = value;
+                }
+            } else {
+                found = Some((value.clone(), value));
+            }
+        }
+        found
+    }
+
+    /// The bound that the mode leaves of a value; `None` where an upper bound would have to be longer.
+    fn cut(&self, value: &Value, up: bool) -> Option<Value> {
+        let (Value::Bytes(bytes), MetricsMode::Truncate(length)) = (value, self.mode) else {
+            return Some(value.clone());
+        };
+        match self.primitive {
+            PrimitiveType::String => {
+                let text = std::str::from_utf8(bytes).ok()?;
+                let cut =
+                    if up { bounds::upper_text(text, length)? } else { bounds::lower_text(text, length).to_owned() };
+                Some(Value::Bytes(cut.into_bytes()))
+            }
+            PrimitiveType::Binary if up => bounds::upper_bytes(bytes, length).map(Value::Bytes),
+            PrimitiveType::Binary => Some(Value::Bytes(bounds::lower_bytes(bytes, length).to_vec())),
+            _ => Some(value.clone()),
+        }
+    }
+}
+
+/// The least and the greatest value that is not null.
+fn extremes(array: &ArrayRef) -> Result<Option<(Value, Value)>> {
+    macro_rules! numbers {
+        ($arrow:ty, $value:path) => {{
+            let array = array.as_primitive::<$arrow>();
+            compute::min(array).zip(compute::max(array)).map(|(min, max)| ($value(min), $value(max)))
+        }};
+    }
+    fn bytes<T: AsRef<[u8]> + ?Sized>(pair: Option<(&T, &T)>) -> Option<(Value, Value)> {
+        pair.map(|(min, max)| (Value::Bytes(min.as_ref().to_vec()), Value::Bytes(max.as_ref().to_vec())))
+    }
+    Ok(match array.data_type() {
+        DataType::Boolean => {
+            let array = array.as_boolean();
+            compute::min_boolean(array)
+                .zip(compute::max_boolean(array))
+                .map(|(min, max)| (Value::Boolean(min), Value::Boolean(max)))
+        }
+        DataType::Int32 => numbers!(Int32Type, Value::Int),
+        DataType::Date32 => numbers!(Date32Type, Value::Int),
+        DataType::Int64 => numbers!(Int64Type, Value::Long),
+        DataType::Time64(TimeUnit::Microsecond) => numbers!(Time64MicrosecondType, Value::Long),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => numbers!(TimestampMicrosecondType, Value::Long),
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => numbers!(TimestampNanosecondType, Value::Long),
+        DataType::Decimal128(_, _) => numbers!(Decimal128Type, Value::Decimal),
+        DataType::Utf8 => {
+            let array = array.as_string::<i32>();
+            bytes(compute::min_string(array).zip(compute::max_string(array)))
+        }
+        DataType::LargeUtf8 => {
+            let array = array.as_string::<i64>();
+            bytes(compute::min_string(array).zip(compute::max_string(array)))
+        }
+        DataType::Binary => {
+            let array = array.as_binary::<i32>();
+            bytes(compute::min_binary(array).zip(compute::max_binary(array)))
+        }
+        DataType::LargeBinary => {
+            let array = array.as_binary::<i64>();
+            bytes(compute::min_binary(array).zip(compute::max_binary(array)))
+        }
+        DataType::FixedSizeBinary(_) => {
+            let values = array.as_fixed_size_binary();
+            let present = || values.iter().flatten();
+            bytes(present().min().zip(present().max()))
+        }
+        other => return Err(Error::failed(format!("a column of Arrow type {other} cannot be written to the table"))),
+    })
+}
+
+/// The value in Iceberg's terms, through its single-value serialization.
+fn datum(value: &Value, primitive: &PrimitiveType) -> Result<Datum> {
+    let bytes = match value {
+        Value::Boolean(v) => vec![u8::from(*v)],
+        Value::Int(v) => v.to_le_bytes().to_vec(),
+        Value::Long(v) => v.to_le_bytes().to_vec(),
+        Value::Float(v) => v.to_le_bytes().to_vec(),
+        Value::Double(v) => v.to_le_bytes().to_vec(),
+        Value::Decimal(v) => v.to_be_bytes().to_vec(),
+        Value::Bytes(v) => v.clone(),
+    };
+    Ok(Datum::try_from_bytes(&bytes, primitive.clone())?)
+}
+
+#[cfg(test)]
+#[path = "metrics_tests.rs"]
+mod tests;

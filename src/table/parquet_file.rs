@@ -1,0 +1,214 @@
+//! One Parquet file of a table, read through iceberg's storage trait.
+//!
+//! Only the byte ranges of the asked-for column chunks are fetched, one row group at a time, neighbours together.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, TryStreamExt};
+use iceberg::io::{FileIO, FileRead};
+use iceberg::spec::DataFile;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use parquet::arrow::async_reader::{AsyncFileReader, ParquetRecordBatchStreamBuilder};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
+use tokio::runtime::Handle;
+
+use crate::error::{Error, Result};
+
+/// Read from a file's end at once, in the hope that the whole footer is in it.
+const FOOTER_HINT: usize = 64 * 1024;
+/// Ranges that lie closer than this are fetched as one.
+const COALESCE_GAP: u64 = 256 * 1024;
+/// Ranges fetched at a time.
+const CONCURRENT_RANGES: usize = 4;
+
+/// A file with its footer.
+pub(super) struct ParquetFile {
+    location: String,
+    input: RangeReader,
+    metadata: ArrowReaderMetadata,
+}
+
+#[derive(Clone)]
+struct RangeReader {
+    file: Arc<dyn FileRead>,
+    size: u64,
+}
+
+impl ParquetFile {
+    /// Opens the file and reads its footer. The size is the manifest's.
+    pub(super) fn open(file_io: &FileIO, handle: &Handle, file: &DataFile) -> Result<Self> {
+        let location = file.file_path().to_owned();
+        let size = file.file_size_in_bytes();
+        handle.block_on(Self::open_async(file_io, &location, size)).map_err(|e| e.in_file(location))
+    }
+
+    async fn open_async(file_io: &FileIO, location: &str, size: u64) -> Result<Self> {
+        let file: Arc<dyn FileRead> = Arc::from(file_io.new_input(location)?.reader().await?);
+        let mut input = RangeReader { file, size };
+        let metadata = input.get_metadata(None).await.map_err(from_parquet)?;
+        // Types are taken from Parquet's own schema: what a writer embedded of Arrow's is its private matter.
+        let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+        let metadata = ArrowReaderMetadata::try_new(metadata, options).map_err(from_parquet)?;
+        Ok(Self { location: location.to_owned(), input, metadata })
+    }
+
+    pub(super) fn location(&self) -> &str {
+        &self.location
+    }
+
+    pub(super) fn metadata(&self) -> &ParquetMetaData {
+        self.metadata.metadata()
+    }
+
+    /// The index of the top-level column with this field id.
+    pub(super) fn column(&self, field_id: i32) -> Option<usize> {
+        self.metadata.parquet_schema().root_schema().get_fields().iter().position(|field| {
+            let info = field.get_basic_info();
+            info.has_id() && info.id() == field_id
+        })
+    }
+
+    /// The leaf of a top-level column that is primitive.
+    pub(super) fn leaf(&self, column: usize) -> Option<usize> {
+        let schema = self.metadata.parquet_schema();
+        let field = schema.root_schema().get_fields().get(column)?;
+        if !field.is_primitive() {
+            return None;
+        }
+        (0..schema.num_columns()).find(|leaf| schema.get_column_root_idx(*leaf) == column)
+    }
+
+    /// Reads the given top-level columns of the given row groups, in the file's order of columns, batch by batch.
+    pub(super) fn read(
+        &self,
+        handle: &Handle,
+        columns: &[usize],
+        row_groups: Vec<usize>,
+        batch_size: usize,
+        on_batch: &mut dyn FnMut(RecordBatch) -> Result<()>,
+    ) -> Result<()> {
+        let mask = ProjectionMask::roots(self.metadata.parquet_schema(), columns.iter().copied());
+        let mut stream = ParquetRecordBatchStreamBuilder::new_with_metadata(self.input.clone(), self.metadata.clone())
+            .with_projection(mask)
+            .with_row_groups(row_groups)
+            .with_batch_size(batch_size)
+            .build()
+            .map_err(|e| from_parquet(e).in_file(&self.location))?;
+        while let Some(batch) = handle.block_on(stream.next()) {
+            on_batch(batch.map_err(|e| from_parquet(e).in_file(&self.location))?)?;
+        }
+        Ok(())
+    }
+}
+
+impl AsyncFileReader for RangeReader {
+    fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, parquet::errors::Result<Bytes>> {
+        fetch(Arc::clone(&self.file), range).boxed()
+    }
+
+    fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, parquet::errors::Result<Vec<Bytes>>> {
+        let file = Arc::clone(&self.file);
+        async move {
+            let merged = coalesce(&ranges);
+            let fetched: Vec<Bytes> = futures::stream::iter(merged.clone())
+                .map(|range| fetch(Arc::clone(&file), range))
+                .buffered(CONCURRENT_RANGES)
+                .try_collect()
+                .await?;
+            ranges.iter().map(|range| slice(&merged, &fetched, range)).collect()
+        }
+        .boxed()
+    }
+
+    fn get_metadata<'a>(
+        &'a mut self,
+        _options: Option<&'a ArrowReaderOptions>,
+    ) -> BoxFuture<'a, parquet::errors::Result<Arc<ParquetMetaData>>> {
+        async move {
+            let size = self.size;
+            let metadata = ParquetMetaDataReader::new()
+                .with_prefetch_hint(Some(FOOTER_HINT))
+                .with_page_index_policy(PageIndexPolicy::Skip)
+                .load_and_finish(self, size)
+                .await?;
+            Ok(Arc::new(metadata))
+        }
+        .boxed()
+    }
+}
+
+async fn fetch(file: Arc<dyn FileRead>, range: Range<u64>) -> parquet::errors::Result<Bytes> {
+    let expected = range.end.saturating_sub(range.start);
+    let bytes = file.read(range).await.map_err(|e| ParquetError::External(Box::new(e)))?;
+    if u64::try_from(bytes.len()).ok() == Some(expected) {
+        Ok(bytes)
+    } else {
+        Err(ParquetError::EOF(format!("expected {expected} bytes, got {}", bytes.len())))
+    }
+}
+
+/// The ranges in order, near ones merged.
+fn coalesce(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
+    let mut sorted = ranges.to_vec();
+    sorted.sort_unstable_by_key(|range| (range.start, range.end));
+    let mut merged: Vec<Range<u64>> = Vec::with_capacity(sorted.len());
+    for range in sorted {
+        match merged.last_mut() {
+            Some(last) if range.start <= last.end.saturating_add(COALESCE_GAP) => last.end = last.end.max(range.end),
+            _ => merged.push(range),
+        }
+    }
+    merged
+}
+
+/// The bytes of one range out of the merged range that holds it.
+fn slice(merged: &[Range<u64>], fetched: &[Bytes], range: &Range<u64>) -> parquet::errors::Result<Bytes> {
+    let lost = || ParquetError::EOF(format!("bytes {}..{} were not read", range.start, range.end));
+    let index = merged.partition_point(|m| m.start <= range.start).checked_sub(1).ok_or_else(lost)?;
+    let (outer, bytes) = merged.get(index).zip(fetched.get(index)).ok_or_else(lost)?;
+    let start = usize::try_from(range.start.checked_sub(outer.start).ok_or_else(lost)?)?;
+    let end = usize::try_from(range.end.checked_sub(outer.start).ok_or_else(lost)?)?;
+    if start > end || end > bytes.len() {
+        return Err(lost());
+    }
+    Ok(bytes.slice(start..end))
+}
+
+/// A storage error that came through Parquet's reader is the storage's again.
+fn from_parquet(error: ParquetError) -> Error {
+    match error {
+        ParquetError::External(inner) => match inner.downcast::<iceberg::Error>() {
+            Ok(inner) => Error::from(*inner),
+            Err(inner) => Error::from(ParquetError::External(inner)),
+        },
+        other => Error::from(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn near_ranges_are_one_request_and_come_back_apart() {
+        let data: Vec<u8> = (0..=255_u8).cycle().take(1_000_000).collect();
+        let ranges = vec![900_000..900_004, 10..14, 20..22, 400_000..400_001];
+        let merged = coalesce(&ranges);
+        assert_eq!(merged, vec![10..22, 400_000..400_001, 900_000..900_004]);
+        let fetched: Vec<Bytes> = merged
+            .iter()
+            .map(|r| Bytes::copy_from_slice(&data[usize::try_from(r.start).unwrap()..usize::try_from(r.end).unwrap()]))
+            .collect();
+        for range in &ranges {
+            let expected = &data[usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()];
+            assert_eq!(&slice(&merged, &fetched, range).unwrap()[..], expected);
+        }
+        assert!(slice(&merged, &fetched, &(5..8)).is_err());
+    }
+}

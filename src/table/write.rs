@@ -1,0 +1,408 @@
+//! Writes data files: Parquet with zstd, and a manifest entry whose bounds are true.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef as ArrowSchemaRef;
+use bytes::Bytes;
+use iceberg::arrow::schema_to_arrow_schema;
+use iceberg::io::{FileIO, FileWrite};
+use iceberg::spec::{DataContentType, DataFile, DataFileBuilder, DataFileFormat, SchemaRef, Struct, TableMetadata};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::ParquetMetaData;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use tokio::runtime::Handle;
+
+use super::metrics::{MetricsConfig, MetricsMode, RowMetrics};
+use crate::error::{Error, Result};
+
+/// zstd's level where the table's properties name none: near the best size for its speed.
+pub const DEFAULT_ZSTD_LEVEL: i32 = 3;
+/// Encoded bytes of a row group; a writer holds about one row group in memory.
+pub const DEFAULT_ROW_GROUP_BYTES: usize = 32 * 1024 * 1024;
+/// Rows of a row group, so that small rows too leave something to prune.
+pub const DEFAULT_ROW_GROUP_ROWS: usize = 1024 * 1024;
+/// Bytes handed to storage at once.
+const CHUNK_BYTES: usize = 1024 * 1024;
+/// The most rows handed to the encoder at once.
+const SLICE_ROWS: usize = 8192;
+
+const CODEC: &str = "write.parquet.compression-codec";
+const LEVEL: &str = "write.parquet.compression-level";
+
+/// How data files are written.
+#[derive(Debug, Clone)]
+pub struct WriteOptions {
+    /// Encoded bytes after which a row group ends.
+    pub row_group_bytes: usize,
+    /// Rows after which a row group ends.
+    pub row_group_rows: usize,
+    /// zstd's level, 1 to 22.
+    pub zstd_level: i32,
+    /// How much the manifest entry says of each column.
+    pub metrics: MetricsConfig,
+}
+
+impl WriteOptions {
+    /// What the table's properties ask for, for files of the given schema: metrics modes, and the compression level where
+    /// the codec is zstd (the only one written). Row groups have this crate's default sizes.
+    pub fn for_table(metadata: &TableMetadata, schema: &SchemaRef) -> Self {
+        let properties = metadata.properties();
+        let is_zstd = properties.get(CODEC).is_none_or(|codec| codec.eq_ignore_ascii_case("zstd"));
+        let level = properties
+            .get(LEVEL)
+            .and_then(|level| level.parse().ok())
+            .filter(|level| is_zstd && (1..=22).contains(level));
+        Self {
+            row_group_bytes: DEFAULT_ROW_GROUP_BYTES,
+            row_group_rows: DEFAULT_ROW_GROUP_ROWS,
+            zstd_level: level.unwrap_or(DEFAULT_ZSTD_LEVEL),
+            metrics: MetricsConfig::from_properties(properties, schema, Some(metadata.default_sort_order().as_ref())),
+        }
+    }
+}
+
+/// Writes one data file. Synchronous: for a blocking thread.
+///
+/// Dropped before [`finish`](Self::finish), it deletes what it wrote, as far as that is possible.
+pub struct DataFileWriter {
+    /// `None` only once finished or given up.
+    parquet: Option<ArrowWriter<Sink>>,
+    guard: Unfinished,
+    arrow_schema: ArrowSchemaRef,
+    config: MetricsConfig,
+    metrics: RowMetrics,
+    rows: u64,
+    row_group_bytes: usize,
+    entry: Entry,
+}
+
+/// The parts of the manifest entry that are known from the start.
+struct Entry {
+    content: DataContentType,
+    spec_id: i32,
+    partition: Struct,
+    sort_order_id: Option<i32>,
+    referenced_data_file: Option<String>,
+}
+
+/// A file that nothing refers to yet: deleted when dropped while armed.
+struct Unfinished {
+    file_io: FileIO,
+    handle: Handle,
+    location: String,
+    armed: bool,
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if self.armed {
+            let (file_io, location) = (self.file_io.clone(), std::mem::take(&mut self.location));
+            self.handle.spawn(async move {
+                if let Err(error) = file_io.delete(&location).await {
+                    tracing::debug!(%location, %error, "an unfinished file was left behind");
+                }
+            });
+        }
+    }
+}
+
+impl std::fmt::Debug for DataFileWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DataFileWriter")
+            .field("location", &self.guard.location)
+            .field("rows", &self.rows)
+            .finish_non_exhaustive()
+    }
+}
+
+impl DataFileWriter {
+    /// Starts a data file of the given schema at the given location.
+    #[expect(clippy::too_many_arguments, reason = "each is one part of the manifest entry")]
+    pub fn create(
+        file_io: &FileIO,
+        handle: &Handle,
+        location: String,
+        schema: SchemaRef,
+        spec_id: i32,
+        partition: Struct,
+        sort_order_id: Option<i32>,
+        options: &WriteOptions,
+    ) -> Result<Self> {
+        let entry =
+            Entry { content: DataContentType::Data, spec_id, partition, sort_order_id, referenced_data_file: None };
+        Self::start(file_io, handle, location, &schema, entry, options)
+    }
+
+    /// Starts a position delete file. Its bounds are whole, in the manifest entry and in Parquet's statistics: readers match
+    /// them against paths.
+    #[expect(clippy::too_many_arguments, reason = "each is one part of the manifest entry")]
+    pub(super) fn create_deletes(
+        file_io: &FileIO,
+        handle: &Handle,
+        location: String,
+        schema: &SchemaRef,
+        spec_id: i32,
+        partition: Struct,
+        referenced_data_file: Option<String>,
+        options: &WriteOptions,
+    ) -> Result<Self> {
+        let entry = Entry {
+            content: DataContentType::PositionDeletes,
+            spec_id,
+            partition,
+            sort_order_id: None,
+            referenced_data_file,
+        };
+        let options = WriteOptions { metrics: MetricsConfig::uniform(MetricsMode::Full), ..options.clone() };
+        Self::start(file_io, handle, location, schema, entry, &options)
+    }
+
+    fn start(
+        file_io: &FileIO,
+        handle: &Handle,
+        location: String,
+        schema: &SchemaRef,
+        entry: Entry,
+        options: &WriteOptions,
+    ) -> Result<Self> {
+        let arrow_schema = Arc::new(schema_to_arrow_schema(schema)?);
+        let mut properties = WriterProperties::builder()
+            .set_created_by(concat!("ddb-iceberg version ", env!("CARGO_PKG_VERSION")).to_owned())
+            .set_compression(Compression::ZSTD(ZstdLevel::try_new(options.zstd_level)?))
+            .set_dictionary_enabled(true)
+            .set_statistics_enabled(EnabledStatistics::Chunk)
+            .set_offset_index_disabled(true)
+            .set_max_row_group_row_count(Some(options.row_group_rows.max(1)))
+            .set_max_row_group_bytes(Some(options.row_group_bytes.max(1)));
+        if entry.content == DataContentType::PositionDeletes {
+            properties = properties.set_statistics_truncate_length(None);
+        }
+        let output = file_io.new_output(&location)?;
+        let file = handle.block_on(output.writer()).map_err(|e| Error::from(e).in_file(&location))?;
+        let guard = Unfinished { file_io: file_io.clone(), handle: handle.clone(), location, armed: true };
+        let sink =
+            Sink { file, handle: handle.clone(), buffer: Vec::with_capacity(CHUNK_BYTES), written: 0, error: None };
+        let parquet = ArrowWriter::try_new(sink, Arc::clone(&arrow_schema), Some(properties.build()))?;
+        Ok(Self {
+            parquet: Some(parquet),
+            guard,
+            arrow_schema,
+            config: options.metrics.clone(),
+            metrics: RowMetrics::new(schema, &options.metrics),
+            rows: 0,
+            row_group_bytes: options.row_group_bytes.max(1),
+            entry,
+        })
+    }
+
+    /// Where the file is.
+    pub fn location(&self) -> &str {
+        &self.guard.location
+    }
+
+    /// Rows written so far.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// About how many bytes the file would have if it were finished now.
+    pub fn size(&self) -> u64 {
+        let size = self.parquet.as_ref().map_or(0, |p| p.bytes_written().saturating_add(p.in_progress_size()));
+        u64::try_from(size).unwrap_or(u64::MAX)
+    }
+
+    /// Bytes of memory held.
+    pub fn memory(&self) -> usize {
+        self.parquet.as_ref().map_or(0, |p| p.memory_size().saturating_add(CHUNK_BYTES))
+    }
+
+    /// Appends rows. The columns are those of the schema, in its order, with the Arrow types that
+    /// `iceberg::arrow::schema_to_arrow_schema` gives.
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        let batch = RecordBatch::try_new(Arc::clone(&self.arrow_schema), batch.columns().to_vec())
+            .map_err(|e| Error::from(e).in_file(&self.guard.location))?;
+        self.metrics.update(&batch)?;
+        let rows = batch.num_rows();
+        // Large rows go to the encoder a few at a time, so that a row group ends soon after it is full.
+        let row_bytes = batch.get_array_memory_size() / rows + 1;
+        let step = (self.row_group_bytes / 4 / row_bytes).clamp(1, SLICE_ROWS);
+        let mut start = 0;
+        while start < rows {
+            let length = step.min(rows - start);
+            let slice = batch.slice(start, length);
+            let parquet = self.parquet.as_mut().ok_or_else(gone)?;
+            if let Err(error) = parquet.write(&slice) {
+                return Err(self.failure(error));
+            }
+            start += length;
+        }
+        self.rows = self.rows.saturating_add(u64::try_from(rows).unwrap_or(u64::MAX));
+        Ok(())
+    }
+
+    /// Ends the file and describes it.
+    pub fn finish(mut self) -> Result<DataFile> {
+        let parquet = self.parquet.as_mut().ok_or_else(gone)?;
+        let footer = match parquet.finish() {
+            Ok(footer) => footer,
+            Err(error) => return Err(self.failure(error)),
+        };
+        let location = self.guard.location.clone();
+        let size = parquet.inner_mut().close().map_err(|e| Error::from(e).in_file(&location))?;
+        let metrics = std::mem::replace(&mut self.metrics, RowMetrics::empty());
+        let file = describe(&location, size, self.rows, &footer, &self.config, metrics, &self.entry)?;
+        self.guard.armed = false;
+        Ok(file)
+    }
+
+    /// Gives the file up and deletes it.
+    pub fn abort(mut self) -> Result<()> {
+        self.guard.armed = false;
+        // The open file goes first: some storages only let go of it then.
+        self.parquet = None;
+        self.guard.handle.block_on(self.guard.file_io.delete(&self.guard.location))?;
+        Ok(())
+    }
+
+    /// What really went wrong: storage's own error if there was one.
+    fn failure(&mut self, error: parquet::errors::ParquetError) -> Error {
+        let stored = self.parquet.as_mut().and_then(|p| p.inner_mut().error.take());
+        stored.map_or_else(|| Error::from(error), Error::from).in_file(&self.guard.location)
+    }
+}
+
+fn gone() -> Error {
+    Error::failed("the file was already finished")
+}
+
+/// The manifest entry of a finished file.
+fn describe(
+    location: &str,
+    size: u64,
+    rows: u64,
+    footer: &ParquetMetaData,
+    config: &MetricsConfig,
+    metrics: RowMetrics,
+    entry: &Entry,
+) -> Result<DataFile> {
+    let mut counts = FooterCounts::default();
+    counts.take(footer, config);
+    let bounds = metrics.finish()?;
+    let mut offsets = Vec::with_capacity(footer.num_row_groups());
+    for group in footer.row_groups() {
+        if let Some(column) = group.columns().first() {
+            offsets.extend(i64::try_from(column.byte_range().0).ok());
+        }
+    }
+    let mut builder = DataFileBuilder::default();
+    builder
+        .content(entry.content)
+        .file_path(location.to_owned())
+        .file_format(DataFileFormat::Parquet)
+        .partition(entry.partition.clone())
+        .partition_spec_id(entry.spec_id)
+        .record_count(rows)
+        .file_size_in_bytes(size)
+        .column_sizes(counts.sizes)
+        .value_counts(counts.values)
+        .null_value_counts(counts.nulls)
+        .nan_value_counts(bounds.nans)
+        .lower_bounds(bounds.lower)
+        .upper_bounds(bounds.upper)
+        .split_offsets((!offsets.is_empty()).then_some(offsets))
+        .referenced_data_file(entry.referenced_data_file.clone());
+    if let Some(id) = entry.sort_order_id {
+        builder.sort_order_id(id);
+    }
+    builder.build().map_err(|e| Error::failed("a data file could not be described").caused_by(e).in_file(location))
+}
+
+#[derive(Default)]
+struct FooterCounts {
+    sizes: HashMap<i32, u64>,
+    values: HashMap<i32, u64>,
+    nulls: HashMap<i32, u64>,
+}
+
+impl FooterCounts {
+    fn take(&mut self, footer: &ParquetMetaData, config: &MetricsConfig) {
+        let mut unknown_nulls = Vec::new();
+        for column in footer.row_groups().iter().flat_map(|group| group.columns()) {
+            let descriptor = column.column_descr().self_type().get_basic_info();
+            if !descriptor.has_id() {
+                continue;
+            }
+            let id = descriptor.id();
+            *self.sizes.entry(id).or_default() += u64::try_from(column.compressed_size()).unwrap_or(0);
+            if config.mode(id) == MetricsMode::None {
+                continue;
+            }
+            *self.values.entry(id).or_default() += u64::try_from(column.num_values()).unwrap_or(0);
+            match column.statistics().and_then(parquet::file::statistics::Statistics::null_count_opt) {
+                Some(nulls) => *self.nulls.entry(id).or_default() += nulls,
+                None => unknown_nulls.push(id),
+            }
+        }
+        // A count that one row group does not give is unknown for the file.
+        for id in unknown_nulls {
+            self.nulls.remove(&id);
+        }
+    }
+}
+
+/// Hands bytes to storage in chunks.
+struct Sink {
+    file: Box<dyn FileWrite>,
+    handle: Handle,
+    buffer: Vec<u8>,
+    written: u64,
+    error: Option<iceberg::Error>,
+}
+
+impl Sink {
+    fn send(&mut self) -> iceberg::Result<()> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let chunk = std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK_BYTES));
+        self.written = self.written.saturating_add(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
+        self.handle.block_on(self.file.write(Bytes::from(chunk)))
+    }
+
+    /// Sends the rest, closes the file and says how long it is.
+    fn close(&mut self) -> iceberg::Result<u64> {
+        self.send()?;
+        self.handle.block_on(self.file.close())?;
+        Ok(self.written)
+    }
+}
+
+impl io::Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.buffer.len().saturating_add(bytes.len()) > CHUNK_BYTES
+            && let Err(error) = self.send()
+        {
+            let text = error.to_string();
+            self.error = Some(error);
+            return Err(io::Error::other(text));
+        }
+        self.buffer.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    /// Parquet flushes after each row group; a chunk waits until it is full.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[path = "write_tests.rs"]
+mod tests;
