@@ -133,7 +133,7 @@ impl Fixture {
             &self.file_io,
             self.handle(),
             self.paths().data_file(0),
-            self.schema(),
+            &self.schema(),
             0,
             partition,
             None,

@@ -182,14 +182,15 @@ fn promote(array: &ArrayRef, target: &DataType) -> Result<ArrayRef> {
         return Ok(Arc::clone(array));
     }
     let allowed = match (source, target) {
-        (D::Int32, D::Int64) | (D::Float32, D::Float64) => true,
         (D::Decimal128(p, s), D::Decimal128(to_p, to_s)) => s == to_s && p <= to_p,
+        (D::Timestamp(unit, _), D::Timestamp(to_unit, _)) => unit == to_unit,
         // Parquet binaries without the text annotation are read as such; casting checks UTF-8.
-        (
+        (D::Int32, D::Int64)
+        | (D::Float32, D::Float64)
+        | (
             D::Utf8 | D::LargeUtf8 | D::Utf8View | D::Binary | D::LargeBinary | D::BinaryView,
             D::Utf8 | D::LargeUtf8 | D::Binary | D::LargeBinary,
         ) => true,
-        (D::Timestamp(unit, _), D::Timestamp(to_unit, _)) => unit == to_unit,
         _ => false,
     };
     if !allowed {
@@ -238,22 +239,17 @@ fn excludes(statistics: &Statistics, field_type: &Type, range: &KeyRange) -> boo
     }
     let bound = |bytes: Option<&[u8]>| bytes.and_then(|bytes| literal_bytes(statistics, bytes, primitive));
     let (lower, upper) = (bound(statistics.min_bytes_opt()), bound(statistics.max_bytes_opt()));
-    match primitive {
+    if *primitive == PrimitiveType::String {
         // A cut text need not be UTF-8: compared as bytes, which is the same order.
-        PrimitiveType::String => {
-            let (PrimitiveLiteral::String(min), PrimitiveLiteral::String(max)) =
-                (range.min.literal(), range.max.literal())
-            else {
-                return false;
-            };
-            lower.is_some_and(|lower| max.as_bytes() < lower.as_slice())
-                || upper.is_some_and(|upper| min.as_bytes() > upper.as_slice())
-        }
-        _ => {
-            let datum = |bytes: Vec<u8>| Datum::try_from_bytes(&bytes, primitive.clone()).ok();
-            range.is_outside(lower.and_then(datum).as_ref(), upper.and_then(datum).as_ref())
-        }
+        let (PrimitiveLiteral::String(min), PrimitiveLiteral::String(max)) = (range.min.literal(), range.max.literal())
+        else {
+            return false;
+        };
+        return lower.is_some_and(|lower| max.as_bytes() < lower.as_slice())
+            || upper.is_some_and(|upper| min.as_bytes() > upper.as_slice());
     }
+    let datum = |bytes: Vec<u8>| Datum::try_from_bytes(&bytes, primitive.clone()).ok();
+    range.is_outside(lower.and_then(datum).as_ref(), upper.and_then(datum).as_ref())
 }
 
 /// A statistic in Iceberg's single-value serialization; `None` where the physical type is not one that is pruned by.
@@ -261,12 +257,12 @@ fn literal_bytes(statistics: &Statistics, bytes: &[u8], primitive: &PrimitiveTyp
     match (primitive, statistics) {
         (PrimitiveType::Int | PrimitiveType::Long, Statistics::Int32(_))
         | (PrimitiveType::Long, Statistics::Int64(_))
-        | (PrimitiveType::String | PrimitiveType::Binary, Statistics::ByteArray(_)) => Some(bytes.to_vec()),
+        | (PrimitiveType::String | PrimitiveType::Binary, Statistics::ByteArray(_))
+        | (PrimitiveType::Decimal { .. }, Statistics::FixedLenByteArray(_)) => Some(bytes.to_vec()),
         (PrimitiveType::Decimal { .. }, Statistics::Int32(_) | Statistics::Int64(_)) => {
             // Parquet keeps these little-endian, Iceberg big-endian.
             Some(bytes.iter().rev().copied().collect())
         }
-        (PrimitiveType::Decimal { .. }, Statistics::FixedLenByteArray(_)) => Some(bytes.to_vec()),
         _ => None,
     }
 }

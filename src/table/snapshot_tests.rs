@@ -17,8 +17,11 @@ fn check(fixture: &Fixture, expected: &[(&str, u64)]) {
     }
 }
 
-/// Status, sequence number, path of every entry, by manifest.
-fn entries(fixture: &Fixture) -> Vec<(ManifestFile, Vec<(ManifestStatus, i64, String)>)> {
+/// Status, sequence number, path.
+type Entry = (ManifestStatus, i64, String);
+
+/// Every entry, by manifest.
+fn entries(fixture: &Fixture) -> Vec<(ManifestFile, Vec<Entry>)> {
     let snapshot = fixture.metadata.current_snapshot().unwrap();
     fixture.runtime.block_on(async {
         let mut all = Vec::new();
@@ -244,7 +247,7 @@ fn names_times_and_requirements_are_the_base() {
     assert!(second.snapshot.timestamp_ms() >= first.snapshot.timestamp_ms());
     let list = second.snapshot.manifest_list();
     let prefix = format!("{}/metadata/snap-{}-1-", fixture.metadata.location(), second.snapshot.snapshot_id());
-    assert!(list.starts_with(&prefix) && list.ends_with(".avro"), "{list}");
+    assert!(list.starts_with(&prefix), "{list}");
     let requirements = base_requirements(&fixture.metadata);
     assert_eq!(requirements.len(), 7);
     for requirement in &requirements {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::SchemaRef as ArrowSchemaRef;
 use bytes::Bytes;
 use iceberg::arrow::schema_to_arrow_schema;
@@ -12,7 +12,7 @@ use iceberg::io::{FileIO, FileWrite};
 use iceberg::spec::{DataContentType, DataFile, DataFileBuilder, DataFileFormat, SchemaRef, Struct, TableMetadata};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::metadata::ParquetMetaData;
+use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use tokio::runtime::Handle;
 
@@ -126,7 +126,7 @@ impl DataFileWriter {
         file_io: &FileIO,
         handle: &Handle,
         location: String,
-        schema: SchemaRef,
+        schema: &SchemaRef,
         spec_id: i32,
         partition: Struct,
         sort_order_id: Option<i32>,
@@ -134,7 +134,7 @@ impl DataFileWriter {
     ) -> Result<Self> {
         let entry =
             Entry { content: DataContentType::Data, spec_id, partition, sort_order_id, referenced_data_file: None };
-        Self::start(file_io, handle, location, &schema, entry, options)
+        Self::start(file_io, handle, location, schema, entry, options)
     }
 
     /// Starts a position delete file. Its bounds are whole, in the manifest entry and in Parquet's statistics: readers match
@@ -231,7 +231,7 @@ impl DataFileWriter {
         self.metrics.update(&batch)?;
         let rows = batch.num_rows();
         // Large rows go to the encoder a few at a time, so that a row group ends soon after it is full.
-        let row_bytes = batch.get_array_memory_size() / rows + 1;
+        let row_bytes = memory_of(&batch) / rows + 1;
         let step = (self.row_group_bytes / 4 / row_bytes).clamp(1, SLICE_ROWS);
         let mut start = 0;
         while start < rows {
@@ -276,6 +276,11 @@ impl DataFileWriter {
         let stored = self.parquet.as_mut().and_then(|p| p.inner_mut().error.take());
         stored.map_or_else(|| Error::from(error), Error::from).in_file(&self.guard.location)
     }
+}
+
+/// Bytes of the rows themselves, also where the batch is a slice of a larger one.
+fn memory_of(batch: &RecordBatch) -> usize {
+    batch.columns().iter().map(|column| column.to_data().get_slice_memory_size().unwrap_or(0)).sum()
 }
 
 fn gone() -> Error {
@@ -334,7 +339,7 @@ struct FooterCounts {
 impl FooterCounts {
     fn take(&mut self, footer: &ParquetMetaData, config: &MetricsConfig) {
         let mut unknown_nulls = Vec::new();
-        for column in footer.row_groups().iter().flat_map(|group| group.columns()) {
+        for column in footer.row_groups().iter().flat_map(RowGroupMetaData::columns) {
             let descriptor = column.column_descr().self_type().get_basic_info();
             if !descriptor.has_id() {
                 continue;
