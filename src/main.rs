@@ -1,1 +1,32 @@
-fn main() {}
+//! The program: the command line of [`ddb_iceberg`].
+
+mod cli;
+
+use std::process::ExitCode;
+
+use ddb_iceberg::error::Error;
+
+fn main() -> ExitCode {
+    // Parsed before anything is started: `--help` is quick.
+    let invocation = match cli::parse(std::env::args_os()) {
+        Ok(invocation) => invocation,
+        Err(code) => return code,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(invocation.threads())
+        .thread_name("ddb-iceberg")
+        .enable_all()
+        .build();
+    match runtime {
+        Ok(runtime) => {
+            let code = runtime.block_on(cli::run(invocation));
+            // A command that was stopped may have threads that still compute: nothing waits for them.
+            runtime.shutdown_background();
+            code
+        }
+        Err(error) => {
+            let text = format!("threads can't be started: {error}");
+            cli::failed(&Error::failed(text).advice("Try a smaller --threads"))
+        }
+    }
+}

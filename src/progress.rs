@@ -1,6 +1,9 @@
 //! Counters that tasks raise and a front end may watch.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
 
 /// How far the running step is. All counters only grow within a step.
 #[derive(Debug, Default)]
@@ -10,6 +13,7 @@ pub struct Progress {
     items: AtomicU64,
     bytes_read: AtomicU64,
     bytes_written: AtomicU64,
+    committing: AtomicBool,
     step: std::sync::Mutex<String>,
 }
 
@@ -59,6 +63,17 @@ impl Progress {
     /// More bytes were written to the table.
     pub fn add_bytes_written(&self, bytes: u64) {
         self.bytes_written.fetch_add(bytes, Relaxed);
+    }
+
+    /// Says that a commit is about to be sent, or that its outcome is known. In between the command must not be stopped:
+    /// nobody could tell then what the table holds.
+    pub fn set_committing(&self, committing: bool) {
+        self.committing.store(committing, SeqCst);
+    }
+
+    /// Whether a commit was sent and its outcome is not known yet.
+    pub fn committing(&self) -> bool {
+        self.committing.load(SeqCst)
     }
 
     /// The counters now.

@@ -1,0 +1,403 @@
+//! What was typed: the command line's definition, from which help, completions and man pages are made.
+//!
+//! Parsing touches no file and no network. What the values mean is decided in [`super::invocation`].
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use iceberg::{NamespaceIdent, TableIdent};
+
+use super::limits::{MAX_THREADS, parse_memory_limit};
+
+const EXIT_CODES: &str = "\
+Examples:
+  ddb-iceberg detect-schema s3://bucket/AWSDynamoDB/01700000000000-a1b2c3d4
+  ddb-iceberg full-load     s3://bucket/AWSDynamoDB/01700000000000-a1b2c3d4 --table shop.orders
+  ddb-iceberg incremental   s3://bucket/AWSDynamoDB --table shop.orders
+
+Exit codes:
+  0    done, already done, or nothing to do
+  1    failed: network, access, no such table, the table exists
+  2    the command line, the configuration or the schema file is wrong
+  3    the input is damaged, incomplete, of the wrong kind, or another table's
+  4    a gap or an overlap between windows, or a table that was rolled back
+  5    other writers won every retry
+  6    the commit was sent and its outcome is unknown; run the same command again to find out
+  130  interrupted; the table is as before, or has the windows that were applied";
+
+const DETECT_EXAMPLES: &str = "\
+Examples:
+  Print the schema file, with a table of the attributes beside it:
+    ddb-iceberg detect-schema exports/AWSDynamoDB/01700000000000-a1b2c3d4
+
+  Write it to a file, edit it, and load with it:
+    ddb-iceberg detect-schema exports/AWSDynamoDB/01700000000000-a1b2c3d4 --output orders.json
+    ddb-iceberg full-load exports/AWSDynamoDB/01700000000000-a1b2c3d4 --table shop.orders \\
+      --schema orders.json
+
+  A quick look at a large export, from 10 of its files:
+    ddb-iceberg detect-schema s3://bucket/AWSDynamoDB/01700000000000-a1b2c3d4 --sample-files 10";
+
+const FULL_LOAD_EXAMPLES: &str = "\
+Examples:
+  Create the table from a full export:
+    ddb-iceberg full-load s3://bucket/AWSDynamoDB/01700000000000-a1b2c3d4 --table shop.orders \\
+      --key customer_id --key order_id
+
+  With a schema file, in one pass over the export:
+    ddb-iceberg full-load s3://bucket/AWSDynamoDB/01700000000000-a1b2c3d4 --table shop.orders \\
+      --schema orders.json
+
+  See what it would do:
+    ddb-iceberg full-load s3://bucket/AWSDynamoDB/01700000000000-a1b2c3d4 --table shop.orders \\
+      --key id --dry-run";
+
+const INCREMENTAL_EXAMPLES: &str = "\
+Examples:
+  Apply every window that is due, of all exports below a folder. Running it again does no harm, so
+  the same line can be scheduled:
+    ddb-iceberg incremental s3://bucket/AWSDynamoDB --table shop.orders
+
+  Apply one export:
+    ddb-iceberg incremental s3://bucket/AWSDynamoDB/01700000900000-e5f6a7b8 --table shop.orders
+
+  The result for a program to read:
+    ddb-iceberg incremental s3://bucket/AWSDynamoDB --table shop.orders --format json";
+
+/// Turns DynamoDB's S3 exports into Apache Iceberg tables and keeps them fresh.
+#[derive(Parser)]
+#[command(name = "ddb-iceberg", version, after_long_help = EXIT_CODES, max_term_width = 100)]
+#[command(after_help = "Exit codes and examples: --help")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+    #[command(flatten)]
+    pub shared: Shared,
+}
+
+/// The subcommands.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Look at an export and propose columns and types
+    ///
+    /// Reads an export and writes a schema file: each attribute, what was seen of it, and the column and type it gets.
+    /// The file is made for editing by hand, and full-load takes it with --schema.
+    #[command(after_long_help = DETECT_EXAMPLES, after_help = "Examples: --help")]
+    DetectSchema(DetectSchemaArgs),
+    /// Create a table from a full export
+    ///
+    /// Creates the table with all of the export's items in one commit: a table that appears is complete.
+    /// The same export again changes nothing and is no error.
+    #[command(after_long_help = FULL_LOAD_EXAMPLES, after_help = "Examples: --help")]
+    FullLoad(FullLoadArgs),
+    /// Apply incremental exports to a table
+    ///
+    /// Applies the windows that are due, in order, one commit a window, starting where the table is complete.
+    /// Windows that the table has already are skipped. At a gap it stops; what was applied stays.
+    #[command(after_long_help = INCREMENTAL_EXAMPLES, after_help = "Examples: --help")]
+    Incremental(IncrementalArgs),
+    /// Print a shell's completions
+    ///
+    /// Prints the completion script of a shell on stdout. For bash: ddb-iceberg completions bash > /etc/bash_completion.d/ddb-iceberg
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print a man page
+    ///
+    /// Prints the man page of the program, or of one subcommand, on stdout. To read it: ddb-iceberg man | man -l -
+    Man {
+        /// The subcommand; without it, the program
+        #[arg(value_parser = ["detect-schema", "full-load", "incremental", "completions", "man"])]
+        command: Option<String>,
+    },
+}
+
+/// `detect-schema`.
+#[derive(Args)]
+pub(crate) struct DetectSchemaArgs {
+    #[command(flatten)]
+    pub source: Source,
+    /// Write the schema file here, not to stdout
+    #[arg(long, value_name = "FILE|s3://…")]
+    pub output: Option<String>,
+    #[command(flatten)]
+    pub key: Key,
+    /// Write the plain form, {"attribute":"S"}: DynamoDB types only
+    #[arg(long)]
+    pub flat: bool,
+    /// Read only so many files, spread over the export
+    ///
+    /// What other files hold is not in the result.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub sample_files: Option<u32>,
+    /// A map with more distinct fields than this becomes a map<string, V>, not a struct
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    pub max_struct_fields: u32,
+    #[command(flatten)]
+    pub shared: Shared,
+}
+
+/// `full-load`.
+#[derive(Args)]
+pub(crate) struct FullLoadArgs {
+    #[command(flatten)]
+    pub source: Source,
+    #[command(flatten)]
+    pub table: Table,
+    /// A schema file as detect-schema writes it; without one the export is read twice
+    ///
+    /// The first of the two passes finds the schema. An attribute that the file does not list is kept in the column _ddb_rescued.
+    #[arg(long, value_name = "FILE|s3://…")]
+    pub schema: Option<String>,
+    #[command(flatten)]
+    pub key: Key,
+    /// A partition field; may be repeated
+    #[arg(long, value_name = "SPEC")]
+    pub partition_by: Vec<String>,
+    /// What to do when the table exists
+    ///
+    /// fail: leave it alone and exit with 1, unless it holds this very export. replace: replace its rows in one commit.
+    #[arg(long, value_name = "fail|replace", value_enum, default_value_t = IfExistsArg::Fail, hide_possible_values = true)]
+    pub if_exists: IfExistsArg,
+    /// A map with more distinct fields than this becomes a map<string, V>, not a struct
+    #[arg(long, value_name = "N", default_value_t = 256, conflicts_with = "schema")]
+    pub max_struct_fields: u32,
+    #[command(flatten)]
+    pub shared: Shared,
+}
+
+/// `incremental`.
+#[derive(Args)]
+pub(crate) struct IncrementalArgs {
+    /// Exports, or folders with exports below them; s3:// or local
+    ///
+    /// Below a folder, full exports and exports of other
+    /// tables are skipped, and an export that has not completed yet is counted as pending.
+    #[arg(value_name = "EXPORT|PREFIX", required = true)]
+    pub exports: Vec<String>,
+    #[command(flatten)]
+    pub table: Table,
+    #[command(flatten)]
+    pub key: Key,
+    /// How old rows are taken away; without it, as the table's property write.merge.mode says
+    #[arg(long, value_name = "merge-on-read|copy-on-write", value_enum, hide_possible_values = true)]
+    pub write_mode: Option<WriteModeArg>,
+    /// What to do with attributes that the table does not have
+    ///
+    /// add: they become columns. rescue: they are kept in the column _ddb_rescued. fail: stop before any commit.
+    #[arg(long, value_name = "add|rescue|fail", value_enum, default_value_t = NewAttributesArg::Add, hide_possible_values = true)]
+    pub new_attributes: NewAttributesArg,
+    /// Apply a window that starts after the time up to which the table is complete
+    ///
+    /// Changes between the two are missing from then on; the table records the gap.
+    #[arg(long)]
+    pub allow_gap: bool,
+    /// Apply a window that starts before the time up to which the table is complete, and ends after it
+    ///
+    /// An item that was inserted before that time and deleted after it has no record in such a window: its row stays for ever.
+    #[arg(long)]
+    pub allow_overlap: bool,
+    #[command(flatten)]
+    pub shared: Shared,
+}
+
+/// Where a command reads one export.
+#[derive(Args)]
+pub(crate) struct Source {
+    /// The export: its folder, or a manifest file in it; s3:// or local
+    #[arg(value_name = "EXPORT")]
+    pub export: String,
+    /// EXPORT is a folder of bare *.json and *.json.gz files of {"Item":…} lines
+    ///
+    /// They are read recursively, in path order. Nothing can be verified, and the table gets no time up to which it is complete: incremental exports can't follow.
+    #[arg(long)]
+    pub without_manifest: bool,
+}
+
+/// The table a command works on.
+#[derive(Args)]
+pub(crate) struct Table {
+    /// The table; a namespace may have several levels
+    #[arg(long = "table", value_name = "NAMESPACE.TABLE", value_parser = parse_table)]
+    pub ident: TableIdent,
+}
+
+/// The key attributes.
+#[derive(Args)]
+pub(crate) struct Key {
+    /// The partition key; given twice, the partition key and then the sort key
+    #[arg(long = "key", value_name = "ATTRIBUTE")]
+    pub attributes: Vec<String>,
+}
+
+/// What every subcommand takes, before its name or after it.
+#[derive(Args, Default)]
+#[command(next_help_heading = "Shared options")]
+pub(crate) struct Shared {
+    /// The catalog, by its name in the configuration [default: default]
+    ///
+    /// The configuration is PyIceberg's: .pyiceberg.yaml in $PYICEBERG_HOME, the home or the working directory, and
+    /// PYICEBERG_CATALOG__NAME__KEY in the environment. With nothing configured the catalog is SQLite at
+    /// warehouse/catalog.db.
+    #[arg(long, value_name = "NAME")]
+    pub catalog: Option<String>,
+    /// A property of the catalog; may be repeated, and wins over the configuration
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub catalog_property: Vec<String>,
+    /// Where tables are kept; wins over the configuration
+    #[arg(long, value_name = "URI")]
+    pub warehouse: Option<String>,
+    /// A configuration file, read in place of .pyiceberg.yaml
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<String>,
+    /// Tasks that run at once [default: as many as the machine can run]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_THREADS)))]
+    pub threads: Option<u16>,
+    /// Upper bound of memory: 512MiB, 2GB, 1.5GiB, … [default: by threads and machine]
+    ///
+    /// At least 512MiB. The default is 256MiB a thread, at least 512MiB, at most half of the machine's or container's memory.
+    #[arg(long, value_name = "SIZE", value_parser = parse_memory_limit)]
+    pub memory_limit: Option<u64>,
+    /// Say what would be done, write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// The form of the result on stdout [default: text]
+    #[arg(long, value_name = "text|json", value_enum, hide_possible_values = true)]
+    pub format: Option<Format>,
+    /// Show progress on stderr; auto: when it is a terminal [default: auto]
+    #[arg(long, value_name = "auto|always|never", value_enum, hide_possible_values = true)]
+    pub progress: Option<ProgressMode>,
+    /// Log more to stderr; -vv and -vvv even more
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Print nothing but errors on stderr
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub quiet: bool,
+}
+
+impl Shared {
+    /// Joins what stood before the subcommand with what stood after it: the later wins, lists and counts add up.
+    pub fn followed_by(self, later: Self) -> Self {
+        let mut catalog_property = self.catalog_property;
+        catalog_property.extend(later.catalog_property);
+        Self {
+            catalog: later.catalog.or(self.catalog),
+            catalog_property,
+            warehouse: later.warehouse.or(self.warehouse),
+            config: later.config.or(self.config),
+            threads: later.threads.or(self.threads),
+            memory_limit: later.memory_limit.or(self.memory_limit),
+            dry_run: later.dry_run || self.dry_run,
+            format: later.format.or(self.format),
+            progress: later.progress.or(self.progress),
+            verbose: later.verbose.saturating_add(self.verbose),
+            quiet: later.quiet || self.quiet,
+        }
+    }
+}
+
+/// `--if-exists`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum IfExistsArg {
+    Fail,
+    Replace,
+}
+
+/// `--write-mode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WriteModeArg {
+    MergeOnRead,
+    CopyOnWrite,
+}
+
+/// `--new-attributes`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum NewAttributesArg {
+    Add,
+    Rescue,
+    Fail,
+}
+
+/// `--format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Default)]
+pub(crate) enum Format {
+    #[default]
+    Text,
+    Json,
+}
+
+/// `--progress`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Default)]
+pub(crate) enum ProgressMode {
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+/// Reads `namespace.table`, or `a.b.table` for a namespace of two levels.
+pub(crate) fn parse_table(text: &str) -> Result<TableIdent, String> {
+    if text.chars().any(char::is_control) {
+        return Err("a table's name has no control characters".to_owned());
+    }
+    let mut levels: Vec<String> = text.split('.').map(str::to_owned).collect();
+    if levels.iter().any(|level| level.trim().is_empty()) {
+        return Err("between, before or after the dots a name is missing; write NAMESPACE.TABLE".to_owned());
+    }
+    match levels.pop() {
+        Some(name) if !levels.is_empty() => {
+            let namespace = NamespaceIdent::from_vec(levels).map_err(|e| e.to_string())?;
+            Ok(TableIdent::new(namespace, name))
+        }
+        _ => Err("the namespace is missing; write NAMESPACE.TABLE, for example shop.orders".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_table_has_a_namespace_of_one_or_more_levels() {
+        let ident = parse_table("shop.orders").unwrap();
+        assert_eq!((ident.namespace().as_ref().as_slice(), ident.name()), (&["shop".to_owned()][..], "orders"));
+        let ident = parse_table("eu.shop.orders").unwrap();
+        assert_eq!(ident.namespace().as_ref().as_slice(), ["eu".to_owned(), "shop".to_owned()]);
+        for wrong in ["orders", "", ".", "shop.", ".orders", "a..b", "a. .b", "a.b\u{1b}"] {
+            assert!(parse_table(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn shared_options_stand_before_and_after_the_subcommand() {
+        let typed = [
+            "ddb-iceberg",
+            "-v",
+            "--catalog-property",
+            "a=1",
+            "--warehouse",
+            "one",
+            "incremental",
+            "x",
+            "--table",
+            "n.t",
+            "-v",
+            "--catalog-property",
+            "b=2",
+            "--warehouse",
+            "two",
+        ];
+        let cli = Cli::try_parse_from(typed).ok().unwrap();
+        let Command::Incremental(args) = cli.command else { panic!("incremental") };
+        let shared = cli.shared.followed_by(args.shared);
+        assert_eq!(shared.catalog_property, ["a=1", "b=2"]);
+        assert_eq!(shared.warehouse.as_deref(), Some("two"));
+        assert_eq!(shared.verbose, 2);
+    }
+}

@@ -1,0 +1,267 @@
+//! What the command line means: a request for a command, and how to run and report it.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use super::args::{Cli, Command, IfExistsArg, NewAttributesArg, ProgressMode, Shared, WriteModeArg};
+use super::output::{self, Printer};
+use super::{limits, pages};
+use ddb_iceberg::commands::{DetectSchema, FullLoad, IfExists, Incremental, NewAttributes, Report, WriteMode};
+use ddb_iceberg::error::{Error, Result};
+
+/// One run of a command, fully decided.
+pub struct Invocation {
+    pub(crate) request: Request,
+    pub(crate) settings: Settings,
+}
+
+impl Invocation {
+    /// Tasks that run at once; at least 1.
+    pub fn threads(&self) -> usize {
+        self.settings.threads
+    }
+}
+
+/// The command to run.
+#[derive(Debug, Clone)]
+pub(crate) enum Request {
+    DetectSchema(DetectSchema),
+    FullLoad(FullLoad),
+    Incremental(Incremental),
+}
+
+impl Request {
+    /// An empty report of this command.
+    pub fn new_report(&self) -> Report {
+        match self {
+            Self::DetectSchema(_) => Report::new("detect-schema", None),
+            Self::FullLoad(request) => Report::new("full-load", Some(request.table.to_string())),
+            Self::Incremental(request) => Report::new("incremental", Some(request.table.to_string())),
+        }
+    }
+}
+
+/// How to run and report it.
+pub(crate) struct Settings {
+    pub shared: Shared,
+    pub printer: Printer,
+    pub threads: usize,
+    pub memory_limit: usize,
+    /// `--output` of a dry run of detect-schema, which is not written.
+    pub unwritten_output: Option<String>,
+}
+
+impl Settings {
+    /// `--progress`.
+    pub fn progress(&self) -> ProgressMode {
+        self.shared.progress.unwrap_or_default()
+    }
+}
+
+/// Reads the command line. `Err` is the exit code of a program that has done what it was asked for already, like
+/// `--help`, or that has printed why it can't.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation, ExitCode> {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(answer) => {
+            // A reader that went away, as in `--help | head`, is no failure.
+            let _ = answer.print();
+            return Err(ExitCode::from(u8::try_from(answer.exit_code()).unwrap_or(2)));
+        }
+    };
+    let (request, later) = match cli.command {
+        Command::Completions { shell } => return Err(pages::print(&pages::completions(shell, Cli::command()))),
+        Command::Man { command } => {
+            return Err(match pages::man(Cli::command(), command.as_deref()) {
+                Ok(page) => pages::print(&page),
+                Err(error) => output::error(&error),
+            });
+        }
+        Command::DetectSchema(args) => {
+            let request = DetectSchema {
+                export: args.source.export,
+                without_manifest: args.source.without_manifest,
+                output: args.output,
+                key: args.key.attributes,
+                flat: args.flat,
+                sample_files: args.sample_files.map(widen),
+                max_struct_fields: widen(args.max_struct_fields),
+            };
+            (Request::DetectSchema(request), args.shared)
+        }
+        Command::FullLoad(args) => {
+            let request = FullLoad {
+                export: args.source.export,
+                without_manifest: args.source.without_manifest,
+                table: args.table.ident,
+                schema: args.schema,
+                key: args.key.attributes,
+                partition_by: args.partition_by,
+                if_exists: match args.if_exists {
+                    IfExistsArg::Fail => IfExists::Fail,
+                    IfExistsArg::Replace => IfExists::Replace,
+                },
+                max_struct_fields: widen(args.max_struct_fields),
+                dry_run: false,
+            };
+            (Request::FullLoad(request), args.shared)
+        }
+        Command::Incremental(args) => {
+            let request = Incremental {
+                exports: args.exports,
+                table: args.table.ident,
+                key: args.key.attributes,
+                write_mode: args.write_mode.map(|mode| match mode {
+                    WriteModeArg::MergeOnRead => WriteMode::MergeOnRead,
+                    WriteModeArg::CopyOnWrite => WriteMode::CopyOnWrite,
+                }),
+                new_attributes: match args.new_attributes {
+                    NewAttributesArg::Add => NewAttributes::Add,
+                    NewAttributesArg::Rescue => NewAttributes::Rescue,
+                    NewAttributesArg::Fail => NewAttributes::Fail,
+                },
+                allow_gap: args.allow_gap,
+                allow_overlap: args.allow_overlap,
+                dry_run: false,
+            };
+            (Request::Incremental(request), args.shared)
+        }
+    };
+    decide(request, cli.shared.followed_by(later))
+}
+
+/// Settles what the parser can't: what holds between options, and the defaults that depend on the machine.
+fn decide(mut request: Request, shared: Shared) -> Result<Invocation, ExitCode> {
+    let printer = Printer { format: shared.format.unwrap_or_default(), quiet: shared.quiet };
+    if let Err(error) = check(&request, &shared) {
+        let mut report = request.new_report();
+        report.fail(&error);
+        return Err(printer.finish(&report, Err(error)));
+    }
+    let mut unwritten_output = None;
+    match &mut request {
+        Request::DetectSchema(request) if shared.dry_run => unwritten_output = request.output.take(),
+        Request::DetectSchema(_) => {}
+        Request::FullLoad(request) => request.dry_run = shared.dry_run,
+        Request::Incremental(request) => request.dry_run = shared.dry_run,
+    }
+    let threads = shared.threads.unwrap_or_else(limits::default_threads);
+    let memory = shared.memory_limit.unwrap_or_else(|| limits::default_memory(threads));
+    // On a machine of 32 bits all that can be addressed is less than what was asked for.
+    let memory_limit = usize::try_from(memory).unwrap_or(usize::MAX);
+    let settings = Settings { printer, threads: usize::from(threads), memory_limit, unwritten_output, shared };
+    Ok(Invocation { request, settings })
+}
+
+fn check(request: &Request, shared: &Shared) -> Result<()> {
+    let key = match request {
+        Request::DetectSchema(request) => &request.key,
+        Request::FullLoad(request) => &request.key,
+        Request::Incremental(request) => &request.key,
+    };
+    if key.iter().any(String::is_empty) {
+        return Err(Error::usage("--key names no attribute").advice("Write --key ATTRIBUTE"));
+    }
+    if let [first, second] = key.as_slice()
+        && first == second
+    {
+        return Err(Error::usage("--key names the same attribute twice")
+            .of_attribute(first)
+            .advice("Give the partition key, and the sort key only if the table has one"));
+    }
+    if key.len() > 2 {
+        return Err(Error::usage(format!(
+            "--key is given {} times, but a DynamoDB table has at most two key attributes",
+            key.len()
+        ))
+        .advice("Give the partition key first, then the sort key"));
+    }
+    if shared.quiet && shared.verbose > 0 {
+        return Err(Error::usage("--quiet and --verbose can't be used together"));
+    }
+    // What was typed may be a secret: the message does not repeat it.
+    if let Some(at) = shared.catalog_property.iter().position(|property| split_property(property).is_none()) {
+        return Err(Error::usage(format!("--catalog-property, number {} of them, is not KEY=VALUE", at + 1))
+            .advice("Write for example --catalog-property type=sql"));
+    }
+    Ok(())
+}
+
+/// `KEY=VALUE` in two; a value may be empty and may hold `=`.
+pub(crate) fn split_property(property: &str) -> Option<(&str, &str)> {
+    property.split_once('=').filter(|(key, _)| !key.is_empty())
+}
+
+fn widen(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &[&str]) -> Result<Invocation, ExitCode> {
+        parse(std::iter::once("ddb-iceberg").chain(line.iter().copied()).map(OsString::from))
+    }
+
+    #[test]
+    fn flags_reach_the_request() {
+        let Ok(run) = parsed(&[
+            "full-load",
+            "x",
+            "--table",
+            "a.b.t",
+            "--key",
+            "p",
+            "--key",
+            "s",
+            "--if-exists",
+            "replace",
+            "--dry-run",
+        ]) else {
+            panic!("a good command line")
+        };
+        let Request::FullLoad(request) = run.request else { panic!("full-load") };
+        assert_eq!(request.table.to_string(), "a.b.t");
+        assert_eq!(request.key, ["p", "s"]);
+        assert_eq!((request.if_exists, request.dry_run, request.max_struct_fields), (IfExists::Replace, true, 256));
+    }
+
+    #[test]
+    fn a_dry_detect_schema_writes_no_file() {
+        let Ok(run) = parsed(&["--dry-run", "detect-schema", "x", "--output", "f.json", "--threads", "3"]) else {
+            panic!("a good command line")
+        };
+        assert_eq!(run.threads(), 3);
+        assert_eq!(run.settings.unwritten_output.as_deref(), Some("f.json"));
+        let Request::DetectSchema(request) = run.request else { panic!("detect-schema") };
+        assert_eq!(request.output, None);
+    }
+
+    #[test]
+    fn options_that_do_not_go_together_are_usage_errors() {
+        for line in [
+            &["full-load", "x", "--table", "a.t", "--key", "p", "--key", "s", "--key", "t"][..],
+            &["full-load", "x", "--table", "a.t", "--key", "p", "--key", "p"],
+            &["full-load", "x", "--table", "a.t", "--key", ""],
+            &["-v", "full-load", "x", "--table", "a.t", "-q"],
+            &["incremental", "x", "--table", "a.t", "--catalog-property", "hunter2"],
+            &["incremental", "x", "--table", "a.t", "--catalog-property", "=hunter2"],
+        ] {
+            assert_eq!(parsed(line).err(), Some(ExitCode::from(2)), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_property_is_never_repeated_in_an_error() {
+        let Request::Incremental(request) = parsed(&["incremental", "x", "--table", "a.t"]).ok().unwrap().request
+        else {
+            panic!("incremental")
+        };
+        let shared = Shared { catalog_property: vec!["hunter2".to_owned()], ..Shared::default() };
+        let error = check(&Request::Incremental(request), &shared).unwrap_err();
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+    }
+}

@@ -1,0 +1,150 @@
+//! The command line: arguments, progress, printing and exit codes. No logic.
+//!
+//! What was typed ([`args`]) becomes an [`Invocation`]; [`run`] carries it out and prints its result. For use by the
+//! program of this crate: a library's user calls [`ddb_iceberg::commands`].
+
+mod args;
+mod escape;
+mod invocation;
+mod limits;
+mod logs;
+mod output;
+mod pages;
+mod progress;
+mod summary;
+mod supervision;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Mutex;
+
+use self::args::Shared;
+pub use self::invocation::{Invocation, parse};
+use self::invocation::{Request, Settings};
+use self::output::Printer;
+pub(crate) use self::output::error as failed;
+use self::progress::Screen;
+use self::supervision::{Patience, signals, supervise};
+use ddb_iceberg::catalog::Catalog;
+use ddb_iceberg::commands::{self, Context, DetectReport, Report, Status};
+use ddb_iceberg::error::{Error, Result};
+use ddb_iceberg::progress::Progress;
+use ddb_iceberg::storage::Store;
+
+/// How long a command that was stopped may hold on to its report.
+const REPORT_WAIT: Duration = Duration::from_millis(200);
+
+/// Runs a command and prints its result; the answer is the exit code.
+pub async fn run(invocation: Invocation) -> ExitCode {
+    let Invocation { request, settings } = invocation;
+    let started = Instant::now();
+    let printer = settings.printer;
+    let screen = Screen::default();
+    logs::start(settings.shared.verbose, settings.shared.quiet, screen.clone());
+    logs::keep_panics();
+    let progress = Arc::new(Progress::default());
+    let watch = progress::watch(settings.progress(), settings.shared.quiet, progress.clone(), screen.clone());
+
+    // The report is kept out here: what was applied is told whatever becomes of the command.
+    let report = Arc::new(Mutex::new(request.new_report()));
+    let settings = Arc::new(settings);
+    let result = match signals() {
+        Err(error) => Err(error),
+        Ok(signals) => {
+            let task = tokio::spawn(perform(request.clone(), settings.clone(), progress.clone(), report.clone()));
+            let notify =
+                || screen.print(b"Waiting for the commit that was sent, at most 30 s; once more to stop at once.\n");
+            supervise(task, signals, &progress, Patience::default(), notify).await
+        }
+    };
+    // A panic in a part of the command is an error of the command already; this tells where it was.
+    if let Some(text) = logs::panic_message()
+        && !result.as_ref().is_err_and(|error| error.to_string().contains(&text))
+    {
+        tracing::error!("the program has a bug, please report it: {text}");
+    }
+    drop(watch);
+
+    let mut report = match tokio::time::timeout(REPORT_WAIT, report.lock()).await {
+        Ok(report) => report.clone(),
+        Err(_) => request.new_report(),
+    };
+    complete(&mut report, &progress, started);
+    match result {
+        Err(error) => {
+            report.fail(&error);
+            printer.finish(&report, Err(error))
+        }
+        Ok(None) => printer.finish(&report, Ok(())),
+        Ok(Some(schema)) => print_schema(printer, report, &schema, &request, &settings),
+    }
+}
+
+/// Fills in what the command did not.
+fn complete(report: &mut Report, progress: &Progress, started: Instant) {
+    let counted = progress.snapshot();
+    if report.bytes_read == 0 {
+        report.bytes_read = counted.bytes_read;
+    }
+    if report.bytes_written == 0 {
+        report.bytes_written = counted.bytes_written;
+    }
+    if report.seconds == 0.0 {
+        report.seconds = started.elapsed().as_secs_f64();
+    }
+}
+
+fn print_schema(
+    printer: Printer,
+    mut report: Report,
+    schema: &DetectReport,
+    request: &Request,
+    settings: &Settings,
+) -> ExitCode {
+    let written_to = match request {
+        Request::DetectSchema(request) => request.output.as_deref(),
+        _ => None,
+    };
+    report.status = if settings.shared.dry_run { Status::DryRun } else { Status::Applied };
+    report.warnings.clone_from(&schema.warnings);
+    printer.schema(&report, schema, written_to, settings.unwritten_output.as_deref())
+}
+
+/// Carries out the command. Only `detect-schema` has a result besides the report.
+async fn perform(
+    request: Request,
+    settings: Arc<Settings>,
+    progress: Arc<Progress>,
+    report: Arc<Mutex<Report>>,
+) -> Result<Option<DetectReport>> {
+    let mut report = report.lock().await;
+    let exports = Store::local();
+    let catalog = match request {
+        Request::DetectSchema(_) => None,
+        Request::FullLoad(_) | Request::Incremental(_) => {
+            Some(connect(&settings.shared, &exports, &mut report.warnings).await?)
+        }
+    };
+    let context =
+        Context { exports, catalog, threads: settings.threads, memory_limit: settings.memory_limit, progress };
+    match request {
+        Request::DetectSchema(request) => commands::detect_schema(&context, &request).await.map(Some),
+        Request::FullLoad(request) => commands::full_load(&context, &request, &mut report).await.map(|()| None),
+        Request::Incremental(request) => commands::incremental(&context, &request, &mut report).await.map(|()| None),
+    }
+}
+
+// WIRING: replace the body by
+//   let options = config::Options { catalog: shared.catalog.clone(), properties: shared.catalog_property.clone(),
+//       warehouse: shared.warehouse.clone(), config: shared.config.as_ref().map(PathBuf::from) };
+//   let config = config::load(&options, &config::Environment::of_process())?;
+//   warnings.extend(config.warnings);
+//   ddb_iceberg::catalog::connect::connect(&config.name, &config.properties, store.clone()).await
+/// The catalog that the options and the configuration name; `warnings` are for the report.
+#[expect(clippy::unused_async, reason = "connecting waits")]
+async fn connect(shared: &Shared, store: &Store, warnings: &mut Vec<String>) -> Result<Arc<dyn Catalog>> {
+    let _ = (shared, store, warnings);
+    Err(Error::usage("catalogs are not supported yet"))
+}

@@ -1,0 +1,140 @@
+//! Where results go: stdout has the result and nothing else, stderr has what is for people.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use super::args::Format;
+use super::{escape, summary};
+use ddb_iceberg::commands::{DetectReport, Report};
+use ddb_iceberg::error::{Error, Result};
+
+/// Prints results in the form that was asked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Printer {
+    pub format: Format,
+    pub quiet: bool,
+}
+
+impl Printer {
+    /// Prints the result of a command that works on a table, or of one that failed; the answer is its exit code.
+    pub fn finish(self, report: &Report, result: Result<()>) -> ExitCode {
+        let printed = match self.format {
+            Format::Json => stdout(&json_line(report)),
+            Format::Text => stdout(&text_of(&summary::of(report))),
+        };
+        self.warnings(report);
+        ended(result, printed)
+    }
+
+    /// Prints the result of `detect-schema`: without a file the schema itself.
+    pub fn schema(
+        self,
+        report: &Report,
+        schema: &DetectReport,
+        written_to: Option<&str>,
+        dry: Option<&str>,
+    ) -> ExitCode {
+        let table = escape::lines(&schema.table);
+        let printed = match (written_to.or(dry), self.format) {
+            (None, _) => {
+                let mut text = escape::json(&schema.schema_file).into_owned();
+                if !text.ends_with('\n') {
+                    text.push('\n');
+                }
+                self.note(&table);
+                stdout(text.as_bytes())
+            }
+            (Some(_), Format::Json) => stdout(&json_line(report)),
+            (Some(name), Format::Text) => {
+                let would = if written_to.is_some() { "Wrote" } else { "Would write" };
+                let head =
+                    format!("{would} the schema of {} to {}", summary::count(schema.items, "item"), escape::line(name));
+                stdout(&text_of(&[head, table]))
+            }
+        };
+        // The schema file has no place for warnings.
+        let printer = if written_to.or(dry).is_none() { Self { format: Format::Text, ..self } } else { self };
+        printer.warnings(report);
+        ended(Ok(()), printed)
+    }
+
+    /// Prints lines for people to stderr.
+    pub fn note(self, text: &str) {
+        if !self.quiet && !text.is_empty() {
+            stderr(text);
+        }
+    }
+
+    fn warnings(self, report: &Report) {
+        // As JSON they are in the result.
+        if self.format == Format::Text {
+            for warning in &report.warnings {
+                self.note(&format!("warning: {}", escape::line(warning)));
+            }
+        }
+    }
+}
+
+fn ended(result: Result<()>, printed: Result<()>) -> ExitCode {
+    // Both are told; the exit code is the command's own, if it has one.
+    let unprinted = printed.err().map(|failure| error(&failure));
+    match result {
+        Err(failure) => error(&failure),
+        Ok(()) => unprinted.unwrap_or(ExitCode::SUCCESS),
+    }
+}
+
+/// Prints an error to stderr; the answer is its exit code.
+pub fn error(error: &Error) -> ExitCode {
+    stderr(&format!("error: {}", escape::line(&error.to_string())));
+    ExitCode::from(error.kind().exit_code())
+}
+
+/// Writes to stdout. A reader that went away, as in `| head`, is no error.
+pub fn stdout(bytes: &[u8]) -> Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Error::failed("the result could not be written to stdout").caused_by(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whoever reads stderr may have gone: there is nobody to tell.
+fn stderr(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+fn text_of(lines: &[String]) -> Vec<u8> {
+    lines.iter().flat_map(|line| line.bytes().chain(std::iter::once(b'\n'))).collect()
+}
+
+/// The result as one line of JSON.
+fn json_line(report: &Report) -> Vec<u8> {
+    // A report is plain strings and numbers: this can't fail.
+    let text = serde_json::to_string(report).unwrap_or_default();
+    let mut line = escape::json(&text).into_owned().into_bytes();
+    line.push(b'\n');
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_one_line_also_of_a_failure() {
+        let mut report = Report::new("incremental", Some("n.t".to_owned()));
+        report.fail(&Error::input("broken\nline \u{9b}").in_file("a.json.gz").on_line(7));
+        let line = String::from_utf8(json_line(&report)).unwrap();
+        assert_eq!(line.matches('\n').count(), 1);
+        assert!(!line.contains('\u{9b}'));
+        let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(value["status"], "failed");
+        assert_eq!(value["error"]["exit"], 3);
+        assert_eq!(value["error"]["file"], "a.json.gz");
+        assert_eq!(value["error"]["line"], 7);
+        assert_eq!(value["error"]["message"], "a.json.gz:7: broken\nline \u{9b}");
+    }
+}

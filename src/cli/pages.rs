@@ -1,0 +1,43 @@
+//! Completions and man pages, made from the command line's definition.
+
+use std::process::ExitCode;
+
+use clap_complete::Shell;
+
+use super::output;
+use ddb_iceberg::error::{Error, Result};
+
+/// The completion script of a shell.
+pub(crate) fn completions(shell: Shell, mut definition: clap::Command) -> Vec<u8> {
+    let name = definition.get_name().to_owned();
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut definition, name, &mut script);
+    script
+}
+
+/// The man page of the program, or of one subcommand, as roff.
+pub(crate) fn man(definition: clap::Command, subcommand: Option<&str>) -> Result<Vec<u8>> {
+    let mut definition = definition.disable_help_subcommand(true);
+    // Gives subcommands the names they have in the program's page.
+    definition.build();
+    let page = match subcommand {
+        None => definition,
+        Some(name) => definition
+            .find_subcommand(name)
+            .cloned()
+            .ok_or_else(|| Error::usage(format!("there is no subcommand {name:?}")))?,
+    };
+    let mut text = Vec::new();
+    clap_mangen::Man::new(page)
+        .render(&mut text)
+        .map_err(|error| Error::failed("the man page could not be made").caused_by(error))?;
+    Ok(text)
+}
+
+/// Prints a page and says how that went.
+pub(crate) fn print(page: &[u8]) -> ExitCode {
+    match output::stdout(page) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => output::error(&error),
+    }
+}
