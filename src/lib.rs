@@ -6,11 +6,11 @@
 //! | floor | modules |
 //! |---|---|
 //! | 5 | [`commands`] |
-//! | 4 | [`merge`] |
+//! | 4 | [`load`], [`merge`] |
 //! | 3 | [`table`], [`catalog`] |
 //! | 2 | [`columns`] |
 //! | 1 | [`schema`], [`export`] |
-//! | 0 | [`attribute`], [`storage`], [`error`], [`progress`], [`time`] |
+//! | 0 | [`attribute`], [`storage`], [`pool`], [`progress`], [`time`], [`error`] |
 
 pub mod attribute;
 pub mod catalog;
@@ -18,7 +18,9 @@ pub mod columns;
 pub mod commands;
 pub mod error;
 pub mod export;
+pub mod load;
 pub mod merge;
+pub mod pool;
 pub mod progress;
 pub mod schema;
 pub mod storage;

@@ -16,8 +16,8 @@ use std::fmt;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use crate::catalog::property;
-use crate::error::{Error, Result};
+use ddb_iceberg::catalog::property;
+use ddb_iceberg::error::{Error, Result};
 use serde::Deserialize as _;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_yaml_ng::Value;
@@ -92,7 +92,7 @@ impl fmt::Debug for CatalogConfig {
 
 /// Puts the configuration together; reads at most one file.
 ///
-/// Errors: [`Kind::Usage`](crate::error::Kind::Usage) for a file that can't be read, a catalog that is nowhere
+/// Errors: [`Kind::Usage`](ddb_iceberg::error::Kind::Usage) for a file that can't be read, a catalog that is nowhere
 /// configured, and a property on the command line that does not exist. In a file or a variable that is a warning: another
 /// program may know it.
 pub fn load(options: &Options, environment: &Environment) -> Result<CatalogConfig> {

@@ -4,6 +4,7 @@
 //! program of this crate: a library's user calls [`ddb_iceberg::commands`].
 
 mod args;
+mod config;
 mod escape;
 mod invocation;
 mod limits;
@@ -29,7 +30,7 @@ use self::progress::Screen;
 use self::supervision::{Patience, signals, supervise};
 use ddb_iceberg::catalog::Catalog;
 use ddb_iceberg::commands::{self, Context, DetectReport, Report, Status};
-use ddb_iceberg::error::{Error, Result};
+use ddb_iceberg::error::Result;
 use ddb_iceberg::progress::Progress;
 use ddb_iceberg::storage::Store;
 
@@ -136,15 +137,15 @@ async fn perform(
     }
 }
 
-// WIRING: replace the body by
-//   let options = config::Options { catalog: shared.catalog.clone(), properties: shared.catalog_property.clone(),
-//       warehouse: shared.warehouse.clone(), config: shared.config.as_ref().map(PathBuf::from) };
-//   let config = config::load(&options, &config::Environment::of_process())?;
-//   warnings.extend(config.warnings);
-//   ddb_iceberg::catalog::connect::connect(&config.name, &config.properties, store.clone()).await
 /// The catalog that the options and the configuration name; `warnings` are for the report.
-#[expect(clippy::unused_async, reason = "connecting waits")]
 async fn connect(shared: &Shared, store: &Store, warnings: &mut Vec<String>) -> Result<Arc<dyn Catalog>> {
-    let _ = (shared, store, warnings);
-    Err(Error::usage("catalogs are not supported yet"))
+    let options = config::Options {
+        catalog: shared.catalog.clone(),
+        properties: shared.catalog_property.clone(),
+        warehouse: shared.warehouse.clone(),
+        config: shared.config.as_ref().map(Into::into),
+    };
+    let config = config::load(&options, &config::Environment::of_process())?;
+    warnings.extend(config.warnings);
+    ddb_iceberg::catalog::connect::connect(&config.name, &config.properties, store.clone()).await
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanBuilder, Int64Builder, RecordBatch, UInt64Builder};
+use arrow::array::{ArrayRef, BooleanBuilder, Int64Builder, RecordBatch, UInt64Builder};
 use arrow::compute::kernels::cmp::neq;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef as ArrowSchemaRef};
 use iceberg::spec::Schema as IcebergSchema;

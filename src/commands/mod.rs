@@ -1,7 +1,14 @@
 //! The library's front door: one file a command, a request in, a report out.
 
+mod detect_schema;
+mod full_load;
+mod incremental;
 mod report;
 mod request;
 
 pub use report::{DetectReport, ErrorReport, FileCounts, Report, RowCounts, Status, WindowReport};
 pub use request::{Context, DetectSchema, FullLoad, IfExists, Incremental, NewAttributes, WriteMode};
+
+pub use detect_schema::detect_schema;
+pub use full_load::full_load;
+pub use incremental::incremental;

@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use chrono::Utc;
 use serde::Serialize;
 
-use crate::error::Error;
+use crate::catalog::LoadedTable;
+use crate::error::{Error, Result};
+use crate::table::watermark;
+use crate::time::{self, Time};
 
 /// How a command, or one window of it, ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -76,6 +80,15 @@ impl Report {
         }
     }
 
+    /// Records how far a table is and where its metadata lies.
+    pub(super) fn describe(&mut self, table: &LoadedTable) -> Result<()> {
+        self.metadata_location = Some(table.metadata_location.clone());
+        let watermark = watermark::watermark(&table.metadata)?;
+        self.watermark = watermark.map(|mark| time::format(mark.time));
+        self.lag_seconds = watermark.map(|mark| (Utc::now() - mark.time).num_seconds());
+        Ok(())
+    }
+
     /// Records a failure.
     pub fn fail(&mut self, error: &Error) {
         self.status = Status::Failed;
@@ -105,6 +118,23 @@ pub struct WindowReport {
     pub columns_added: Vec<String>,
     /// Files by what happened to them.
     pub files: FileCounts,
+}
+
+impl WindowReport {
+    /// A window that nothing was done with yet.
+    pub(super) fn new(export_arn: Option<&str>, from: Option<Time>, to: Option<Time>) -> Self {
+        Self {
+            export_arn: export_arn.map(str::to_owned),
+            from: from.map(time::format),
+            to: to.map(time::format),
+            status: Status::NothingToDo,
+            snapshot_id: None,
+            rows: RowCounts::default(),
+            rescued: BTreeMap::new(),
+            columns_added: Vec::new(),
+            files: FileCounts::default(),
+        }
+    }
 }
 
 /// Rows by what happened to them.

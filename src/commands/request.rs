@@ -5,6 +5,7 @@ use std::sync::Arc;
 use iceberg::TableIdent;
 
 use crate::catalog::Catalog;
+use crate::error::{Error, Result};
 use crate::progress::Progress;
 use crate::storage::Store;
 
@@ -21,6 +22,13 @@ pub struct Context {
     pub memory_limit: usize,
     /// Raised while the work goes on.
     pub progress: Arc<Progress>,
+}
+
+impl Context {
+    /// The catalog of a command that cannot do without.
+    pub(super) fn catalog(&self) -> Result<Arc<dyn Catalog>> {
+        self.catalog.clone().ok_or_else(|| Error::usage("no catalog is configured"))
+    }
 }
 
 /// `detect-schema`.

@@ -102,7 +102,10 @@ fn disk(error: std::io::Error) -> Error {
 
 fn repeated(mut hashes: Vec<u64>) -> HashSet<u64> {
     hashes.sort_unstable();
-    hashes.windows(2).filter_map(|pair| (pair.first() == pair.last()).then(|| pair.first().copied()).flatten()).collect()
+    hashes
+        .windows(2)
+        .filter_map(|pair| (pair.first() == pair.last()).then(|| pair.first().copied()).flatten())
+        .collect()
 }
 
 /// The first key that is really twice among those whose hash is suspected, as text. `scan` gives all keys in batches of

@@ -8,8 +8,9 @@ mod observe;
 mod task;
 
 pub use duplicates::{KeyHasher, KeyHashes, find_duplicate};
-pub use observe::{ObserveTask, Observations};
+pub use observe::{Observations, ObserveTask};
 pub use task::{LoadTask, Loaded, Loader};
+pub(crate) use task::{duplicate, key_batch, key_converter};
 
 use crate::attribute::Parser;
 use crate::error::{Error, Result};

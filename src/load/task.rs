@@ -124,7 +124,7 @@ impl Loader {
             &self.file_io,
             &self.handle,
             self.paths.data_file(number),
-            self.table.schema.clone(),
+            &self.table.schema,
             self.spec_id,
             Struct::empty(),
             Some(self.sort_order_id),

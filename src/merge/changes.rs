@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::{Array, BooleanArray, RecordBatch};
-use arrow::compute::filter_record_batch;
+use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::SortOptions;
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef as ArrowSchemaRef;
 use arrow::row::{OwnedRow, RowConverter, SortField};
 use datafusion::execution::SendableRecordBatchStream;
@@ -69,10 +69,12 @@ impl ChangeFiles {
     pub fn newest(self, engine: &Engine) -> Result<Newest> {
         let schema = ChangeBuilder::schema(&self.arrow_schema);
         let keys = key_slots(&self.table)?;
-        let ascending = |slot: usize| PhysicalSortExpr::new(
-            Arc::new(Column::new(schema.field(slot).name(), slot)),
-            SortOptions { descending: false, nulls_first: true },
-        );
+        let ascending = |slot: usize| {
+            PhysicalSortExpr::new(
+                Arc::new(Column::new(schema.field(slot).name(), slot)),
+                SortOptions { descending: false, nulls_first: true },
+            )
+        };
         let newest_first = |name: &str| -> Result<PhysicalSortExpr> {
             let column = Column::new_with_schema(name, &schema).map_err(convert)?;
             Ok(PhysicalSortExpr::new(Arc::new(column), SortOptions { descending: true, nulls_first: false }))

@@ -108,8 +108,9 @@ pub(super) fn convert(error: DataFusionError) -> Error {
             Ok(inner) => convert(inner),
             Err(inner) => Error::failed("the merge failed").caused_by(inner.to_string()),
         },
-        DataFusionError::ResourcesExhausted(what) => Error::failed(format!("the merge ran out of memory: {what}"))
-            .advice("Raise --memory-limit"),
+        DataFusionError::ResourcesExhausted(what) => {
+            Error::failed(format!("the merge ran out of memory: {what}")).advice("Raise --memory-limit")
+        }
         other => Error::failed("the merge failed").caused_by(other),
     }
 }

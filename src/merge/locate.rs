@@ -121,7 +121,9 @@ pub(super) async fn locate(engine: &Engine, live: &Arc<LiveKeys>, keys: &RecordB
     let mut found = BooleanBufferBuilder::new(keys.num_rows());
     found.append_n(keys.num_rows(), false);
     while let Some(joined) = running.join_next().await {
-        for batch in joined.map_err(|e| Error::failed("a merge task broke down; please report this as a bug").caused_by(e))?? {
+        for batch in
+            joined.map_err(|e| Error::failed("a merge task broke down; please report this as a bug").caused_by(e))??
+        {
             let [changes, positions, files] = batch.columns() else {
                 return Err(Error::failed("the join gave unexpected columns"));
             };

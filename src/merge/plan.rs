@@ -8,7 +8,7 @@ use iceberg::arrow::schema_to_arrow_schema;
 use iceberg::spec::{DataFile, Struct};
 use tokio::runtime::Handle;
 
-use super::changes::{ChangeFiles, Newest, NewAttributesPolicy, key_slots};
+use super::changes::{ChangeFiles, NewAttributesPolicy, Newest, key_slots};
 use super::engine::Engine;
 use super::locate::{LiveKeys, locate};
 use crate::catalog::LoadedTable;
@@ -164,9 +164,14 @@ impl Planner {
             NewAttributesPolicy::Fail => {
                 let mut evolved = evolve(&self.table, new, self.base.metadata.last_column_id(), &self.limits)?;
                 evolved.added.extend(evolved.closed);
-                return Err(Error::input(format!("the window has attributes or fields that the table lacks: {}", evolved.added.join(", ")))
-                    .of_attribute(evolved.added.first().cloned().unwrap_or_default())
-                    .advice("Take them in with --new-attributes add, or keep them in _ddb_rescued with --new-attributes rescue"));
+                return Err(Error::input(format!(
+                    "the window has attributes or fields that the table lacks: {}",
+                    evolved.added.join(", ")
+                ))
+                .of_attribute(evolved.added.first().cloned().unwrap_or_default())
+                .advice(
+                    "Take them in with --new-attributes add, or keep them in _ddb_rescued with --new-attributes rescue",
+                ));
             }
             NewAttributesPolicy::Add => {}
         }
@@ -244,7 +249,7 @@ impl Work {
                 &self.base.file_io,
                 &self.handle,
                 self.paths.data_file(0),
-                self.table.schema.clone(),
+                &self.table.schema,
                 self.base.metadata.default_partition_spec_id(),
                 Struct::empty(),
                 sort_order_id(&self.base, &self.table)?,

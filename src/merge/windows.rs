@@ -57,12 +57,11 @@ pub fn judge(watermark: Option<Watermark>, gaps: &[Gap], from: Time, to: Time, a
     }
     if from > watermark {
         if !allow.gap {
-            return Err(Error::window(format!("gap: the table is complete up to {mark}, {window} starts later")).advice(
-                format!(
+            return Err(Error::window(format!("gap: the table is complete up to {mark}, {window} starts later"))
+                .advice(format!(
                     "Export the missing window ({mark} to {}) and apply it first, or record the gap with --allow-gap",
                     time::format(from)
-                ),
-            ));
+                )));
         }
         let gap = Gap::between(watermark, from);
         let warning = format!("the changes from {} to {} were skipped (--allow-gap)", gap.from, gap.to);

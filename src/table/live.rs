@@ -34,6 +34,13 @@ pub struct LiveFile {
     pub manifest: Arc<str>,
 }
 
+impl LiveFile {
+    /// A data file that no manifest lists yet: nothing deletes from it.
+    pub fn unlisted(file: DataFile) -> Self {
+        Self { file, spec_id: 0, sequence_number: 0, deletes: Vec::new(), manifest: "".into() }
+    }
+}
+
 /// A position delete file of the current snapshot.
 #[derive(Debug, Clone)]
 pub struct LiveDeleteFile {

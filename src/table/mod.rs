@@ -6,6 +6,7 @@
 //! - [`write`], [`metrics`], [`bounds`]: data files, counted and bounded from the rows themselves.
 //! - [`snapshot`], [`summary`]: manifests, manifest list and summary of one change.
 //! - [`paths`]: where new files go.
+//! - [`watermark`]: up to which time the table is complete, and the properties that say so.
 //!
 //! Functions over one file are synchronous and take a runtime handle: they belong on blocking threads. Planning
 //! (`live`, `snapshot`) is async. Nothing in here commits; a change becomes true in the catalog.
@@ -24,6 +25,7 @@ mod parquet_file;
 pub mod paths;
 pub mod snapshot;
 pub mod summary;
+pub mod watermark;
 pub mod write;
 
 pub use delete_cache::DeleteCache;

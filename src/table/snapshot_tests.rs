@@ -5,6 +5,7 @@ use iceberg::spec::{Literal, ManifestStatus, Struct, Summary, Transform, Unbound
 use super::*;
 use crate::table::fixture::Fixture;
 use crate::table::live::read_entries;
+use iceberg::spec::Manifest;
 
 fn summary(fixture: &Fixture) -> BTreeMap<String, String> {
     fixture.metadata.current_snapshot().unwrap().summary().additional_properties.clone().into_iter().collect()

@@ -117,9 +117,7 @@ pub fn watermark(metadata: &TableMetadata) -> Result<Option<Watermark>> {
         summary.get(WATERMARK).map(|text| (text, !summary.contains_key(WINDOW_FROM)))
     });
     match (marked, property) {
-        (Some((text, of_load)), _) => {
-            Ok(Some(Watermark { time: time::parse(text).ok_or_else(unreadable)?, of_load }))
-        }
+        (Some((text, of_load)), _) => Ok(Some(Watermark { time: time::parse(text).ok_or_else(unreadable)?, of_load })),
         (None, Some(property)) => {
             Ok(Some(Watermark { time: time::parse(&property.time).ok_or_else(unreadable)?, of_load: false }))
         }

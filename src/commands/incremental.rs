@@ -1,0 +1,355 @@
+//! `incremental`: due windows are merged into the table in order, one commit each.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::Utc;
+use iceberg::spec::{MAIN_BRANCH, Operation};
+
+use super::report::{FileCounts, Report, RowCounts, Status, WindowReport};
+use super::request::{Context, Incremental, NewAttributes, WriteMode};
+use crate::catalog::settle::{Outcome, Patience, commit_and_settle};
+use crate::catalog::{Catalog, LoadedTable};
+use crate::error::{Error, Kind, Result};
+use crate::export::{Export, Prefix, resolve};
+use crate::merge::{Allow, Engine, NewAttributesPolicy, Plan, Planner, Verdict, judge};
+use crate::schema::{Limits, TableSchema};
+use crate::table::watermark::{self, EXPORT_ARN, GAPS, Gap, WATERMARK, WINDOW_FROM, WINDOW_TO, Watermark};
+use crate::table::{SnapshotBuilder, base_requirements, check_supported};
+use crate::time::{self, Time};
+
+/// Plans of one window before other writers have won: each starts from the table as it is then.
+const ATTEMPTS: u32 = 10;
+
+/// Applies every window that is due, in order.
+///
+/// Windows applied before an error stay applied, and are in the report.
+pub async fn incremental(context: &Context, request: &Incremental, report: &mut Report) -> Result<()> {
+    let catalog = context.catalog()?;
+    let mut table = load(catalog.as_ref(), request).await?;
+    report.describe(&table)?;
+    let exports = collect(context, request, &table, report).await?;
+    let allow = Allow { gap: request.allow_gap, overlap: request.allow_overlap };
+    let engine = Engine::new(context.threads, context.memory_limit / 2)?;
+
+    let mut imagined: Option<Watermark> = None;
+    for export in exports {
+        let Some((from, to, _)) = export.window() else { continue };
+        let mut window = WindowReport::new(export.arn(), Some(from), Some(to));
+        let mut attempt = 0;
+        loop {
+            let mark = match imagined {
+                Some(mark) => Some(mark),
+                None => watermark::watermark(&table.metadata)?,
+            };
+            let gaps = watermark::gaps(&table.metadata)?;
+            let (gap, warning) = match judge(mark, &gaps, from, to, allow)? {
+                Verdict::Already => {
+                    window.status = Status::AlreadyApplied;
+                    break;
+                }
+                Verdict::Due { gap, warning } => (gap, warning),
+            };
+            if request.dry_run {
+                report.warnings.extend(warning);
+                imagined = Some(Watermark { time: to, of_load: false });
+                window.status = Status::DryRun;
+                break;
+            }
+            let work = Work { context, catalog: catalog.as_ref(), request, engine: &engine, export: &export };
+            match work.apply(&table, gap, from, to, &mut window).await? {
+                Applied::Yes(committed, warnings) => {
+                    table = committed;
+                    report.warnings.extend(warning);
+                    report.warnings.extend(warnings);
+                    report.describe(&table)?;
+                    break;
+                }
+                Applied::Moved => {
+                    attempt += 1;
+                    if attempt >= ATTEMPTS {
+                        return Err(Error::new(
+                            Kind::Contended,
+                            format!("other writers changed the table {ATTEMPTS} times while this window was merged"),
+                        )
+                        .advice("Nothing of the window was applied; run the command again"));
+                    }
+                    let pause = Duration::from_millis(50 << attempt.min(6));
+                    tracing::info!("another writer changed the table; planning again");
+                    tokio::time::sleep(pause).await;
+                    table = load(catalog.as_ref(), request).await?;
+                    report.describe(&table)?;
+                }
+            }
+        }
+        report.windows.push(window);
+    }
+    report.status = overall(&report.windows);
+    Ok(())
+}
+
+fn overall(windows: &[WindowReport]) -> Status {
+    let any = |status| windows.iter().any(|window| window.status == status);
+    if any(Status::Applied) {
+        Status::Applied
+    } else if any(Status::DryRun) {
+        Status::DryRun
+    } else if any(Status::AlreadyApplied) {
+        Status::AlreadyApplied
+    } else {
+        Status::NothingToDo
+    }
+}
+
+/// The table, if it is one that this program can merge into.
+async fn load(catalog: &dyn Catalog, request: &Incremental) -> Result<LoadedTable> {
+    let Some(table) = catalog.load(&request.table).await? else {
+        return Err(Error::failed(format!("there is no table {}", request.table))
+            .advice("Create it from a full export with `ddb-iceberg full-load`"));
+    };
+    watermark::check_version(&table.metadata)?;
+    check_supported(&table.metadata)?;
+    let stated = table.metadata.properties().get("write.merge.mode").map(String::as_str);
+    let copy = request.write_mode.map_or(stated == Some("copy-on-write"), |mode| mode == WriteMode::CopyOnWrite);
+    if copy {
+        return Err(Error::usage("copy-on-write is not supported yet")
+            .advice("Use --write-mode merge-on-read, or set the table property write.merge.mode to merge-on-read"));
+    }
+    if !table.metadata.default_partition_spec().is_unpartitioned() {
+        return Err(Error::usage("partitioned tables are not supported yet"));
+    }
+    Ok(table)
+}
+
+/// The table's columns and key.
+fn columns(table: &LoadedTable, request: &Incremental) -> Result<TableSchema> {
+    let property = table.metadata.properties().get(watermark::SCHEMA).map(String::as_str);
+    let mut columns = TableSchema::of_table(table.metadata.current_schema().clone(), property)?;
+    match (columns.mapping.key.as_slice(), request.key.as_slice()) {
+        ([], []) => {
+            return Err(Error::usage("the table has no identifier fields, so its key is not known")
+                .advice("Name the partition key, then the sort key if there is one: --key pk --key sk"));
+        }
+        ([], typed) => columns.mapping.key = typed.to_vec(),
+        (known, typed) if typed.is_empty() || known == typed => {}
+        (known, typed) => {
+            return Err(Error::usage(format!(
+                "--key says {}, the table's key is {}",
+                typed.join(", "),
+                known.join(", ")
+            )));
+        }
+    }
+    for field in columns.key_fields()? {
+        if !columns.source(&field)?.is_some_and(|(_, ty)| ty.is_key()) {
+            return Err(Error::usage(format!("the column {:?} is of a type that no key can have", field.name)));
+        }
+    }
+    Ok(columns)
+}
+
+/// The exports that the arguments name, each once, ordered by window.
+async fn collect(
+    context: &Context,
+    request: &Incremental,
+    table: &LoadedTable,
+    report: &mut Report,
+) -> Result<Vec<Export>> {
+    let property = |name: &str| table.metadata.properties().get(name).map(String::as_str);
+    let hint = Prefix {
+        table_arn: property(watermark::TABLE_ARN),
+        table_id: property(watermark::TABLE_ID),
+        watermark: watermark::watermark(&table.metadata)?.map(|mark| mark.time),
+        now: Utc::now(),
+    };
+    let mut exports: Vec<Export> = Vec::new();
+    for argument in &request.exports {
+        let resolved = resolve(&context.exports, argument, &hint).await?;
+        report.pending += resolved.pending;
+        report.warnings.extend(resolved.warnings);
+        for export in resolved.exports {
+            check_source(&export, &hint)?;
+            let known = |other: &Export| match (other.arn(), export.arn()) {
+                (Some(a), Some(b)) => a == b,
+                _ => other.location() == export.location(),
+            };
+            if !exports.iter().any(known) {
+                exports.push(export);
+            }
+        }
+    }
+    exports.sort_by_key(|export| export.window().map(|(from, to, _)| (from, to)));
+    Ok(exports)
+}
+
+/// Refuses an export that is not an incremental one of this table.
+fn check_source(export: &Export, hint: &Prefix<'_>) -> Result<()> {
+    let name = export.location().to_string();
+    if export.window().is_none() {
+        return Err(Error::input("this is a full export, an incremental one is needed")
+            .in_file(name)
+            .advice("Load full exports with `ddb-iceberg full-load`"));
+    }
+    if let (Some(expected), Some(found)) = (hint.table_arn, export.table_arn())
+        && expected != found
+    {
+        return Err(Error::input(format!("the export is of {found}, the table holds {expected}")).in_file(name));
+    }
+    if let (Some(expected), Some(found)) = (hint.table_id, export.table_id())
+        && expected != found
+    {
+        return Err(Error::input(format!(
+            "the export is of a DynamoDB table that was made again under the same name (table id {found}, not {expected})"
+        ))
+        .in_file(name)
+        .advice("Load the new table with full-load from a full export"));
+    }
+    Ok(())
+}
+
+/// What became of one plan.
+enum Applied {
+    Yes(LoadedTable, Vec<String>),
+    Moved,
+}
+
+/// One window on its way into the table.
+struct Work<'a> {
+    context: &'a Context,
+    catalog: &'a dyn Catalog,
+    request: &'a Incremental,
+    engine: &'a Engine,
+    export: &'a Export,
+}
+
+impl Work<'_> {
+    async fn apply(
+        &self,
+        base: &LoadedTable,
+        gap: Option<Gap>,
+        from: Time,
+        to: Time,
+        window: &mut WindowReport,
+    ) -> Result<Applied> {
+        let columns = columns(base, self.request)?;
+        let planner = Planner {
+            exports: self.context.exports.clone(),
+            base: base.clone(),
+            table: columns,
+            new_attributes: match self.request.new_attributes {
+                NewAttributes::Add => NewAttributesPolicy::Add,
+                NewAttributes::Rescue => NewAttributesPolicy::Rescue,
+                NewAttributes::Fail => NewAttributesPolicy::Fail,
+            },
+            limits: Limits::default(),
+            engine: self.engine.clone(),
+            progress: Arc::clone(&self.context.progress),
+        };
+        let plan = planner.plan(self.export).await?;
+        let committed = self.commit(base, &planner, &plan, gap, from, to).await;
+        let unknown = matches!(&committed, Err(error) if error.kind() == Kind::Unknown);
+        if !unknown && !matches!(committed, Ok(Outcome::Committed(_))) {
+            plan.discard(base).await;
+        }
+        let Outcome::Committed(table) = committed? else { return Ok(Applied::Moved) };
+        window.status = Status::Applied;
+        window.snapshot_id = watermark::ancestors(&table.metadata)
+            .find(|s| s.summary().additional_properties.get(WINDOW_TO) == Some(&time::format(to)))
+            .map(|s| s.snapshot_id().to_string());
+        window.rows = RowCounts { inserted: plan.inserted, updated: plan.updated, deleted: plan.deleted };
+        window.rescued = plan.rescued;
+        window.columns_added = plan.columns_added;
+        window.files = FileCounts {
+            data_added: plan.data_files.len() as u64,
+            data_removed: 0,
+            deletes_added: plan.delete_files.len() as u64,
+        };
+        Ok(Applied::Yes(table, plan.warnings))
+    }
+
+    /// Schema, snapshot and properties in one commit, on the very base that the plan was made on.
+    async fn commit(
+        &self,
+        base: &LoadedTable,
+        planner: &Planner,
+        plan: &Plan,
+        gap: Option<Gap>,
+        from: Time,
+        to: Time,
+    ) -> Result<Outcome> {
+        let mut builder = (*base.metadata).clone().into_builder(Some(base.metadata_location.clone()));
+        let columns = plan.evolved.as_ref().unwrap_or(&planner.table);
+        if plan.evolved.is_some() {
+            builder = builder.add_current_schema((*columns.schema).clone())?;
+        }
+        let after = builder.clone().build()?.metadata;
+        let operation = match (plan.data_files.is_empty(), plan.delete_files.is_empty()) {
+            (_, true) => Operation::Append,
+            (true, false) => Operation::Delete,
+            (false, false) => Operation::Overwrite,
+        };
+        let mut snapshot = SnapshotBuilder::new(Some(&base.metadata), &after, operation);
+        for file in &plan.data_files {
+            snapshot.add_data_file(base.metadata.default_partition_spec_id(), file.clone());
+        }
+        for (spec_id, file) in &plan.delete_files {
+            snapshot.add_delete_file(*spec_id, file.clone());
+        }
+        if let Some(arn) = self.export.arn() {
+            snapshot.set(EXPORT_ARN, arn);
+        }
+        snapshot.set(WINDOW_FROM, time::format(from));
+        snapshot.set(WINDOW_TO, time::format(to)).set(WATERMARK, time::format(to));
+        let built = snapshot.build(&base.file_io).await?;
+        let id = built.snapshot.snapshot_id();
+        let properties = self.properties(base, columns, plan, gap, to, id)?;
+        let made = builder.set_branch_snapshot(built.snapshot, MAIN_BRANCH)?.set_properties(properties)?.build()?;
+
+        let requirements = base_requirements(&base.metadata);
+        self.context.progress.set_committing(true);
+        let outcome = commit_and_settle(self.catalog, base, requirements, made.changes, id, Patience::default()).await;
+        self.context.progress.set_committing(false);
+        let unknown = matches!(&outcome, Err(error) if error.kind() == Kind::Unknown);
+        if !unknown && !matches!(outcome, Ok(Outcome::Committed(_))) {
+            super::full_load::discard(self.catalog, built.files.iter().map(String::as_str)).await;
+        }
+        outcome
+    }
+
+    /// Properties that the commit sets.
+    fn properties(
+        &self,
+        base: &LoadedTable,
+        columns: &TableSchema,
+        plan: &Plan,
+        gap: Option<Gap>,
+        to: Time,
+        snapshot_id: i64,
+    ) -> Result<HashMap<String, String>> {
+        let known = base.metadata.properties();
+        let mut set = HashMap::from([(WATERMARK.to_owned(), watermark::watermark_property(to, snapshot_id))]);
+        if plan.evolved.is_some() || !known.contains_key(watermark::SCHEMA) {
+            set.insert(watermark::SCHEMA.to_owned(), columns.mapping.to_text());
+        }
+        let version = watermark::VERSION_KNOWN.to_string();
+        let facts = [
+            (watermark::VERSION, Some(version.as_str())),
+            (watermark::TABLE_ARN, self.export.table_arn()),
+            (watermark::TABLE_ID, self.export.table_id()),
+        ];
+        for (name, value) in facts {
+            if let (Some(value), false) = (value, known.contains_key(name)) {
+                set.insert(name.to_owned(), value.to_owned());
+            }
+        }
+        if let Some(gap) = gap {
+            let mut gaps = watermark::gaps(&base.metadata)?;
+            gaps.push(gap);
+            let text =
+                serde_json::to_string(&gaps).map_err(|e| Error::failed("the gaps cannot be written").caused_by(e))?;
+            set.insert(GAPS.to_owned(), text);
+        }
+        Ok(set)
+    }
+}
