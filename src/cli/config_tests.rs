@@ -1,5 +1,5 @@
 use super::*;
-use crate::error::Kind;
+use ddb_iceberg::error::Kind;
 
 fn environment(folder: &Path, variables: &[(&str, &str)]) -> Environment {
     let variables = variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();

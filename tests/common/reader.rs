@@ -1,0 +1,161 @@
+//! A plain reader of tables, for tests only: every manifest, every file, every delete, one row at a time, with nothing of
+//! the crate's own planning or pruning. Values become JSON: decimals `{"decimal":"1.5"}`, binaries `{"hex":"00ff"}`, nulls
+//! are left out of rows and structs.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::path::Path;
+
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::{DataType, Decimal128Type, Field, Float64Type, Int32Type, Int64Type};
+use ddb_iceberg::catalog::LoadedTable;
+use ddb_iceberg::catalog::connect::connect;
+use ddb_iceberg::storage::Store;
+use iceberg::TableIdent;
+use iceberg::spec::{DataContentType, ManifestList, NestedField, Type};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use serde_json::{Map, Value, json};
+
+/// A row by column name, nulls left out.
+pub type Row = BTreeMap<String, Value>;
+
+/// The table as the catalog has it; `warehouse` is a folder with `catalog.db`.
+pub async fn load(warehouse: &Path, table: &str) -> Option<LoadedTable> {
+    let properties = BTreeMap::from([("warehouse".to_owned(), warehouse.display().to_string())]);
+    let catalog = connect("default", &properties, Store::local()).await.unwrap();
+    catalog.load(&TableIdent::from_strs(table.split('.')).unwrap()).await.unwrap()
+}
+
+/// All rows of main, ordered by their JSON text.
+pub async fn rows(warehouse: &Path, table: &str) -> Vec<Row> {
+    let table = load(warehouse, table).await.expect("the table exists");
+    rows_of(&table).await
+}
+
+/// All rows of a loaded table, ordered by their JSON text.
+pub async fn rows_of(table: &LoadedTable) -> Vec<Row> {
+    let mut rows = Vec::new();
+    let Some(snapshot) = table.metadata.current_snapshot() else { return rows };
+    let list = std::fs::read(local(snapshot.manifest_list())).unwrap();
+    let list = ManifestList::parse_with_version(&list, table.metadata.format_version()).unwrap();
+    let mut data = Vec::new();
+    let mut deleted: HashMap<String, Vec<(i64, i64)>> = HashMap::new();
+    for manifest in list.entries() {
+        for entry in manifest.load_manifest(&table.file_io).await.unwrap().entries().iter().filter(|e| e.is_alive()) {
+            let sequence = entry.sequence_number().expect("a sequence number");
+            match entry.content_type() {
+                DataContentType::Data => data.push((entry.file_path().to_owned(), sequence, entry.record_count())),
+                DataContentType::PositionDeletes => {
+                    for (path, position) in positions(entry.file_path()) {
+                        deleted.entry(path).or_default().push((position, sequence));
+                    }
+                }
+                DataContentType::EqualityDeletes => panic!("an equality delete file"),
+            }
+        }
+    }
+    for (path, sequence, count) in data {
+        let gone: Vec<i64> = deleted
+            .get(&path)
+            .into_iter()
+            .flatten()
+            .filter(|(_, delete_sequence)| *delete_sequence >= sequence)
+            .map(|(position, _)| *position)
+            .collect();
+        let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(local(&path)).unwrap()).unwrap();
+        let mut position = 0i64;
+        for batch in reader.build().unwrap() {
+            let batch = batch.unwrap();
+            let schema = batch.schema();
+            for row in 0..batch.num_rows() {
+                if !gone.contains(&position) {
+                    let mut values = Row::new();
+                    for field in table.metadata.current_schema().as_struct().fields() {
+                        let column = schema.fields().iter().position(|f| field_id(f) == Some(field.id));
+                        let value = column.and_then(|c| value(batch.column(c), row, field));
+                        if let Some(value) = value {
+                            values.insert(field.name.clone(), value);
+                        }
+                    }
+                    rows.push(values);
+                }
+                position += 1;
+            }
+        }
+        assert_eq!(u64::try_from(position).unwrap(), count, "the manifest's count of {path}");
+    }
+    rows.sort_by_key(|row| serde_json::to_string(row).unwrap());
+    rows
+}
+
+fn positions(path: &str) -> Vec<(String, i64)> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(local(path)).unwrap()).unwrap();
+    let mut all = Vec::new();
+    for batch in reader.build().unwrap() {
+        let batch = batch.unwrap();
+        let paths = batch.column(0).as_string::<i32>();
+        let positions = batch.column(1).as_primitive::<Int64Type>();
+        all.extend((0..batch.num_rows()).map(|n| (paths.value(n).to_owned(), positions.value(n))));
+    }
+    assert!(all.is_sorted(), "position deletes are sorted by path and position");
+    all
+}
+
+fn local(location: &str) -> &str {
+    location.strip_prefix("file://").unwrap_or(location)
+}
+
+fn field_id(field: &Field) -> Option<i32> {
+    field.metadata().get("PARQUET:field_id").and_then(|id| id.parse().ok())
+}
+
+fn value(array: &ArrayRef, row: usize, field: &NestedField) -> Option<Value> {
+    if array.is_null(row) {
+        return None;
+    }
+    Some(match (&*field.field_type, array.data_type()) {
+        (Type::Struct(fields), DataType::Struct(arrow_fields)) => {
+            let array = array.as_struct();
+            let mut object = Map::new();
+            for field in fields.fields() {
+                let child = arrow_fields.iter().position(|f| field_id(f) == Some(field.id));
+                if let Some(found) = child.and_then(|c| value(array.column(c), row, field)) {
+                    object.insert(field.name.clone(), found);
+                }
+            }
+            Value::Object(object)
+        }
+        (Type::List(list), DataType::List(_)) => {
+            let items = array.as_list::<i32>().value(row);
+            (0..items.len()).map(|n| value(&items, n, &list.element_field).unwrap_or(Value::Null)).collect()
+        }
+        (Type::Map(map), DataType::Map(..)) => {
+            let entries = array.as_map().value(row);
+            let names = entries.column(0).as_string::<i32>();
+            let pairs = (0..entries.len()).map(|n| {
+                let found = value(entries.column(1), n, &map.value_field).unwrap_or(Value::Null);
+                (names.value(n).to_owned(), found)
+            });
+            Value::Object(pairs.collect())
+        }
+        (_, DataType::Utf8) => json!(array.as_string::<i32>().value(row)),
+        (_, DataType::LargeUtf8) => json!(array.as_string::<i64>().value(row)),
+        (_, DataType::Int32) => json!(array.as_primitive::<Int32Type>().value(row)),
+        (_, DataType::Int64) => json!(array.as_primitive::<Int64Type>().value(row)),
+        (_, DataType::Float64) => json!(array.as_primitive::<Float64Type>().value(row)),
+        (_, DataType::Boolean) => json!(array.as_boolean().value(row)),
+        (_, DataType::Decimal128(..)) => {
+            let text = array.as_primitive::<Decimal128Type>().value_as_string(row);
+            let plain = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+            json!({"decimal": plain})
+        }
+        (_, DataType::LargeBinary) => json!({"hex": hex(array.as_binary::<i64>().value(row))}),
+        (_, DataType::Binary) => json!({"hex": hex(array.as_binary::<i32>().value(row))}),
+        (iceberg, arrow) => panic!("{iceberg} in a file as {arrow}"),
+    })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
