@@ -157,10 +157,14 @@ async fn collect(
     report: &mut Report,
 ) -> Result<Vec<Export>> {
     let property = |name: &str| table.metadata.properties().get(name).map(String::as_str);
+    let mark = watermark::watermark(&table.metadata)?.map(|mark| mark.time);
+    // A window of a gap may come late; it must be seen, to be refused.
+    let gaps = watermark::gaps(&table.metadata)?;
+    let since = gaps.iter().filter_map(|gap| time::parse(&gap.from)).chain(mark).min();
     let hint = Prefix {
         table_arn: property(watermark::TABLE_ARN),
         table_id: property(watermark::TABLE_ID),
-        watermark: watermark::watermark(&table.metadata)?.map(|mark| mark.time),
+        watermark: since,
         now: Utc::now(),
     };
     let mut exports: Vec<Export> = Vec::new();

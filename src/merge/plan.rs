@@ -127,6 +127,7 @@ impl Planner {
             options: WriteOptions::for_table(&self.base.metadata, &table.schema),
             base: self.base.clone(),
             key_slots: key_slots(&table)?,
+            arrow_schema: Arc::new(schema_to_arrow_schema(&table.schema)?),
             table,
             handle,
             chunk_bytes: memory / 8,
@@ -197,6 +198,7 @@ struct Work {
     base: LoadedTable,
     table: TableSchema,
     key_slots: Vec<usize>,
+    arrow_schema: arrow::datatypes::SchemaRef,
     handle: Handle,
     chunk_bytes: usize,
     progress: Arc<Progress>,
@@ -242,8 +244,7 @@ impl Work {
         }
         let columns = self.table.schema.as_struct().fields().len();
         let images = images.project(&(0..columns).collect::<Vec<_>>())?;
-        let arrow_schema = Arc::new(schema_to_arrow_schema(&self.table.schema)?);
-        let images = RecordBatch::try_new(arrow_schema, images.columns().to_vec())?;
+        let images = RecordBatch::try_new(self.arrow_schema.clone(), images.columns().to_vec())?;
         if writer.is_none() {
             *writer = Some(DataFileWriter::create(
                 &self.base.file_io,
