@@ -13,11 +13,14 @@ use crate::catalog::settle::{Outcome, Patience, commit_and_settle};
 use crate::catalog::{Catalog, LoadedTable};
 use crate::error::{Error, Kind, Result};
 use crate::export::{Export, Prefix, resolve};
-use crate::merge::{Allow, Engine, NewAttributesPolicy, Plan, Planner, Verdict, judge};
+use crate::merge::{Allow, Engine, NewAttributesPolicy, Plan, Planner, Removal, Verdict, judge};
 use crate::schema::{Limits, TableSchema};
 use crate::table::watermark::{self, EXPORT_ARN, GAPS, Gap, WATERMARK, WINDOW_FROM, WINDOW_TO, Watermark};
 use crate::table::{SnapshotBuilder, base_requirements, check_supported};
 use crate::time::{self, Time};
+
+/// The table property that says how old rows are taken away, as Spark's MERGE reads it.
+const MERGE_MODE: &str = "write.merge.mode";
 
 /// Plans of one window before other writers have won: each starts from the table as it is then.
 const ATTEMPTS: u32 = 10;
@@ -110,16 +113,25 @@ async fn load(catalog: &dyn Catalog, request: &Incremental) -> Result<LoadedTabl
     };
     watermark::check_version(&table.metadata)?;
     check_supported(&table.metadata)?;
-    let stated = table.metadata.properties().get("write.merge.mode").map(String::as_str);
-    let copy = request.write_mode.map_or(stated == Some("copy-on-write"), |mode| mode == WriteMode::CopyOnWrite);
-    if copy {
-        return Err(Error::usage("copy-on-write is not supported yet")
-            .advice("Use --write-mode merge-on-read, or set the table property write.merge.mode to merge-on-read"));
-    }
     if !table.metadata.default_partition_spec().is_unpartitioned() {
         return Err(Error::usage("partitioned tables are not supported yet"));
     }
     Ok(table)
+}
+
+/// How old rows are taken away: as asked for, else as the table says in the property that Spark reads.
+fn removal(table: &LoadedTable, request: &Incremental) -> Result<Removal> {
+    let asked = request.write_mode.map(|mode| match mode {
+        WriteMode::MergeOnRead => Removal::MergeOnRead,
+        WriteMode::CopyOnWrite => Removal::CopyOnWrite,
+    });
+    match (asked, table.metadata.properties().get(MERGE_MODE).map(String::as_str)) {
+        (Some(asked), _) => Ok(asked),
+        (None, None | Some("merge-on-read")) => Ok(Removal::MergeOnRead),
+        (None, Some("copy-on-write")) => Ok(Removal::CopyOnWrite),
+        (None, Some(other)) => Err(Error::usage(format!("the table property {MERGE_MODE} is {other:?}"))
+            .advice("Set it to merge-on-read or copy-on-write, or give --write-mode")),
+    }
 }
 
 /// The table's columns and key.
@@ -246,6 +258,7 @@ impl Work<'_> {
                 NewAttributes::Rescue => NewAttributesPolicy::Rescue,
                 NewAttributes::Fail => NewAttributesPolicy::Fail,
             },
+            removal: removal(base, self.request)?,
             limits: Limits::default(),
             engine: self.engine.clone(),
             progress: Arc::clone(&self.context.progress),
@@ -266,7 +279,7 @@ impl Work<'_> {
         window.columns_added = plan.columns_added;
         window.files = FileCounts {
             data_added: plan.data_files.len() as u64,
-            data_removed: 0,
+            data_removed: plan.data_removed.len() as u64,
             deletes_added: plan.delete_files.len() as u64,
         };
         Ok(Applied::Yes(table, plan.warnings))
@@ -288,17 +301,24 @@ impl Work<'_> {
             builder = builder.add_current_schema((*columns.schema).clone())?;
         }
         let after = builder.clone().build()?.metadata;
-        let operation = match (plan.data_files.is_empty(), plan.delete_files.is_empty()) {
-            (_, true) => Operation::Append,
-            (true, false) => Operation::Delete,
-            (false, false) => Operation::Overwrite,
+        let removes = !plan.delete_files.is_empty() || !plan.data_removed.is_empty();
+        let operation = match (plan.data_files.is_empty(), removes) {
+            (_, false) => Operation::Append,
+            (true, true) => Operation::Delete,
+            (false, true) => Operation::Overwrite,
         };
         let mut snapshot = SnapshotBuilder::new(Some(&base.metadata), &after, operation);
-        for file in &plan.data_files {
-            snapshot.add_data_file(base.metadata.default_partition_spec_id(), file.clone());
+        for (spec_id, file) in &plan.data_files {
+            snapshot.add_data_file(*spec_id, file.clone());
         }
         for (spec_id, file) in &plan.delete_files {
             snapshot.add_delete_file(*spec_id, file.clone());
+        }
+        for live in &plan.data_removed {
+            snapshot.remove_data_file(live);
+        }
+        for live in &plan.deletes_removed {
+            snapshot.remove_delete_file(live);
         }
         if let Some(arn) = self.export.arn() {
             snapshot.set(EXPORT_ARN, arn);

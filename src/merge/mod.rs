@@ -1,12 +1,15 @@
 //! Which windows are due, the newest change of each key, where its old row lies, what to write and what to delete.
 
 mod changes;
+mod deletes;
 mod engine;
 mod locate;
 mod plan;
+mod rewrite;
 mod windows;
+mod work;
 
 pub use changes::NewAttributesPolicy;
 pub use engine::Engine;
-pub use plan::{Plan, Planner};
+pub use plan::{Plan, Planner, Removal};
 pub use windows::{Allow, Verdict, judge};

@@ -2,28 +2,31 @@
 
 use std::sync::Arc;
 
-use arrow::array::{AsArray, BooleanArray, RecordBatch};
-use arrow::compute::{concat_batches, filter_record_batch, not};
 use iceberg::arrow::schema_to_arrow_schema;
-use iceberg::spec::{DataFile, Struct};
+use iceberg::spec::DataFile;
 use tokio::runtime::Handle;
 
 use super::changes::{ChangeFiles, NewAttributesPolicy, Newest, key_slots};
 use super::engine::Engine;
-use super::locate::{LiveKeys, locate};
+use super::locate::LiveKeys;
+use super::work::Work;
 use crate::catalog::LoadedTable;
-use crate::columns::{DELETED, Rescued};
+use crate::columns::Rescued;
 use crate::error::{Error, Result};
 use crate::export::Export;
 use crate::progress::Progress;
 use crate::schema::{Limits, NewFields, TableSchema, evolve};
 use crate::storage::Store;
-use crate::table::{
-    DataFileWriter, DataPaths, DeleteCache, DeleteGroup, WriteOptions, live_files, write_position_deletes,
-};
+use crate::table::{DataPaths, DeleteCache, LiveDeleteFile, LiveFile, WriteOptions, live_files};
 
-/// Encoded bytes after which a data file ends.
-const FILE_BYTES: u64 = 256 * 1024 * 1024;
+/// How old rows are taken away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removal {
+    /// Position deletes beside the data files.
+    MergeOnRead,
+    /// The data files that hold old rows are written again without them.
+    CopyOnWrite,
+}
 
 /// Plans windows on one state of a table.
 #[derive(Debug)]
@@ -36,6 +39,8 @@ pub struct Planner {
     pub table: TableSchema,
     /// What happens to new attributes.
     pub new_attributes: NewAttributesPolicy,
+    /// How old rows are taken away.
+    pub removal: Removal,
     /// Bounds of what is remembered.
     pub limits: Limits,
     /// Runs sorts and joins.
@@ -55,10 +60,14 @@ pub struct Plan {
     pub warnings: Vec<String>,
     /// Values kept in `_ddb_rescued`, by attribute.
     pub rescued: Rescued,
-    /// New data files.
-    pub data_files: Vec<DataFile>,
+    /// New data files, with their specs.
+    pub data_files: Vec<(i32, DataFile)>,
     /// New position delete files, with the spec of what they delete from.
     pub delete_files: Vec<(i32, DataFile)>,
+    /// Data files that new ones take the place of.
+    pub data_removed: Vec<LiveFile>,
+    /// Delete files that new ones take the place of, or whose data files are gone.
+    pub deletes_removed: Vec<Arc<LiveDeleteFile>>,
     /// Rows of keys that were not in the table.
     pub inserted: u64,
     /// Rows that took the place of an old one.
@@ -70,8 +79,7 @@ pub struct Plan {
 impl Plan {
     /// Deletes the files of a plan that was not committed, as far as possible.
     pub async fn discard(&self, base: &LoadedTable) {
-        let files = self.data_files.iter().chain(self.delete_files.iter().map(|(_, file)| file));
-        for file in files {
+        for (_, file) in self.data_files.iter().chain(&self.delete_files) {
             if let Err(error) = base.file_io.delete(file.file_path()).await {
                 tracing::warn!("{} was left behind: {error}", file.file_path());
             }
@@ -123,7 +131,7 @@ impl Planner {
         let work = Work {
             engine: self.engine.clone(),
             live: Arc::new(live),
-            paths: DataPaths::new(&self.base.metadata),
+            paths: Arc::new(DataPaths::new(&self.base.metadata)),
             options: WriteOptions::for_table(&self.base.metadata, &table.schema),
             base: self.base.clone(),
             key_slots: key_slots(&table)?,
@@ -133,15 +141,18 @@ impl Planner {
             chunk_bytes: memory / 8,
             progress: self.progress.clone(),
         };
+        let removal = self.removal;
         let (done, result) = tokio::task::spawn_blocking(move || {
             let mut done = Plan::default();
-            let result = work.run(first, newest, &mut done);
+            let result = work.run(first, newest, removal, &mut done);
             (done, result)
         })
         .await
         .map_err(|e| Error::failed("the merge broke down; please report this as a bug").caused_by(e))?;
         plan.data_files = done.data_files;
         plan.delete_files = done.delete_files;
+        plan.data_removed = done.data_removed;
+        plan.deletes_removed = done.deletes_removed;
         (plan.inserted, plan.updated, plan.deleted) = (done.inserted, done.updated, done.deleted);
         result
     }
@@ -187,155 +198,4 @@ impl Planner {
         plan.evolved = Some(evolved.table);
         Ok(true)
     }
-}
-
-/// The part that runs on a blocking thread: the newest changes come in, files come out.
-struct Work {
-    engine: Engine,
-    live: Arc<LiveKeys>,
-    paths: DataPaths,
-    options: WriteOptions,
-    base: LoadedTable,
-    table: TableSchema,
-    key_slots: Vec<usize>,
-    arrow_schema: arrow::datatypes::SchemaRef,
-    handle: Handle,
-    chunk_bytes: usize,
-    progress: Arc<Progress>,
-}
-
-impl Work {
-    fn run(&self, first: RecordBatch, mut newest: Newest, plan: &mut Plan) -> Result<()> {
-        let mut writer: Option<DataFileWriter> = None;
-        let mut chunk: Vec<RecordBatch> = Vec::new();
-        let mut chunk_bytes = 0;
-        let mut positions: Vec<Vec<u64>> = vec![Vec::new(); self.live.files.len()];
-        let mut next = Some(first);
-        while let Some(batch) = next {
-            self.progress.add_items(u64::try_from(batch.num_rows()).unwrap_or(0));
-            self.write_images(&batch, &mut writer, plan)?;
-            let mut slots = self.key_slots.clone();
-            slots.push(batch.schema().index_of(DELETED)?);
-            // A projection shares the whole batch's memory only by column, so the images are free after this.
-            let keys = batch.project(&slots)?;
-            chunk_bytes += keys.get_array_memory_size();
-            chunk.push(keys);
-            if chunk_bytes >= self.chunk_bytes {
-                self.locate(&std::mem::take(&mut chunk), &mut positions, plan)?;
-                chunk_bytes = 0;
-            }
-            next = self.handle.block_on(newest.next())?;
-        }
-        if !chunk.is_empty() {
-            self.locate(&chunk, &mut positions, plan)?;
-        }
-        if let Some(writer) = writer {
-            self.finish(writer, plan)?;
-        }
-        self.write_deletes(positions, plan)
-    }
-
-    /// Appends the new images to the data file under way.
-    fn write_images(&self, batch: &RecordBatch, writer: &mut Option<DataFileWriter>, plan: &mut Plan) -> Result<()> {
-        let deleted = batch.column_by_name(DELETED).ok_or_else(|| Error::failed("changes without their kind"))?;
-        let images = filter_record_batch(batch, &not(deleted.as_boolean())?)?;
-        if images.num_rows() == 0 {
-            return Ok(());
-        }
-        let columns = self.table.schema.as_struct().fields().len();
-        let images = images.project(&(0..columns).collect::<Vec<_>>())?;
-        let images = RecordBatch::try_new(self.arrow_schema.clone(), images.columns().to_vec())?;
-        if writer.is_none() {
-            *writer = Some(DataFileWriter::create(
-                &self.base.file_io,
-                &self.handle,
-                self.paths.data_file(0),
-                &self.table.schema,
-                self.base.metadata.default_partition_spec_id(),
-                Struct::empty(),
-                sort_order_id(&self.base, &self.table)?,
-                &self.options,
-            )?);
-        }
-        if let Some(open) = writer {
-            open.write(&images)?;
-            if open.size() >= FILE_BYTES
-                && let Some(full) = writer.take()
-            {
-                self.finish(full, plan)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn finish(&self, writer: DataFileWriter, plan: &mut Plan) -> Result<()> {
-        let file = writer.finish()?;
-        self.progress.add_bytes_written(file.file_size_in_bytes());
-        plan.inserted += file.record_count();
-        plan.data_files.push(file);
-        Ok(())
-    }
-
-    /// Finds the old rows of a chunk of changed keys. Updates are counted here, and taken off the inserts.
-    fn locate(&self, chunk: &[RecordBatch], positions: &mut [Vec<u64>], plan: &mut Plan) -> Result<()> {
-        let Some(first) = chunk.first() else { return Ok(()) };
-        if self.live.files.is_empty() {
-            return Ok(());
-        }
-        let keys = concat_batches(&first.schema(), chunk)?;
-        let kinds: BooleanArray = keys.column(self.key_slots.len()).as_boolean().clone();
-        let keys = keys.project(&(0..self.key_slots.len()).collect::<Vec<_>>())?;
-        let located = self.handle.block_on(locate(&self.engine, &self.live, &keys))?;
-        for (found, deleted) in located.found.iter().zip(kinds.values()) {
-            match (found, deleted) {
-                (true, true) => plan.deleted += 1,
-                (true, false) => plan.updated += 1,
-                (false, _) => {}
-            }
-        }
-        for (file, position) in located.rows {
-            let list = positions.get_mut(file as usize).ok_or_else(|| Error::failed("a row of no data file"))?;
-            list.push(position);
-        }
-        Ok(())
-    }
-
-    fn write_deletes(&self, positions: Vec<Vec<u64>>, plan: &mut Plan) -> Result<()> {
-        // Every image was counted as an insert when its file was finished.
-        plan.inserted = plan.inserted.saturating_sub(plan.updated);
-        let mut groups: Vec<DeleteGroup> = Vec::new();
-        for (live, positions) in self.live.files.iter().zip(positions) {
-            if positions.is_empty() {
-                continue;
-            }
-            let entry = (live.file.file_path().to_owned(), positions);
-            let same = |g: &&mut DeleteGroup| g.spec_id == live.spec_id && g.partition == *live.file.partition();
-            match groups.iter_mut().find(same) {
-                Some(group) => group.files.push(entry),
-                None => groups.push(DeleteGroup {
-                    spec_id: live.spec_id,
-                    partition: live.file.partition().clone(),
-                    files: vec![entry],
-                }),
-            }
-        }
-        plan.delete_files =
-            write_position_deletes(&self.base.file_io, &self.handle, &self.paths, 0, groups, &self.options)?;
-        let bytes = plan.delete_files.iter().map(|(_, file)| file.file_size_in_bytes()).sum();
-        self.progress.add_bytes_written(bytes);
-        Ok(())
-    }
-}
-
-/// The table's sort order, if files sorted by key follow it.
-fn sort_order_id(base: &LoadedTable, table: &TableSchema) -> Result<Option<i32>> {
-    let order = base.metadata.default_sort_order();
-    let keys = table.key_fields()?;
-    let by_key = order.fields.len() == keys.len()
-        && order.fields.iter().zip(&keys).all(|(field, key)| {
-            field.source_id == key.id
-                && field.transform == iceberg::spec::Transform::Identity
-                && field.direction == iceberg::spec::SortDirection::Ascending
-        });
-    Ok(if by_key { i32::try_from(order.order_id).ok() } else { None })
 }

@@ -112,7 +112,7 @@ pub fn scan_keys(
 }
 
 /// `None` if no row is deleted.
-fn live_rows(positions: &[i64], cursor: &mut PositionCursor<'_>) -> Option<BooleanArray> {
+pub(super) fn live_rows(positions: &[i64], cursor: &mut PositionCursor<'_>) -> Option<BooleanArray> {
     let first = positions.first()?;
     cursor.skip_to(u64::try_from(*first).unwrap_or(0));
     let mut any = false;
@@ -175,7 +175,7 @@ impl KeyColumns {
 }
 
 /// The column as the table's type, by the promotions that Iceberg allows and between Arrow's forms of one type.
-fn promote(array: &ArrayRef, target: &DataType) -> Result<ArrayRef> {
+pub(super) fn promote(array: &ArrayRef, target: &DataType) -> Result<ArrayRef> {
     use DataType as D;
     let source = array.data_type();
     if source == target {
@@ -194,7 +194,7 @@ fn promote(array: &ArrayRef, target: &DataType) -> Result<ArrayRef> {
         _ => false,
     };
     if !allowed {
-        return Err(Error::failed(format!("the data file has a key column of type {source}, the table's is {target}")));
+        return Err(Error::failed(format!("the data file has a column of type {source}, the table's is {target}")));
     }
     Ok(cast_with_options(array, target, &CastOptions { safe: false, ..CastOptions::default() })?)
 }

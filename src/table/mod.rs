@@ -2,6 +2,7 @@
 //!
 //! - [`live`]: the data files of main's current snapshot, each with the delete files that apply to it.
 //! - [`keys`]: key columns and positions of one data file, rows already deleted left out.
+//! - [`rows`]: all rows of a data file in the table's current columns.
 //! - [`deletes`], [`delete_cache`], [`delete_write`]: position deletes, read and written.
 //! - [`write`], [`metrics`], [`bounds`]: data files, counted and bounded from the rows themselves.
 //! - [`snapshot`], [`summary`]: manifests, manifest list and summary of one change.
@@ -23,6 +24,7 @@ pub mod live;
 pub mod metrics;
 mod parquet_file;
 pub mod paths;
+pub mod rows;
 pub mod snapshot;
 pub mod summary;
 pub mod watermark;
@@ -35,6 +37,7 @@ pub use keys::{KeyRange, POSITION_COLUMN, may_contain, scan_keys};
 pub use live::{LiveDeleteFile, LiveFile, check_supported, live_files};
 pub use metrics::{MetricsConfig, MetricsMode};
 pub use paths::DataPaths;
+pub use rows::scan_rows;
 pub use snapshot::{BuiltSnapshot, SnapshotBuilder, base_requirements};
 pub use write::{DataFileWriter, WriteOptions};
 

@@ -1,0 +1,78 @@
+//! Merge-on-read: position deletes for old rows.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use iceberg::spec::Struct;
+
+use super::plan::Plan;
+use super::work::Work;
+use crate::error::Result;
+use crate::table::{DeleteGroup, LiveDeleteFile, LiveFile, write_position_deletes};
+
+/// Delete files that may apply to a data file before one takes the place of all of them. Every reader of the data file
+/// reads them all, so it bounds what a scan pays; merging at each window instead would write all positions every time.
+const DELETE_FILES: usize = 8;
+
+/// The old rows in one partition of one spec.
+struct Group<'a> {
+    spec_id: i32,
+    partition: &'a Struct,
+    files: Vec<(&'a LiveFile, Vec<u64>)>,
+}
+
+impl Work {
+    /// Writes position deletes, one file a partition. Where data files have gathered many delete files, the new one takes
+    /// in what those say of live data files, and they go.
+    pub(super) fn write_deletes(&self, positions: Vec<Vec<u64>>, plan: &mut Plan) -> Result<()> {
+        let mut groups: Vec<Group<'_>> = Vec::new();
+        for (live, positions) in self.live.files.iter().zip(positions) {
+            let same = |g: &&mut Group<'_>| g.spec_id == live.spec_id && g.partition == live.file.partition();
+            match groups.iter_mut().find(same) {
+                Some(group) => group.files.push((live, positions)),
+                None => groups.push(Group {
+                    spec_id: live.spec_id,
+                    partition: live.file.partition(),
+                    files: vec![(live, positions)],
+                }),
+            }
+        }
+        let mut written = Vec::new();
+        for mut group in groups {
+            if group.files.iter().all(|(_, positions)| positions.is_empty()) {
+                continue;
+            }
+            let gathered = group.files.iter().any(|(live, _)| live.deletes.len() >= DELETE_FILES);
+            if gathered {
+                self.take_in(&mut group, plan)?;
+            }
+            let files = group.files.into_iter().filter(|(_, positions)| !positions.is_empty());
+            written.push(DeleteGroup {
+                spec_id: group.spec_id,
+                partition: group.partition.clone(),
+                files: files.map(|(live, positions)| (live.file.file_path().to_owned(), positions)).collect(),
+            });
+        }
+        plan.delete_files =
+            write_position_deletes(&self.base.file_io, &self.handle, &self.paths, 0, written, &self.options)?;
+        let bytes = plan.delete_files.iter().map(|(_, file)| file.file_size_in_bytes()).sum();
+        self.progress.add_bytes_written(bytes);
+        Ok(())
+    }
+
+    /// Adds the positions of all delete files that apply in the group, and marks those files for removal.
+    ///
+    /// A delete file applies to data files of its own partition only, unless it names its one data file; so once all data
+    /// files of the group have its positions, nothing else needs it.
+    fn take_in(&self, group: &mut Group<'_>, plan: &mut Plan) -> Result<()> {
+        let mut old: BTreeMap<String, Arc<LiveDeleteFile>> = BTreeMap::new();
+        for (live, positions) in &mut group.files {
+            positions.extend(self.live.deletes.positions(live)?.as_slice());
+            for delete in &live.deletes {
+                old.insert(delete.file.file_path().to_owned(), delete.clone());
+            }
+        }
+        plan.deletes_removed.extend(old.into_values());
+        Ok(())
+    }
+}
