@@ -21,6 +21,7 @@ use iceberg::io::FileIO;
 use iceberg::spec::{TableMetadata, TableMetadataRef};
 use iceberg::{NamespaceIdent, TableIdent, TableRequirement, TableUpdate};
 
+use self::settle::Patience;
 use crate::error::Result;
 
 /// A table as a catalog gave it: the base that a change is planned on.
@@ -66,6 +67,11 @@ pub enum Commit {
 pub trait Catalog: Debug + Send + Sync {
     /// Storage for the files of its tables.
     fn file_io(&self) -> &FileIO;
+
+    /// How long to look for what became of a commit. It depends on what lies between us and the catalog.
+    fn patience(&self) -> Patience {
+        Patience::default()
+    }
 
     /// Where a new table of this name goes, without a last slash.
     async fn new_table_location(&self, ident: &TableIdent) -> Result<String>;

@@ -1,51 +1,50 @@
 //! `full-load`: a full export becomes a table. A table that appears is complete.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use hashbrown::HashSet;
 use iceberg::spec::{
-    DataFile, FormatVersion, MAIN_BRANCH, NullOrder, Operation, PartitionSpec, SortDirection, SortField, SortOrder,
+    FormatVersion, MAIN_BRANCH, NullOrder, Operation, PartitionSpec, SortDirection, SortField, SortOrder,
     TableMetadata, TableMetadataBuilder, Transform,
 };
-use tokio::runtime::Handle;
 
 use super::detect_schema::{observe, open_full};
 use super::report::{FileCounts, Report, RowCounts, Status, WindowReport};
 use super::request::{Context, FullLoad, IfExists};
-use crate::catalog::settle::{Outcome, Patience, create_and_settle};
+use crate::catalog::settle::{Outcome, commit_and_settle, create_and_settle};
 use crate::catalog::{Catalog, LoadedTable, NewTable};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::export::{Export, ExportKind};
-use crate::load::{KeyHasher, KeyHashes, LoadTask, Loaded, Loader, duplicate, find_duplicate, key_converter, split};
-use crate::pool;
-use crate::schema::{Limits, SchemaFile, TableSchema};
+use crate::load::{Load, Loaded};
+use crate::schema::{SchemaFile, TableSchema, replace};
 use crate::storage::Location;
-use crate::table::watermark::{self, EXPORT_ARN, WATERMARK, WINDOW_TO};
-use crate::table::{DataPaths, DeleteCache, LiveFile, SnapshotBuilder, WriteOptions, scan_keys};
-use crate::time;
+use crate::table::watermark::{self, EXPORT_ARN, GAPS, WATERMARK, WINDOW_TO};
+use crate::table::{BuiltSnapshot, LiveFile, SnapshotBuilder, base_requirements, check_supported, live_files};
+use crate::time::{self, Time};
 
 /// A schema file larger than this is none.
 const SCHEMA_FILE_LIMIT: u64 = 64 * 1024 * 1024;
 
-/// Loads a full export into a new table, with one commit.
+/// Attempts to replace a table before other writers have won.
+const ATTEMPTS: u32 = 10;
+
+/// Loads a full export into a new table, or in place of a table's rows, with one commit.
 ///
-/// Errors: the table exists (`Failed`), unless it holds this very export, which is success.
+/// Errors: the table exists (`Failed`), unless it holds this very export, which is success; with `replace`, an export
+/// older than what the table holds (`Window`).
 pub async fn full_load(context: &Context, request: &FullLoad, report: &mut Report) -> Result<()> {
-    if request.if_exists == IfExists::Replace {
-        return Err(Error::usage("--if-exists replace is not supported yet"));
-    }
     if !request.partition_by.is_empty() {
         return Err(Error::usage("--partition-by is not supported yet"));
     }
     let catalog = context.catalog()?;
     let export = open_full(context, &request.export, request.without_manifest).await?;
     let mut window = window_of(&export);
-    if let Some(table) = catalog.load(&request.table).await? {
-        return exists(&table, &export, window, report);
+    let mut old = catalog.load(&request.table).await?;
+    if let Some(table) = &old
+        && may_replace(table, request, &export, &mut window, report)?.is_none()
+    {
+        return Ok(());
     }
-    if let ExportKind::Full { time: Some(time) } = export.kind()
+    if let Some(time) = time_of(&export)
         && time.timestamp_subsec_millis() != 0
     {
         report.warnings.push(format!(
@@ -54,56 +53,104 @@ pub async fn full_load(context: &Context, request: &FullLoad, report: &mut Repor
             time::format(time)
         ));
     }
-    let table = columns(context, request, &export).await?;
+    let columns = columns(context, request, &export).await?;
     if request.dry_run {
         window.status = Status::DryRun;
         report.windows.push(window);
         report.status = Status::DryRun;
         return Ok(());
     }
-    let location = catalog.new_table_location(&request.table).await?;
-    let metadata = new_table(&table, &export, location)?;
-    let loaded = load(context, catalog.as_ref(), &table, &metadata.clone().build()?.metadata, &export).await?;
-    window.rows = RowCounts { inserted: loaded.rows, ..RowCounts::default() };
-    window.files = FileCounts { data_added: loaded.files.len() as u64, ..FileCounts::default() };
-    window.rescued = loaded.rescued;
-    let committed = commit(context, catalog.as_ref(), request, &export, metadata, loaded.files).await?;
-    match committed {
-        Outcome::Committed(table) => {
-            window.status = Status::Applied;
-            window.snapshot_id = table.metadata.current_snapshot_id().map(|id| id.to_string());
-            report.windows.push(window);
-            report.status = Status::Applied;
-            report.describe(&table)
+    for _ in 0..ATTEMPTS {
+        let work = Work { context, catalog: catalog.as_ref(), request, export: &export };
+        let outcome = match &old {
+            None => work.create(&columns, &mut window).await?,
+            Some(table) => work.replace(table, &columns, &mut window).await?,
+        };
+        match outcome {
+            Outcome::Committed(table) => {
+                window.status = Status::Applied;
+                window.snapshot_id = table.metadata.current_snapshot_id().map(|id| id.to_string());
+                report.windows.push(window);
+                report.status = Status::Applied;
+                return report.describe(&table);
+            }
+            Outcome::Moved(found) => {
+                if let Some(table) = &found
+                    && may_replace(table, request, &export, &mut window, report)?.is_none()
+                {
+                    return Ok(());
+                }
+                old = found;
+            }
         }
-        Outcome::Moved(Some(table)) => exists(&table, &export, window, report),
-        Outcome::Moved(None) => Err(Error::failed("the table could not be created: another writer was in the way")),
+    }
+    Err(Error::new(Kind::Contended, format!("other writers changed the table {ATTEMPTS} times during the load"))
+        .advice("Nothing was applied; run the command again"))
+}
+
+fn time_of(export: &Export) -> Option<Time> {
+    match export.kind() {
+        ExportKind::Full { time } => time,
+        ExportKind::Incremental { .. } => None,
     }
 }
 
 fn window_of(export: &Export) -> WindowReport {
-    let time = match export.kind() {
-        ExportKind::Full { time } => time,
-        ExportKind::Incremental { to, .. } => Some(to),
-    };
-    WindowReport::new(export.arn(), None, time)
+    WindowReport::new(export.arn(), None, time_of(export))
 }
 
-/// The table is there: fine if it holds this very export.
-fn exists(table: &LoadedTable, export: &Export, mut window: WindowReport, report: &mut Report) -> Result<()> {
-    let held = table.metadata.snapshots().find(|snapshot| {
-        let summary = &snapshot.summary().additional_properties;
+/// Whether a table that exists is to be replaced; `None` if it holds this very export already, which is then reported.
+fn may_replace(
+    table: &LoadedTable,
+    request: &FullLoad,
+    export: &Export,
+    window: &mut WindowReport,
+    report: &mut Report,
+) -> Result<Option<()>> {
+    let holds = |summary: &HashMap<String, String>| {
         export.arn().is_some() && summary.get(EXPORT_ARN).map(String::as_str) == export.arn()
-    });
-    let Some(snapshot) = held else {
-        return Err(Error::failed(format!("the table {} exists", table.ident))
-            .advice("Load into another table, or drop this one first"));
     };
-    window.status = Status::AlreadyApplied;
-    window.snapshot_id = Some(snapshot.snapshot_id().to_string());
-    report.windows.push(window);
-    report.status = Status::AlreadyApplied;
-    report.describe(table)
+    let replaces = request.if_exists == IfExists::Replace;
+    let mut loads = watermark::ancestors(&table.metadata).filter(|s| {
+        let summary = &s.summary().additional_properties;
+        // To replace means to take away windows too: then only the last thing done counts.
+        summary.contains_key(WATERMARK) || (!replaces && holds(summary))
+    });
+    let found = if replaces {
+        loads.next().filter(|s| holds(&s.summary().additional_properties))
+    } else {
+        loads.find(|s| holds(&s.summary().additional_properties))
+    };
+    if let Some(snapshot) = found {
+        window.status = Status::AlreadyApplied;
+        window.snapshot_id = Some(snapshot.snapshot_id().to_string());
+        report.windows.push(window.clone());
+        report.status = Status::AlreadyApplied;
+        report.describe(table)?;
+        return Ok(None);
+    }
+    if !replaces {
+        return Err(Error::failed(format!("the table {} exists", table.ident))
+            .advice("Load into another table, or replace its rows with --if-exists replace"));
+    }
+    watermark::check_version(&table.metadata)?;
+    check_supported(&table.metadata)?;
+    if !table.metadata.default_partition_spec().is_unpartitioned() {
+        return Err(Error::usage("partitioned tables are not supported yet"));
+    }
+    // Replacing is also the way back after a rollback, so an unclear watermark is no obstacle.
+    let mark = watermark::watermark(&table.metadata).ok().flatten();
+    if let (Some(mark), Some(time)) = (mark, time_of(export))
+        && time < mark.time
+    {
+        return Err(Error::window(format!(
+            "the export is of {}, the table is complete up to {}",
+            time::format(time),
+            time::format(mark.time)
+        ))
+        .advice("Replace it with a newer full export"));
+    }
+    Ok(Some(()))
 }
 
 /// The columns: from the schema file, from the items, or from both.
@@ -156,31 +203,46 @@ async fn columns(context: &Context, request: &FullLoad, export: &Export) -> Resu
     TableSchema::create(&file, &key)
 }
 
-/// The table's metadata, but for the snapshot.
-fn new_table(table: &TableSchema, export: &Export, location: String) -> Result<TableMetadataBuilder> {
+/// Properties that every load sets.
+fn properties(table: &TableSchema, export: &Export) -> HashMap<String, String> {
     let mut properties = HashMap::from([
         (watermark::VERSION.to_owned(), watermark::VERSION_KNOWN.to_string()),
         (watermark::SCHEMA.to_owned(), table.mapping.to_text()),
-        ("write.merge.mode".to_owned(), "merge-on-read".to_owned()),
-        ("write.delete.mode".to_owned(), "merge-on-read".to_owned()),
-        ("write.update.mode".to_owned(), "merge-on-read".to_owned()),
-        ("write.parquet.compression-codec".to_owned(), "zstd".to_owned()),
     ]);
     for (name, value) in [(watermark::TABLE_ARN, export.table_arn()), (watermark::TABLE_ID, export.table_id())] {
         if let Some(value) = value {
             properties.insert(name.to_owned(), value.to_owned());
         }
     }
+    properties
+}
+
+/// By key, ascending.
+fn sort_order(table: &TableSchema) -> Result<SortOrder> {
     let fields = table.key_fields()?.into_iter().map(|field| SortField {
         source_id: field.id,
         transform: Transform::Identity,
         direction: SortDirection::Ascending,
         null_order: NullOrder::First,
     });
+    Ok(SortOrder { order_id: 1, fields: fields.collect() })
+}
+
+/// A new table's metadata, but for the snapshot.
+fn new_table(table: &TableSchema, export: &Export, location: String) -> Result<TableMetadataBuilder> {
+    let mut properties = properties(table, export);
+    for (name, value) in [
+        ("write.merge.mode", "merge-on-read"),
+        ("write.delete.mode", "merge-on-read"),
+        ("write.update.mode", "merge-on-read"),
+        ("write.parquet.compression-codec", "zstd"),
+    ] {
+        properties.insert(name.to_owned(), value.to_owned());
+    }
     let builder = TableMetadataBuilder::new(
         (*table.schema).clone(),
         PartitionSpec::unpartition_spec(),
-        SortOrder { order_id: 1, fields: fields.collect() },
+        sort_order(table)?,
         location,
         FormatVersion::V2,
         properties,
@@ -192,158 +254,166 @@ fn new_table(table: &TableSchema, export: &Export, location: String) -> Result<T
     Ok(builder)
 }
 
-/// Writes the data files.
-async fn load(
-    context: &Context,
-    catalog: &dyn Catalog,
-    table: &TableSchema,
-    metadata: &TableMetadata,
-    export: &Export,
-) -> Result<Loaded> {
-    let share = context.memory_limit / context.threads.max(1);
-    let loader = Arc::new(Loader {
-        exports: context.exports.clone(),
-        file_io: catalog.file_io().clone(),
-        handle: Handle::current(),
-        table: table.clone(),
-        spec_id: metadata.default_partition_spec_id(),
-        sort_order_id: i32::try_from(metadata.default_sort_order_id())
-            .map_err(|_| Error::failed("the sort order's id does not fit"))?,
-        paths: DataPaths::new(metadata),
-        options: WriteOptions::for_table(metadata, &table.schema),
-        // The rows, the order they are written in and the encoded pages are in memory at once.
-        run_bytes: (share / 4).clamp(8 << 20, 512 << 20),
-        limits: Limits::default(),
-        hashes: KeyHashes::new(context.memory_limit / 16),
-        hasher: KeyHasher::default(),
-        progress: context.progress.clone(),
-    });
-    let tasks = (0..).zip(split(export.files(), context.threads)).map(|(number, files)| LoadTask { number, files });
-    context.progress.start("loading", export.files().len() as u64);
-    let work = {
-        let loader = loader.clone();
-        move |task: LoadTask, stop: &pool::Stop| loader.run(task, stop)
-    };
-    let (abandoned, finished) = (std::sync::Mutex::new(Vec::new()), context.threads);
-    let undo = |loaded: Loaded| {
-        if let Ok(mut all) = abandoned.lock() {
-            all.extend(loaded.files);
-        }
-    };
-    let result = pool::run(finished, tasks.collect(), work, undo).await;
-    let mut all = Loaded { files: abandoned.into_inner().unwrap_or_default(), ..Loaded::default() };
-    let check = match result {
-        Ok(parts) => {
-            for part in parts {
-                all.files.extend(part.files);
-                all.rows += part.rows;
-                for (name, count) in part.rescued {
-                    *all.rescued.entry(name).or_default() += count;
-                }
-            }
-            check(loader, &all.files).await
-        }
-        Err(error) => Err(error),
-    };
-    match check {
-        Ok(()) => Ok(all),
-        Err(error) => {
-            discard(catalog, all.files.iter().map(DataFile::file_path)).await;
-            Err(error)
-        }
-    }
+/// One load on its way into a table.
+struct Work<'a> {
+    context: &'a Context,
+    catalog: &'a dyn Catalog,
+    request: &'a FullLoad,
+    export: &'a Export,
 }
 
-/// Makes sure that no key is twice in the whole load.
-async fn check(loader: Arc<Loader>, files: &[DataFile]) -> Result<()> {
-    let files: Vec<DataFile> = files.to_vec();
-    let work = move || {
-        let Some(loader) = Arc::into_inner(loader) else {
-            return Err(Error::failed("a load task is still running"));
+impl Work<'_> {
+    /// A new table, complete with its first snapshot.
+    async fn create(&self, columns: &TableSchema, window: &mut WindowReport) -> Result<Outcome> {
+        let mut written = Vec::new();
+        let outcome = self.try_create(columns, window, &mut written).await;
+        self.settled(outcome, &written).await
+    }
+
+    /// `written` is told of every file.
+    async fn try_create(
+        &self,
+        columns: &TableSchema,
+        window: &mut WindowReport,
+        written: &mut Vec<String>,
+    ) -> Result<Outcome> {
+        let location = self.catalog.new_table_location(&self.request.table).await?;
+        let builder = new_table(columns, self.export, location)?;
+        let empty = builder.clone().build()?.metadata;
+        let loaded = self.load(columns, &empty, window).await?;
+        written.extend(paths(&loaded));
+        let built = self.snapshot(None, &empty, &loaded, &[]).await?;
+        written.extend(built.files);
+        let property = self.watermark(built.snapshot.snapshot_id());
+        let made = builder.set_branch_snapshot(built.snapshot, MAIN_BRANCH)?.set_properties(property)?.build()?;
+        let table = NewTable { metadata: made.metadata, updates: made.changes };
+        self.catalog.ensure_namespace(self.request.table.namespace()).await?;
+        self.context.progress.set_committing(true);
+        let outcome = create_and_settle(self.catalog, &self.request.table, table, self.catalog.patience()).await;
+        self.context.progress.set_committing(false);
+        outcome
+    }
+
+    /// All rows of a table replaced in one commit. History, foreign properties and the ids of fitting columns stay.
+    async fn replace(&self, base: &LoadedTable, columns: &TableSchema, window: &mut WindowReport) -> Result<Outcome> {
+        let mut written = Vec::new();
+        let outcome = self.try_replace(base, columns, window, &mut written).await;
+        self.settled(outcome, &written).await
+    }
+
+    /// `written` is told of every file.
+    async fn try_replace(
+        &self,
+        base: &LoadedTable,
+        columns: &TableSchema,
+        window: &mut WindowReport,
+        written: &mut Vec<String>,
+    ) -> Result<Outcome> {
+        let property = base.metadata.properties().get(watermark::SCHEMA).map(String::as_str);
+        let old = TableSchema::of_table(base.metadata.current_schema().clone(), property)?;
+        let columns = replace(&old, columns, base.metadata.last_column_id())?;
+        let mut builder = (*base.metadata).clone().into_builder(Some(base.metadata_location.clone()));
+        if columns.schema.as_struct() != old.schema.as_struct()
+            || columns.schema.identifier_field_ids().ne(old.schema.identifier_field_ids())
+        {
+            builder = builder.add_current_schema((*columns.schema).clone())?;
+        }
+        let order = sort_order(&columns)?;
+        if base.metadata.default_sort_order().fields != order.fields {
+            let next = base.metadata.sort_orders_iter().map(|o| o.order_id).max().unwrap_or(0) + 1;
+            builder = builder.add_sort_order(order.with_order_id(next))?.set_default_sort_order(-1)?;
+        }
+        let after = builder.clone().build()?.metadata;
+        let live = live_files(base).await?;
+        let loaded = self.load(&columns, &after, window).await?;
+        written.extend(paths(&loaded));
+        window.files.data_removed = live.len() as u64;
+        let built = self.snapshot(Some(base), &after, &loaded, &live).await?;
+        written.extend(built.files);
+        let id = built.snapshot.snapshot_id();
+        let mut properties = properties(&columns, self.export);
+        properties.extend(self.watermark(id));
+        let mut gone = vec![GAPS.to_owned()];
+        if time_of(self.export).is_none() {
+            gone.push(WATERMARK.to_owned());
+        }
+        gone.retain(|name| base.metadata.properties().contains_key(name));
+        builder = builder.set_branch_snapshot(built.snapshot, MAIN_BRANCH)?.set_properties(properties)?;
+        if !gone.is_empty() {
+            builder = builder.remove_properties(&gone)?;
+        }
+        let made = builder.build()?;
+        self.context.progress.set_committing(true);
+        let requirements = base_requirements(&base.metadata);
+        let patience = self.catalog.patience();
+        let outcome = commit_and_settle(self.catalog, base, requirements, made.changes, id, patience).await;
+        self.context.progress.set_committing(false);
+        outcome
+    }
+
+    async fn load(&self, columns: &TableSchema, metadata: &TableMetadata, window: &mut WindowReport) -> Result<Loaded> {
+        let load = Load {
+            exports: self.context.exports.clone(),
+            export: self.export,
+            metadata,
+            table: columns,
+            file_io: self.catalog.file_io().clone(),
+            threads: self.context.threads,
+            memory_limit: self.context.memory_limit,
+            progress: self.context.progress.clone(),
         };
-        let suspected = loader.hashes.repeated().map(|suspected| (!suspected.is_empty()).then_some(suspected))?;
-        let Some(suspected) = suspected else { return Ok(()) };
-        find(&loader.table, &loader.file_io, &loader.handle, &loader.hasher, &suspected, &files)
-    };
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|e| Error::failed("the check for equal keys broke down").caused_by(e))?
+        let loaded = load.run().await?;
+        window.rows = RowCounts { inserted: loaded.rows, ..RowCounts::default() };
+        window.files = FileCounts { data_added: loaded.files.len() as u64, ..FileCounts::default() };
+        window.rescued.clone_from(&loaded.rescued);
+        Ok(loaded)
+    }
+
+    /// The load's snapshot.
+    async fn snapshot(
+        &self,
+        base: Option<&LoadedTable>,
+        after: &TableMetadata,
+        loaded: &Loaded,
+        live: &[LiveFile],
+    ) -> Result<BuiltSnapshot> {
+        let operation = if base.is_some() { Operation::Overwrite } else { Operation::Append };
+        let mut snapshot = SnapshotBuilder::new(base.map(|base| base.metadata.as_ref()), after, operation);
+        for file in &loaded.files {
+            snapshot.add_data_file(after.default_partition_spec_id(), file.clone());
+        }
+        for live in live {
+            snapshot.remove_data_file(live);
+            for delete in &live.deletes {
+                snapshot.remove_delete_file(delete);
+            }
+        }
+        if let Some(arn) = self.export.arn() {
+            snapshot.set(EXPORT_ARN, arn);
+        }
+        if let Some(time) = time_of(self.export) {
+            snapshot.set(WINDOW_TO, time::format(time)).set(WATERMARK, time::format(time));
+        }
+        snapshot.build(self.catalog.file_io()).await
+    }
+
+    fn watermark(&self, snapshot_id: i64) -> HashMap<String, String> {
+        let property = |time| (WATERMARK.to_owned(), watermark::watermark_property(time, snapshot_id));
+        time_of(self.export).map(property).into_iter().collect()
+    }
+
+    /// Deletes the files of a load that surely is in no table.
+    async fn settled(&self, outcome: Result<Outcome>, files: &[String]) -> Result<Outcome> {
+        let unknown = matches!(&outcome, Err(error) if error.kind() == Kind::Unknown);
+        if !unknown && !matches!(outcome, Ok(Outcome::Committed(_))) {
+            discard(self.catalog, files.iter().map(String::as_str)).await;
+        }
+        outcome
+    }
 }
 
-fn find(
-    table: &TableSchema,
-    file_io: &iceberg::io::FileIO,
-    handle: &Handle,
-    hasher: &KeyHasher,
-    suspected: &HashSet<u64>,
-    files: &[DataFile],
-) -> Result<()> {
-    let keys = table.key_fields()?;
-    let deletes = DeleteCache::new(file_io.clone(), handle.clone(), 0);
-    let scan = |on_batch: &mut dyn FnMut(&RecordBatch) -> Result<()>| {
-        for file in files {
-            let live = LiveFile::unlisted(file.clone());
-            scan_keys(file_io, handle, &live, &keys, None, &deletes, &mut |batch| {
-                on_batch(&batch.project(&(0..keys.len()).collect::<Vec<_>>())?)
-            })?;
-        }
-        Ok(())
-    };
-    let arrow = iceberg::arrow::schema_to_arrow_schema(&table.schema)?;
-    let converter = key_converter(&crate::load::key_batch(table, &RecordBatch::new_empty(Arc::new(arrow)))?)?;
-    match find_duplicate(suspected, hasher, &converter, scan)? {
-        Some(key) => Err(duplicate(&key)),
-        None => Ok(()),
-    }
-}
-
-/// One commit makes it true.
-async fn commit(
-    context: &Context,
-    catalog: &dyn Catalog,
-    request: &FullLoad,
-    export: &Export,
-    builder: TableMetadataBuilder,
-    files: Vec<DataFile>,
-) -> Result<Outcome> {
-    let empty = builder.clone().build()?.metadata;
-    let mut snapshot = SnapshotBuilder::new(None, &empty, Operation::Append);
-    let paths: Vec<String> = files.iter().map(|file| file.file_path().to_owned()).collect();
-    for file in files {
-        snapshot.add_data_file(empty.default_partition_spec_id(), file);
-    }
-    if let Some(arn) = export.arn() {
-        snapshot.set(EXPORT_ARN, arn);
-    }
-    let time = match export.kind() {
-        ExportKind::Full { time } => time,
-        ExportKind::Incremental { .. } => None,
-    };
-    if let Some(time) = time {
-        snapshot.set(WINDOW_TO, time::format(time)).set(WATERMARK, time::format(time));
-    }
-    let built = match snapshot.build(catalog.file_io()).await {
-        Ok(built) => built,
-        Err(error) => {
-            discard(catalog, paths.iter().map(String::as_str)).await;
-            return Err(error);
-        }
-    };
-    let id = built.snapshot.snapshot_id();
-    let property = time.map(|time| (WATERMARK.to_owned(), watermark::watermark_property(time, id)));
-    let made =
-        builder.set_branch_snapshot(built.snapshot, MAIN_BRANCH)?.set_properties(property.into_iter().collect())?;
-    let made = made.build()?;
-    let table = NewTable { metadata: made.metadata, updates: made.changes };
-    catalog.ensure_namespace(request.table.namespace()).await?;
-    context.progress.set_committing(true);
-    let outcome = create_and_settle(catalog, &request.table, table, Patience::default()).await;
-    context.progress.set_committing(false);
-    let unknown = matches!(&outcome, Err(error) if error.kind() == crate::error::Kind::Unknown);
-    if !unknown && !matches!(outcome, Ok(Outcome::Committed(_))) {
-        discard(catalog, paths.iter().chain(&built.files).map(String::as_str)).await;
-    }
-    outcome
+fn paths(loaded: &Loaded) -> impl Iterator<Item = String> {
+    loaded.files.iter().map(|file| file.file_path().to_owned())
 }
 
 /// Deletes files that no table will ever name, as far as possible.

@@ -9,7 +9,7 @@ use iceberg::spec::{MAIN_BRANCH, Operation};
 
 use super::report::{FileCounts, Report, RowCounts, Status, WindowReport};
 use super::request::{Context, Incremental, NewAttributes, WriteMode};
-use crate::catalog::settle::{Outcome, Patience, commit_and_settle};
+use crate::catalog::settle::{Outcome, commit_and_settle};
 use crate::catalog::{Catalog, LoadedTable};
 use crate::error::{Error, Kind, Result};
 use crate::export::{Export, Prefix, resolve};
@@ -264,10 +264,12 @@ impl Work<'_> {
             progress: Arc::clone(&self.context.progress),
         };
         let plan = planner.plan(self.export).await?;
-        let committed = self.commit(base, &planner, &plan, gap, from, to).await;
+        let mut manifests = Vec::new();
+        let committed = self.commit(base, &planner, &plan, gap, from, to, &mut manifests).await;
         let unknown = matches!(&committed, Err(error) if error.kind() == Kind::Unknown);
         if !unknown && !matches!(committed, Ok(Outcome::Committed(_))) {
             plan.discard(base).await;
+            super::full_load::discard(self.catalog, manifests.iter().map(String::as_str)).await;
         }
         let Outcome::Committed(table) = committed? else { return Ok(Applied::Moved) };
         window.status = Status::Applied;
@@ -285,7 +287,9 @@ impl Work<'_> {
         Ok(Applied::Yes(table, plan.warnings))
     }
 
-    /// Schema, snapshot and properties in one commit, on the very base that the plan was made on.
+    /// Schema, snapshot and properties in one commit, on the very base that the plan was made on. `manifests` is told of
+    /// every file that it writes.
+    #[expect(clippy::too_many_arguments, reason = "each is one part of the commit")]
     async fn commit(
         &self,
         base: &LoadedTable,
@@ -294,6 +298,7 @@ impl Work<'_> {
         gap: Option<Gap>,
         from: Time,
         to: Time,
+        manifests: &mut Vec<String>,
     ) -> Result<Outcome> {
         let mut builder = (*base.metadata).clone().into_builder(Some(base.metadata_location.clone()));
         let columns = plan.evolved.as_ref().unwrap_or(&planner.table);
@@ -326,18 +331,16 @@ impl Work<'_> {
         snapshot.set(WINDOW_FROM, time::format(from));
         snapshot.set(WINDOW_TO, time::format(to)).set(WATERMARK, time::format(to));
         let built = snapshot.build(&base.file_io).await?;
+        manifests.extend(built.files);
         let id = built.snapshot.snapshot_id();
         let properties = self.properties(base, columns, plan, gap, to, id)?;
         let made = builder.set_branch_snapshot(built.snapshot, MAIN_BRANCH)?.set_properties(properties)?.build()?;
 
         let requirements = base_requirements(&base.metadata);
         self.context.progress.set_committing(true);
-        let outcome = commit_and_settle(self.catalog, base, requirements, made.changes, id, Patience::default()).await;
+        let patience = self.catalog.patience();
+        let outcome = commit_and_settle(self.catalog, base, requirements, made.changes, id, patience).await;
         self.context.progress.set_committing(false);
-        let unknown = matches!(&outcome, Err(error) if error.kind() == Kind::Unknown);
-        if !unknown && !matches!(outcome, Ok(Outcome::Committed(_))) {
-            super::full_load::discard(self.catalog, built.files.iter().map(String::as_str)).await;
-        }
         outcome
     }
 

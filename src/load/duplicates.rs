@@ -17,7 +17,7 @@ const PARTS: usize = 64;
 
 /// Hashes keys; the same for all tasks of one load.
 #[derive(Debug, Clone, Default)]
-pub struct KeyHasher(DefaultHashBuilder);
+pub(super) struct KeyHasher(DefaultHashBuilder);
 
 impl KeyHasher {
     /// The hash of a key in Arrow's row format.
@@ -30,7 +30,7 @@ impl KeyHasher {
 
 /// The hashes of all keys of a load.
 #[derive(Debug)]
-pub struct KeyHashes {
+pub(super) struct KeyHashes {
     budget: usize,
     state: Mutex<State>,
 }
@@ -110,7 +110,7 @@ fn repeated(mut hashes: Vec<u64>) -> HashSet<u64> {
 
 /// The first key that is really twice among those whose hash is suspected, as text. `scan` gives all keys in batches of
 /// the key columns.
-pub fn find_duplicate(
+pub(super) fn find_duplicate(
     suspected: &HashSet<u64>,
     hasher: &KeyHasher,
     converter: &RowConverter,
@@ -131,7 +131,7 @@ pub fn find_duplicate(
 }
 
 /// A key for people: `pk=…, sk=…`.
-pub(crate) fn key_text(keys: &arrow::array::RecordBatch, row: usize) -> String {
+pub(super) fn key_text(keys: &arrow::array::RecordBatch, row: usize) -> String {
     use arrow::array::AsArray;
     use arrow::datatypes::DataType;
     let schema = keys.schema();

@@ -5,12 +5,12 @@
 
 mod duplicates;
 mod observe;
+mod run;
 mod task;
 
-pub use duplicates::{KeyHasher, KeyHashes, find_duplicate};
 pub use observe::{Observations, ObserveTask};
-pub use task::{LoadTask, Loaded, Loader};
-pub(crate) use task::{duplicate, key_batch, key_converter};
+pub use run::Load;
+pub use task::Loaded;
 
 use crate::attribute::Parser;
 use crate::error::{Error, Result};

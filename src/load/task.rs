@@ -26,7 +26,7 @@ const CHUNK_ROWS: usize = 8192;
 
 /// "Load these files."
 #[derive(Debug, Clone)]
-pub struct LoadTask {
+pub(super) struct LoadTask {
     /// Counts the tasks of a load; part of the data files' names.
     pub number: u32,
     /// The files, in order.
@@ -44,9 +44,20 @@ pub struct Loaded {
     pub rescued: Rescued,
 }
 
+impl Loaded {
+    /// Takes in what another task wrote.
+    pub(super) fn take_in(&mut self, other: Self) {
+        self.files.extend(other.files);
+        self.rows += other.rows;
+        for (name, count) in other.rescued {
+            *self.rescued.entry(name).or_default() += count;
+        }
+    }
+}
+
 /// What all tasks of a load share.
 #[derive(Debug)]
-pub struct Loader {
+pub(super) struct Loader {
     /// Storage of the export.
     pub exports: Store,
     /// Storage of the table.
@@ -83,8 +94,7 @@ impl Loader {
         result.map(|()| std::mem::take(&mut loaded)).inspect_err(|_| self.discard(&loaded))
     }
 
-    /// Deletes what a task wrote, as far as possible.
-    pub fn discard(&self, loaded: &Loaded) {
+    fn discard(&self, loaded: &Loaded) {
         for file in &loaded.files {
             if let Err(error) = self.handle.block_on(self.file_io.delete(file.file_path())) {
                 tracing::warn!("{} was left behind: {error}", file.file_path());
@@ -160,14 +170,14 @@ impl Loader {
 }
 
 /// The error of a key that is twice in a full export.
-pub(crate) fn duplicate(key: &str) -> Error {
+pub(super) fn duplicate(key: &str) -> Error {
     Error::input("two items of the export have the same key")
         .of_key(key)
         .advice("A full export has each key once: check --key, or which files were put together")
 }
 
 /// The key columns of a batch in the table's columns.
-pub(crate) fn key_batch(table: &TableSchema, batch: &RecordBatch) -> Result<RecordBatch> {
+pub(super) fn key_batch(table: &TableSchema, batch: &RecordBatch) -> Result<RecordBatch> {
     let fields = table.schema.as_struct().fields();
     let slots = table
         .key_fields()?
@@ -178,7 +188,7 @@ pub(crate) fn key_batch(table: &TableSchema, batch: &RecordBatch) -> Result<Reco
 }
 
 /// Makes keys comparable as bytes, in the table's sort order.
-pub(crate) fn key_converter(keys: &RecordBatch) -> Result<RowConverter> {
+pub(super) fn key_converter(keys: &RecordBatch) -> Result<RowConverter> {
     let fields = keys.columns().iter().map(|column| SortField::new(column.data_type().clone())).collect();
     Ok(RowConverter::new(fields)?)
 }

@@ -40,15 +40,37 @@ pub(super) struct Work {
 
 impl Work {
     /// Takes in all changes; what was written is in the plan even if it fails.
-    pub fn run(&self, first: RecordBatch, mut newest: Newest, removal: Removal, plan: &mut Plan) -> Result<()> {
+    pub fn run(&self, first: RecordBatch, newest: Newest, removal: Removal, plan: &mut Plan) -> Result<()> {
         let mut writer: Option<DataFileWriter> = None;
+        let merged = self.merge(first, newest, &mut writer, plan);
+        // Dropped, the file would be deleted some time later, which the program may not live to see.
+        if let Some(Err(error)) = writer.map(DataFileWriter::abort) {
+            tracing::warn!("an unfinished file was left behind: {error}");
+        }
+        let positions = merged?;
+        // Every image was counted as an insert when its file was finished.
+        plan.inserted = plan.inserted.saturating_sub(plan.updated);
+        match removal {
+            Removal::MergeOnRead => self.write_deletes(positions, plan),
+            Removal::CopyOnWrite => self.rewrite_files(positions, plan),
+        }
+    }
+
+    /// Writes the new images and finds the old rows: positions by live data file.
+    fn merge(
+        &self,
+        first: RecordBatch,
+        mut newest: Newest,
+        writer: &mut Option<DataFileWriter>,
+        plan: &mut Plan,
+    ) -> Result<Vec<Vec<u64>>> {
         let mut chunk: Vec<RecordBatch> = Vec::new();
         let mut chunk_bytes = 0;
         let mut positions: Vec<Vec<u64>> = vec![Vec::new(); self.live.files.len()];
         let mut next = Some(first);
         while let Some(batch) = next {
             self.progress.add_items(u64::try_from(batch.num_rows()).unwrap_or(0));
-            self.write_images(&batch, &mut writer, plan)?;
+            self.write_images(&batch, writer, plan)?;
             let mut slots = self.key_slots.clone();
             slots.push(batch.schema().index_of(DELETED)?);
             // A projection shares the whole batch's memory only by column, so the images are free after this.
@@ -64,15 +86,10 @@ impl Work {
         if !chunk.is_empty() {
             self.locate(&chunk, &mut positions, plan)?;
         }
-        if let Some(writer) = writer {
+        if let Some(writer) = writer.take() {
             self.finish(writer, plan)?;
         }
-        // Every image was counted as an insert when its file was finished.
-        plan.inserted = plan.inserted.saturating_sub(plan.updated);
-        match removal {
-            Removal::MergeOnRead => self.write_deletes(positions, plan),
-            Removal::CopyOnWrite => self.rewrite_files(positions, plan),
-        }
+        Ok(positions)
     }
 
     /// Appends the new images to the data file under way.

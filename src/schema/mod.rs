@@ -5,6 +5,7 @@ mod file;
 mod mapping;
 mod naming;
 mod observed;
+mod replacement;
 mod types;
 
 pub use evolution::{Evolved, NewFields, evolve};
@@ -12,4 +13,5 @@ pub use file::{Attribute, SchemaFile, Target};
 pub use mapping::{Column, FieldMapping, Mapping, TableSchema};
 pub use naming::{RESCUED, column_names};
 pub use observed::{Fields, Limits, NumberRange, Observed};
+pub use replacement::replace;
 pub use types::{ColumnType, Field};

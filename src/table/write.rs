@@ -97,6 +97,17 @@ struct Unfinished {
     armed: bool,
 }
 
+impl Unfinished {
+    /// Deletes the file now, as far as possible: what a drop leaves to the runtime may never run if the program ends.
+    fn remove(&mut self) {
+        if std::mem::take(&mut self.armed)
+            && let Err(error) = self.handle.block_on(self.file_io.delete(&self.location))
+        {
+            tracing::debug!(location = self.location, %error, "an unfinished file was left behind");
+        }
+    }
+}
+
 impl Drop for Unfinished {
     fn drop(&mut self) {
         if self.armed {
@@ -182,8 +193,15 @@ impl DataFileWriter {
             properties = properties.set_statistics_truncate_length(None);
         }
         let output = file_io.new_output(&location)?;
-        let file = handle.block_on(output.writer()).map_err(|e| Error::from(e).in_file(&location))?;
-        let guard = Unfinished { file_io: file_io.clone(), handle: handle.clone(), location, armed: true };
+        let mut guard = Unfinished { file_io: file_io.clone(), handle: handle.clone(), location, armed: true };
+        let file = match handle.block_on(output.writer()) {
+            Ok(file) => file,
+            Err(error) => {
+                // Only the answer may have been lost, and the file be there.
+                guard.remove();
+                return Err(Error::from(error).in_file(&guard.location));
+            }
+        };
         let sink =
             Sink { file, handle: handle.clone(), buffer: Vec::with_capacity(CHUNK_BYTES), written: 0, error: None };
         let parquet = ArrowWriter::try_new(sink, Arc::clone(&arrow_schema), Some(properties.build()))?;
@@ -255,7 +273,13 @@ impl DataFileWriter {
             Err(error) => return Err(self.failure(error)),
         };
         let location = self.guard.location.clone();
-        let size = parquet.inner_mut().close().map_err(|e| Error::from(e).in_file(&location))?;
+        let size = match parquet.inner_mut().close() {
+            Ok(size) => size,
+            Err(error) => {
+                self.give_up();
+                return Err(Error::from(error).in_file(location));
+            }
+        };
         let metrics = std::mem::replace(&mut self.metrics, RowMetrics::empty());
         let file = describe(&location, size, self.rows, &footer, &self.config, metrics, &self.entry)?;
         self.guard.armed = false;
@@ -271,9 +295,16 @@ impl DataFileWriter {
         Ok(())
     }
 
-    /// What really went wrong: storage's own error if there was one.
+    /// Lets go of the open file, since some storages only delete it then, and deletes it, as far as possible.
+    fn give_up(&mut self) {
+        self.parquet = None;
+        self.guard.remove();
+    }
+
+    /// Gives the file up, and says what really went wrong: storage's own error if there was one.
     fn failure(&mut self, error: parquet::errors::ParquetError) -> Error {
         let stored = self.parquet.as_mut().and_then(|p| p.inner_mut().error.take());
+        self.give_up();
         stored.map_or_else(|| Error::from(error), Error::from).in_file(&self.guard.location)
     }
 }

@@ -1,0 +1,130 @@
+//! All tasks of one load, and the check that no key is twice in it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::array::RecordBatch;
+use hashbrown::HashSet;
+use iceberg::io::FileIO;
+use iceberg::spec::{DataFile, TableMetadata};
+use tokio::runtime::Handle;
+
+use super::duplicates::{KeyHasher, KeyHashes, find_duplicate};
+use super::split;
+use super::task::{LoadTask, Loaded, Loader, duplicate, key_batch, key_converter};
+use crate::error::{Error, Result};
+use crate::export::Export;
+use crate::pool;
+use crate::progress::Progress;
+use crate::schema::{Limits, TableSchema};
+use crate::storage::Store;
+use crate::table::{DataPaths, DeleteCache, LiveFile, WriteOptions, scan_keys};
+
+/// One load.
+#[derive(Debug)]
+pub struct Load<'a> {
+    /// Storage of the export.
+    pub exports: Store,
+    /// The export.
+    pub export: &'a Export,
+    /// The table as it will be, but for the load's snapshot.
+    pub metadata: &'a TableMetadata,
+    /// Its columns.
+    pub table: &'a TableSchema,
+    /// Storage of the table.
+    pub file_io: FileIO,
+    /// Tasks that run at once.
+    pub threads: usize,
+    /// Upper bound of memory, in bytes.
+    pub memory_limit: usize,
+    /// Raised as the work goes on.
+    pub progress: Arc<Progress>,
+}
+
+impl Load<'_> {
+    /// Writes the data files. If it fails, none is left, as far as possible.
+    pub async fn run(self) -> Result<Loaded> {
+        let share = self.memory_limit / self.threads.max(1);
+        let loader = Arc::new(Loader {
+            exports: self.exports.clone(),
+            file_io: self.file_io.clone(),
+            handle: Handle::current(),
+            table: self.table.clone(),
+            spec_id: self.metadata.default_partition_spec_id(),
+            sort_order_id: i32::try_from(self.metadata.default_sort_order_id())
+                .map_err(|_| Error::failed("the sort order's id does not fit"))?,
+            paths: DataPaths::new(self.metadata),
+            options: WriteOptions::for_table(self.metadata, &self.table.schema),
+            // The rows, the order they are written in and the encoded pages are in memory at once.
+            run_bytes: (share / 4).clamp(8 << 20, 512 << 20),
+            limits: Limits::default(),
+            hashes: KeyHashes::new(self.memory_limit / 16),
+            hasher: KeyHasher::default(),
+            progress: self.progress.clone(),
+        });
+        let files = self.export.files();
+        let tasks = (0..).zip(split(files, self.threads)).map(|(number, files)| LoadTask { number, files });
+        self.progress.start("loading", u64::try_from(files.len()).unwrap_or(u64::MAX));
+        let abandoned = Mutex::new(Loaded::default());
+        let undo = |loaded: Loaded| abandoned.lock().unwrap_or_else(PoisonError::into_inner).take_in(loaded);
+        let shared = loader.clone();
+        let work = move |task: LoadTask, stop: &pool::Stop| shared.run(task, stop);
+        let result = pool::run(self.threads, tasks.collect(), work, undo).await;
+        let mut all = abandoned.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let result = match result {
+            Ok(parts) => {
+                parts.into_iter().for_each(|part| all.take_in(part));
+                check(loader, all.files.clone()).await
+            }
+            Err(error) => Err(error),
+        };
+        if result.is_err() {
+            for file in &all.files {
+                if let Err(error) = self.file_io.delete(file.file_path()).await {
+                    tracing::warn!("{} was left behind: {error}", file.file_path());
+                }
+            }
+        }
+        result.map(|()| all)
+    }
+}
+
+/// Makes sure that no key is twice in the whole load.
+async fn check(loader: Arc<Loader>, files: Vec<DataFile>) -> Result<()> {
+    let work = move || {
+        let loader = Arc::into_inner(loader).ok_or_else(|| Error::failed("a load task is still running"))?;
+        let suspected = loader.hashes.repeated()?;
+        if suspected.is_empty() {
+            return Ok(());
+        }
+        compare(&loader.table, &loader.file_io, &loader.handle, &loader.hasher, &suspected, files)
+    };
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|e| Error::failed("the check for equal keys broke down; please report this as a bug").caused_by(e))?
+}
+
+/// Compares the keys whose hashes met.
+fn compare(
+    table: &TableSchema,
+    file_io: &FileIO,
+    handle: &Handle,
+    hasher: &KeyHasher,
+    suspected: &HashSet<u64>,
+    files: Vec<DataFile>,
+) -> Result<()> {
+    let keys = table.key_fields()?;
+    let columns: Vec<usize> = (0..keys.len()).collect();
+    let deletes = DeleteCache::new(file_io.clone(), handle.clone(), 0);
+    let scan = |on_batch: &mut dyn FnMut(&RecordBatch) -> Result<()>| {
+        for file in files {
+            let live = LiveFile::unlisted(file);
+            scan_keys(file_io, handle, &live, &keys, None, &deletes, &mut |batch| on_batch(&batch.project(&columns)?))?;
+        }
+        Ok(())
+    };
+    let arrow = Arc::new(iceberg::arrow::schema_to_arrow_schema(&table.schema)?);
+    let converter = key_converter(&key_batch(table, &RecordBatch::new_empty(arrow))?)?;
+    match find_duplicate(suspected, hasher, &converter, scan)? {
+        Some(key) => Err(duplicate(&key)),
+        None => Ok(()),
+    }
+}
