@@ -104,7 +104,7 @@ impl ChangeBuilder {
             match name {
                 "Keys" if keys.is_none() => {
                     keys = Some(parser.clone());
-                    self.keys.append(&mut parser).map_err(|e| e.advice("The record's Keys are not the table's key; check that the table was loaded with the right --key"))?;
+                    self.keys.append(&mut parser).map_err(|e| wrong_keys(e, &self.key_columns))?;
                 }
                 "NewImage" if !image => {
                     self.images.append(&mut parser)?;
@@ -173,6 +173,18 @@ impl ChangeBuilder {
     pub fn take_new(&mut self) -> NewFields {
         self.images.take_new()
     }
+}
+
+/// Says what is wrong with a record's `Keys`. An attribute too many is no value to rescue: the table has another key.
+fn wrong_keys(error: Error, key_columns: &[(usize, String)]) -> Error {
+    let other = error.attribute().filter(|name| !key_columns.iter().any(|(_, key)| key == name));
+    let error = match other {
+        Some(name) => {
+            Error::input("the record's Keys has an attribute that is no part of the table's key").of_attribute(name)
+        }
+        None => error,
+    };
+    error.advice("The record's Keys are not the table's key; check that the table was loaded with the right --key")
 }
 
 /// `{"WriteTimestampMicros":{"N":"…"}}`, or with a bare string or number.

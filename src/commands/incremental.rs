@@ -153,7 +153,13 @@ fn columns(table: &LoadedTable, request: &Incremental) -> Result<TableSchema> {
             )));
         }
     }
-    for field in columns.key_fields()? {
+    let unknown = |e: Error| match e.attribute() {
+        Some(name) => Error::usage("the table has no column for this key attribute")
+            .of_attribute(name)
+            .advice("Check --key: it takes the attribute's name, as DynamoDB has it"),
+        None => e,
+    };
+    for field in columns.key_fields().map_err(unknown)? {
         if !columns.source(&field)?.is_some_and(|(_, ty)| ty.is_key()) {
             return Err(Error::usage(format!("the column {:?} is of a type that no key can have", field.name)));
         }

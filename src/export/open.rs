@@ -82,7 +82,8 @@ async fn not_an_export(store: &Store, folder: &Location) -> Result<Error> {
     })
 }
 
-fn data_pipeline() -> Error {
+/// The refusal of older formats, which have a file named `manifest`.
+pub(super) fn data_pipeline() -> Error {
     Error::input("exports of AWS Data Pipeline and EMR (a file named \"manifest\") are not supported yet")
         .advice("Make a new export with aws dynamodb export-table-to-point-in-time")
 }

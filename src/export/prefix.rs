@@ -6,7 +6,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::layout::{AWS, SUMMARY, id_milliseconds};
 use super::manifest::{RawSummary, Summary, read_summary};
-use super::open::{Found, incomplete, load, look};
+use super::open::{Found, data_pipeline, incomplete, load, look};
 use super::{Export, ExportKind};
 use crate::error::{Error, Result};
 use crate::storage::{Location, Store};
@@ -114,6 +114,9 @@ pub async fn resolve(store: &Store, arg: &str, hint: &Prefix<'_>) -> Result<Reso
         resolved.older = all.candidates.len() as u64;
     }
     if !any && resolved.older == 0 {
+        if store.exists(&top.join("manifest")).await? {
+            return Err(data_pipeline().in_file(top.to_string()));
+        }
         return Err(Error::input("there is no DynamoDB export in or below this folder").in_file(top.to_string()).advice(
             "Give the folder of an export (it has a manifest-summary.json), or a folder above its AWSDynamoDB folder",
         ));
