@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use iceberg::spec::DataFile;
 
 use super::plan::Plan;
-use super::work::Work;
+use super::work::{Work, give_up};
 use crate::error::Result;
 use crate::pool;
 use crate::table::{DataFileWriter, LiveFile, Positions, scan_rows};
@@ -59,7 +59,7 @@ impl Work {
         let mut without = self.live.deletes.positions(&task.live)?.into_vec();
         without.extend(&task.positions);
         let mut writer: Option<DataFileWriter> = None;
-        scan_rows(
+        let scanned = scan_rows(
             &self.base.file_io,
             &self.handle,
             &task.live,
@@ -81,7 +81,11 @@ impl Work {
                 }
                 writer.as_mut().map_or(Ok(()), |writer| writer.write(&batch))
             },
-        )?;
+        );
+        if let Err(error) = scanned {
+            give_up(writer);
+            return Err(error);
+        }
         self.progress.file_done();
         let Some(writer) = writer else { return Ok(None) };
         let file = writer.finish()?;

@@ -42,28 +42,19 @@ impl Work {
     /// Takes in all changes; what was written is in the plan even if it fails.
     pub fn run(&self, first: RecordBatch, newest: Newest, removal: Removal, plan: &mut Plan) -> Result<()> {
         let mut writer: Option<DataFileWriter> = None;
-        let merged = self.merge(first, newest, &mut writer, plan);
-        // Dropped, the file would be deleted some time later, which the program may not live to see.
-        if let Some(Err(error)) = writer.map(DataFileWriter::abort) {
-            tracing::warn!("an unfinished file was left behind: {error}");
-        }
-        let positions = merged?;
-        // Every image was counted as an insert when its file was finished.
-        plan.inserted = plan.inserted.saturating_sub(plan.updated);
-        match removal {
-            Removal::MergeOnRead => self.write_deletes(positions, plan),
-            Removal::CopyOnWrite => self.rewrite_files(positions, plan),
-        }
+        let result = self.merge(first, newest, removal, &mut writer, plan);
+        give_up(writer);
+        result
     }
 
-    /// Writes the new images and finds the old rows: positions by live data file.
     fn merge(
         &self,
         first: RecordBatch,
         mut newest: Newest,
+        removal: Removal,
         writer: &mut Option<DataFileWriter>,
         plan: &mut Plan,
-    ) -> Result<Vec<Vec<u64>>> {
+    ) -> Result<()> {
         let mut chunk: Vec<RecordBatch> = Vec::new();
         let mut chunk_bytes = 0;
         let mut positions: Vec<Vec<u64>> = vec![Vec::new(); self.live.files.len()];
@@ -89,7 +80,12 @@ impl Work {
         if let Some(writer) = writer.take() {
             self.finish(writer, plan)?;
         }
-        Ok(positions)
+        // Every image was counted as an insert when its file was finished.
+        plan.inserted = plan.inserted.saturating_sub(plan.updated);
+        match removal {
+            Removal::MergeOnRead => self.write_deletes(positions, plan),
+            Removal::CopyOnWrite => self.rewrite_files(positions, plan),
+        }
     }
 
     /// Appends the new images to the data file under way.
@@ -155,6 +151,14 @@ impl Work {
             list.push(position);
         }
         Ok(())
+    }
+}
+
+/// Deletes the file of a writer that is still open, as far as possible. Dropped, it would be deleted some time later, which
+/// the program may not live to see.
+pub(super) fn give_up(writer: Option<DataFileWriter>) {
+    if let Some(Err(error)) = writer.map(DataFileWriter::abort) {
+        tracing::warn!("an unfinished file was left behind: {error}");
     }
 }
 
