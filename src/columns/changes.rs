@@ -7,7 +7,7 @@ use arrow::compute::kernels::cmp::neq;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef as ArrowSchemaRef};
 use iceberg::spec::Schema as IcebergSchema;
 
-use super::items::{ItemBuilder, Rescued};
+use super::items::ItemBuilder;
 use crate::attribute::Parser;
 use crate::error::{Error, Result};
 use crate::schema::{Limits, Mapping, NewFields, TableSchema};
@@ -162,11 +162,6 @@ impl ChangeBuilder {
         columns.push(Arc::new(arrow::array::UInt64Array::from_value(self.order, rows)));
         columns.push(Arc::new(lines));
         Ok(RecordBatch::try_new(self.schema.clone(), columns)?)
-    }
-
-    /// What was rescued since the last call.
-    pub fn take_rescued(&mut self) -> Rescued {
-        self.images.take_rescued()
     }
 
     /// What was seen since the last call that the table has no place for.

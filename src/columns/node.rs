@@ -64,7 +64,7 @@ pub(super) enum Node {
 pub(super) struct ListNode {
     data_type: DataType,
     /// The type of set it is; a list otherwise.
-    set: bool,
+    set: Option<Kind>,
     offsets: Vec<i32>,
     validity: NullBufferBuilder,
     element: Box<Node>,
@@ -115,7 +115,7 @@ impl Node {
                 };
                 Self::List(ListNode {
                     data_type: data_type.clone(),
-                    set: matches!(ty, ColumnType::Set(_)),
+                    set: set_kind(&ty),
                     offsets: vec![0],
                     validity: NullBufferBuilder::new(0),
                     element: Box::new(Self::new(&list.element_field, element.data_type(), table)?),
@@ -243,10 +243,16 @@ impl Node {
                 write_json_content(kind, parser, &mut scratch.json)?;
                 b.append_value(&scratch.json);
             }
-            (Self::List(list), Kind::L) if !list.set => return list.append(None, parser, scratch),
-            (Self::List(list), Kind::Ss) if list.set => return list.append(Some(Kind::S), parser, scratch),
-            (Self::List(list), Kind::Ns) if list.set => return list.append(Some(Kind::N), parser, scratch),
-            (Self::List(list), Kind::Bs) if list.set => return list.append(Some(Kind::B), parser, scratch),
+            (Self::List(list), Kind::L) if list.set.is_none() => return list.append(None, parser, scratch),
+            (Self::List(list), Kind::Ss) if list.set == Some(kind) => {
+                return list.append(Some(Kind::S), parser, scratch);
+            }
+            (Self::List(list), Kind::Ns) if list.set == Some(kind) => {
+                return list.append(Some(Kind::N), parser, scratch);
+            }
+            (Self::List(list), Kind::Bs) if list.set == Some(kind) => {
+                return list.append(Some(Kind::B), parser, scratch);
+            }
             (Self::Map(map), Kind::M) => return map.append(parser, scratch),
             (Self::Struct(node), Kind::M) => return node.append(parser, scratch),
             _ => {
@@ -299,6 +305,16 @@ impl Node {
             Self::Foreign(data_type, len) => new_null_array(data_type, std::mem::take(len)),
         })
     }
+}
+
+/// The type of set that a column of sets takes; `None` for any other column.
+fn set_kind(ty: &ColumnType) -> Option<Kind> {
+    let ColumnType::Set(element) = ty else { return None };
+    Some(match **element {
+        ColumnType::String => Kind::Ss,
+        ColumnType::Binary => Kind::Bs,
+        _ => Kind::Ns,
+    })
 }
 
 fn take_offsets(offsets: &mut Vec<i32>) -> OffsetBuffer<i32> {

@@ -17,7 +17,7 @@ use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMerge
 use futures::StreamExt;
 
 use super::engine::{BATCH_ROWS, Engine, convert, source};
-use crate::columns::{ChangeBuilder, LINE, ORDER, Rescued, WRITTEN};
+use crate::columns::{ChangeBuilder, LINE, ORDER, WRITTEN};
 use crate::error::{Error, Result};
 use crate::export::{DataFileRef, LineReader};
 use crate::progress::Progress;
@@ -41,7 +41,6 @@ const BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// What the tasks found besides the changes.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    pub rescued: Rescued,
     pub new: NewFields,
 }
 
@@ -99,9 +98,6 @@ impl ChangeFiles {
                 self.read(file, &mut mine, send)?;
             }
             let mut found = shared.lock().unwrap_or_else(PoisonError::into_inner);
-            for (name, count) in mine.rescued {
-                *found.rescued.entry(name).or_default() += count;
-            }
             found.new.join(mine.new, &self.limits);
             Ok(())
         };
@@ -124,9 +120,6 @@ impl ChangeFiles {
         }
         if builder.rows() > 0 {
             send(builder.finish().map_err(|e| e.in_file(file.name.as_str()))?)?;
-        }
-        for (name, count) in builder.take_rescued() {
-            *found.rescued.entry(name).or_default() += count;
         }
         found.new.join(builder.take_new(), &self.limits);
         self.progress.file_done();

@@ -105,16 +105,14 @@ impl Planner {
         self.progress.start("reading changes", files);
         let mut newest = self.read(export, &self.table)?;
         let mut first = newest.next().await?;
-        let mut found = newest.take_found();
+        let found = newest.take_found();
         if !found.new.is_empty() && self.evolve(&found.new, plan)? {
             // The images are read again, now that every attribute has a column.
             let evolved = plan.evolved.as_ref().unwrap_or(&self.table);
             self.progress.start("reading changes again, with new columns", files);
             newest = self.read(export, evolved)?;
             first = newest.next().await?;
-            found = newest.take_found();
         }
-        plan.rescued = found.rescued;
         let Some(first) = first else { return Ok(()) };
         self.progress.start("merging", 0);
         let files = live_files(&self.base).await?;
@@ -149,6 +147,7 @@ impl Planner {
         })
         .await
         .map_err(|e| Error::failed("the merge broke down; please report this as a bug").caused_by(e))?;
+        plan.rescued = done.rescued;
         plan.data_files = done.data_files;
         plan.delete_files = done.delete_files;
         plan.data_removed = done.data_removed;

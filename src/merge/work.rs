@@ -1,11 +1,13 @@
 //! The part of a plan that runs on a blocking thread: the newest changes come in, data files of new images go out, and the
 //! places of old rows are collected.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::{concat_batches, filter_record_batch, not};
 use iceberg::spec::Struct;
+use serde::de::IgnoredAny;
 use tokio::runtime::Handle;
 
 use super::changes::Newest;
@@ -13,7 +15,7 @@ use super::engine::Engine;
 use super::locate::{LiveKeys, locate};
 use super::plan::{Plan, Removal};
 use crate::catalog::LoadedTable;
-use crate::columns::DELETED;
+use crate::columns::{DELETED, Rescued};
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 use crate::schema::TableSchema;
@@ -88,6 +90,21 @@ impl Work {
         }
     }
 
+    /// Counts what the images keep in `_ddb_rescued`: of a key that a window holds twice, only the newest record counts.
+    fn count_rescued(&self, images: &RecordBatch, counts: &mut Rescued) -> Result<()> {
+        let Some(id) = self.table.rescued_field().map(|field| field.id) else { return Ok(()) };
+        let fields = self.table.schema.as_struct().fields();
+        let Some(slot) = fields.iter().position(|field| field.id == id) else { return Ok(()) };
+        for text in images.column(slot).as_string::<i32>().iter().flatten() {
+            let kept: BTreeMap<String, IgnoredAny> = serde_json::from_str(text)
+                .map_err(|e| Error::failed("what was rescued is no JSON; please report this as a bug").caused_by(e))?;
+            for name in kept.into_keys() {
+                *counts.entry(name).or_default() += 1;
+            }
+        }
+        Ok(())
+    }
+
     /// Appends the new images to the data file under way.
     fn write_images(&self, batch: &RecordBatch, writer: &mut Option<DataFileWriter>, plan: &mut Plan) -> Result<()> {
         let deleted = batch.column_by_name(DELETED).ok_or_else(|| Error::failed("changes without their kind"))?;
@@ -98,6 +115,7 @@ impl Work {
         let columns = self.table.schema.as_struct().fields().len();
         let images = images.project(&(0..columns).collect::<Vec<_>>())?;
         let images = RecordBatch::try_new(self.arrow_schema.clone(), images.columns().to_vec())?;
+        self.count_rescued(&images, &mut plan.rescued)?;
         if writer.is_none() {
             *writer = Some(DataFileWriter::create(
                 &self.base.file_io,
