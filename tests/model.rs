@@ -1,0 +1,109 @@
+//! The model test: random histories of a DynamoDB table, cut into a full export and windows, applied step by step and
+//! compared with a plain map row by row, and the table's metadata with itself.
+//!
+//! A failure prints its seed. `MODEL_SEED=<seed> MODEL_HISTORIES=1` runs that history again; a large `MODEL_HISTORIES`
+//! searches for longer.
+
+#![allow(missing_docs, clippy::pedantic, clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
+#[path = "model/columns.rs"]
+mod columns;
+#[path = "common/exports.rs"]
+mod exports;
+#[path = "model/metadata.rs"]
+mod metadata;
+#[path = "model/profile.rs"]
+mod profile;
+#[path = "model/random.rs"]
+mod random;
+#[path = "common/reader.rs"]
+mod reader;
+#[path = "model/runner.rs"]
+mod runner;
+#[path = "model/values.rs"]
+mod values;
+#[path = "model/world.rs"]
+mod world;
+
+use profile::Profile;
+use random::Random;
+use runner::Runner;
+
+/// Histories of each test when nothing else is asked for.
+const HISTORIES: u64 = 6;
+const SEED: u64 = 1;
+
+/// Says how to run a failed history again.
+struct Seed(u64);
+
+impl Drop for Seed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let name = std::thread::current().name().unwrap_or_default().to_owned();
+            eprintln!("run it again: MODEL_SEED={} MODEL_HISTORIES=1 cargo test --test model -- {name}", self.0);
+        }
+    }
+}
+
+fn number(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{variable}={text}")))
+}
+
+fn histories(partition_key: &'static str) {
+    let seed = number("MODEL_SEED", SEED);
+    for seed in seed..seed + number("MODEL_HISTORIES", HISTORIES) {
+        let guard = Seed(seed);
+        let mut random = Random::new(seed);
+        let windows = if random.percent(25) { 14 } else { random.range(3, 9) };
+        let mut kinds = vec![partition_key];
+        if random.percent(50) {
+            kinds.push(*random.pick(&["S", "N", "B"]));
+        }
+        let profile = Profile::new(&mut random, &kinds, windows, 40, 0);
+        let threads = random.range(1, 4);
+        let memory = *random.pick(&[8 << 20, 32 << 20, 512 << 20]);
+        run(random, profile, windows, 40, threads, memory);
+        drop(guard);
+    }
+}
+
+fn run(random: Random, profile: Profile, windows: usize, operations: usize, threads: usize, memory: usize) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut runner = Runner::load(random, profile, operations, threads, memory).await;
+        while runner.windows() < windows {
+            runner.step().await;
+        }
+    });
+}
+
+#[test]
+fn string_keys() {
+    histories("S");
+}
+
+#[test]
+fn number_keys() {
+    histories("N");
+}
+
+#[test]
+fn binary_keys() {
+    histories("B");
+}
+
+/// So many changes of such a size that the little memory is not enough to sort them, nor to look up all keys at once.
+#[test]
+fn large_windows_in_little_memory() {
+    let seed = number("MODEL_SEED", SEED);
+    let _guard = Seed(seed);
+    let mut random = Random::new(seed);
+    // Only keys of text can be long; the start that they share is most of them.
+    let mut profile = Profile::new(&mut random, &["S"], 2, 12_000, 1_500);
+    for key in &mut profile.keys {
+        if let Some(values::V::S(text)) = key.first_mut() {
+            text.insert_str(0, &"the same start ".repeat(20));
+        }
+    }
+    run(random, profile, 2, 24_000, 2, 48 << 20);
+}
