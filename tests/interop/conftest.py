@@ -1,0 +1,67 @@
+"""Options and fixtures of the interop suite."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+pytest.register_assert_rewrite("claims", "judge", "story")
+
+import readers as all_readers  # noqa: E402
+from readers import Readers, Warehouse  # noqa: E402
+from tool import Tool  # noqa: E402
+
+
+def pytest_addoption(parser):
+    target = os.environ.get("CARGO_TARGET_DIR") or Path.home() / ".cache/ddb-iceberg/target"
+    parser.addoption("--binary", default=str(Path(target) / "ci/ddb-iceberg"), help="the ddb-iceberg to judge")
+    parser.addoption("--readers", default=",".join(all_readers.DEFAULT), help="a comma list of " + ", ".join(all_readers.ALL))
+    parser.addoption("--seed", default="1", help="the seed of random histories")
+
+
+def pytest_report_header(config):
+    return [f"{name}: {config.getoption(name)}" for name in ("binary", "readers", "seed")]
+
+
+@pytest.fixture(scope="session")
+def seed(request):
+    return request.config.getoption("seed")
+
+
+@pytest.fixture(scope="session")
+def readers(request):
+    names = request.config.getoption("readers").split(",")
+    if unknown := set(names) - set(all_readers.ALL):
+        raise pytest.UsageError(f"--readers: no such reader: {', '.join(sorted(unknown))}")
+    chosen = Readers(names)
+    yield chosen
+    chosen.close()
+
+
+@pytest.fixture(scope="session")
+def spark(readers):
+    if "spark" not in readers.names:
+        pytest.skip("needs Spark, which --readers leaves out")
+    return readers["spark"]
+
+
+@pytest.fixture
+def warehouse(tmp_path):
+    return Warehouse(tmp_path / "warehouse")
+
+
+@pytest.fixture
+def tool(request, tmp_path):
+    binary = Path(os.environ.get("DDB_INTEROP_FROM", "."), request.config.getoption("binary"))
+    if not binary.is_file():
+        pytest.exit(f"no binary at {binary}: build it first, or say --binary PATH", returncode=3)
+    return Tool(binary, tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def sandbox(tmp_path, monkeypatch):
+    """No configuration of the user's is read."""
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("PYICEBERG_HOME", str(home))

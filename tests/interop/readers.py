@@ -1,0 +1,201 @@
+"""Real readers of a table in a warehouse with the embedded catalog: each gives all rows as plain Python values."""
+
+import os
+import shutil
+import sqlite3
+import tempfile
+from pathlib import Path
+from urllib.parse import quote
+
+DEFAULT = ("duckdb", "pyiceberg", "spark")
+ALL = (*DEFAULT, "polars")
+ODD_FOLDER = "wäre house + 100%"
+
+
+class Warehouse:
+    """A warehouse folder with `catalog.db` in it."""
+
+    def __init__(self, folder, catalog="default"):
+        self.folder = Path(folder).resolve()
+        self.catalog = catalog
+
+    @property
+    def database(self):
+        return self.folder / "catalog.db"
+
+    @property
+    def uri(self):
+        return f"file://{self.folder}"
+
+    def query(self, statement, *values):
+        with sqlite3.connect(f"file:{quote(str(self.database))}?mode=ro", uri=True) as connection:
+            return connection.execute(statement, values).fetchall()
+
+    def metadata_location(self, table):
+        namespace, name = table.split(".")
+        ((location,),) = self.query(
+            "select metadata_location from iceberg_tables where catalog_name = ? and table_namespace = ? and table_name = ?",
+            self.catalog, namespace, name,
+        )
+        return location
+
+    def pyiceberg(self):
+        from pyiceberg.catalog.sql import SqlCatalog
+
+        return SqlCatalog(self.catalog, uri=f"sqlite:///{self.database}", warehouse=self.uri)
+
+
+class DuckDb:
+    """DuckDB with the extensions that its packages carry; it reads the table by its metadata file."""
+
+    def __init__(self):
+        import duckdb
+        import duckdb_extension_avro
+        import duckdb_extension_httpfs
+        import duckdb_extension_iceberg
+
+        self.home = tempfile.mkdtemp(prefix="ddb-interop-duckdb-")
+        target = Path(self.home, f"v{duckdb.__version__}", "linux_amd64")
+        target.mkdir(parents=True)
+        for package in (duckdb_extension_avro, duckdb_extension_httpfs, duckdb_extension_iceberg):
+            for found in Path(package.__file__).parent.rglob("*.duckdb_extension"):
+                shutil.copy(found, target)
+        self.connection = duckdb.connect(config={
+            "extension_directory": self.home,
+            "autoinstall_known_extensions": "false",
+            "threads": "2",
+        })
+        for name in ("avro", "httpfs", "iceberg"):
+            self.connection.execute(f"LOAD {name}")
+
+    def rows(self, warehouse, table):
+        return self.select(warehouse, table, "true", [])
+
+    def select(self, warehouse, table, condition, values):
+        """Rows for which a condition with `?` marks holds."""
+        found = self.connection.execute(
+            f"select * from iceberg_scan(?) where {condition}", [warehouse.metadata_location(table), *values]
+        )
+        names = [column[0] for column in found.description]
+        return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
+    def close(self):
+        self.connection.close()
+        shutil.rmtree(self.home)
+
+
+class PyIceberg:
+    """PyIceberg through its own SQL catalog. It reads null lists and maps of structs as empty ones."""
+
+    collapse = True
+
+    def rows(self, warehouse, table):
+        return warehouse.pyiceberg().load_table(table).scan().to_arrow().to_pylist()
+
+    def close(self):
+        pass
+
+
+class Polars:
+    """Polars by the metadata file."""
+
+    collapse = True
+
+    def rows(self, warehouse, table):
+        import polars
+
+        return polars.scan_iceberg(warehouse.metadata_location(table)).collect().to_dicts()
+
+    def close(self):
+        pass
+
+
+class Spark:
+    """Spark with Iceberg's Java classes, through JdbcCatalog on the same catalog file."""
+
+    def __init__(self):
+        from pyspark.sql import SparkSession
+
+        jars = os.environ["DDB_INTEROP_JARS"]
+        self.home = tempfile.mkdtemp(prefix="ddb-interop-spark-")
+        classpath = ":".join(str(path) for path in sorted(Path(jars).glob("*.jar")))
+        options = {
+            "spark.driver.extraClassPath": classpath,
+            "spark.driver.memory": "1g",
+            "spark.driver.host": "127.0.0.1",
+            "spark.driver.bindAddress": "127.0.0.1",
+            "spark.driver.extraJavaOptions": f"-Dderby.system.home={self.home} -XX:+UseSerialGC",
+            "spark.local.dir": self.home,
+            "spark.sql.warehouse.dir": f"{self.home}/spark-warehouse",
+            "spark.sql.extensions": "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions",
+            "spark.sql.shuffle.partitions": "2",
+            "spark.sql.session.timeZone": "UTC",
+            "spark.ui.enabled": "false",
+        }
+        builder = SparkSession.builder.master("local[2]").appName("interop")
+        for name, value in options.items():
+            builder = builder.config(name, value)
+        self.spark = builder.getOrCreate()
+        self.spark.sparkContext.setLogLevel("ERROR")
+        self.sessions = {}
+
+    def session(self, warehouse):
+        """A session whose catalog of that name is the warehouse's."""
+        if warehouse.folder not in self.sessions:
+            session = self.spark.newSession()
+            name = f"spark.sql.catalog.{warehouse.catalog}"
+            session.conf.set(name, "org.apache.iceberg.spark.SparkCatalog")
+            session.conf.set(f"{name}.type", "jdbc")
+            session.conf.set(f"{name}.uri", f"jdbc:sqlite:{warehouse.database}")
+            # Else JdbcCatalog leaves a result set open, and so a lock that no other writer gets past while the session lives.
+            session.conf.set(f"{name}.jdbc.init-catalog-tables", "false")
+            session.conf.set(f"{name}.jdbc.schema-version", "V1")
+            session.conf.set(f"{name}.warehouse", warehouse.uri)
+            session.conf.set(f"{name}.cache-enabled", "false")
+            self.sessions[warehouse.folder] = session
+        return self.sessions[warehouse.folder]
+
+    def sql(self, warehouse, statement):
+        return [row.asDict(recursive=True) for row in self.session(warehouse).sql(statement).collect()]
+
+    def name(self, warehouse, table):
+        return f"`{warehouse.catalog}`." + ".".join(f"`{part}`" for part in table.split("."))
+
+    def frame(self, warehouse, table, rows):
+        """Rows of the model as a data frame of the table's schema."""
+        session = self.session(warehouse)
+        schema = session.table(self.name(warehouse, table)).schema
+        return session.createDataFrame([[row[column] for column in schema.names] for row in rows], schema)
+
+    def append(self, warehouse, table, rows):
+        self.frame(warehouse, table, rows).writeTo(self.name(warehouse, table)).append()
+
+    def rows(self, warehouse, table):
+        return self.sql(warehouse, f"select * from {self.name(warehouse, table)}")
+
+    def close(self):
+        self.spark.stop()
+        shutil.rmtree(self.home, ignore_errors=True)
+
+
+MAKERS = {"duckdb": DuckDb, "pyiceberg": PyIceberg, "spark": Spark, "polars": Polars}
+
+
+class Readers:
+    """The chosen readers, each started when first used."""
+
+    def __init__(self, names):
+        self.names = names
+        self._open = {}
+
+    def __getitem__(self, name):
+        if name not in self._open:
+            self._open[name] = MAKERS[name]()
+        return self._open[name]
+
+    def collapses(self, name):
+        return getattr(self[name], "collapse", False)
+
+    def close(self):
+        for reader in self._open.values():
+            reader.close()
