@@ -46,9 +46,11 @@ def test_a_window_without_any_file(story, readers):
     story.same(readers, "after a window without files")
 
 
-def test_all_files_of_a_load_empty(story, readers, tool):
+def test_all_files_of_a_load_empty(tool, warehouse, readers, seed):
+    profile = Profile("texts", SMALL.key, {"w": (STRING, maybe(text), 0.8)})
+    story = Story(profile, seed, tool, warehouse)
     schema = tool.folder / "schema.json"
-    schema.write_text(json.dumps({"pk": "S", "v": "N", "w": "S"}))
+    schema.write_text(json.dumps({"pk": "S", "w": "S"}))
     story.load(0, files=3, more=("--schema", schema))
     story.same(readers, "after an empty load")
     story.apply(30)
