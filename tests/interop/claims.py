@@ -98,7 +98,7 @@ def assert_data_file(one, schema):
     assert one["split_offsets"], "no split offsets"
     rows = opened.read().to_pylist()
     file_columns = columns(opened.schema_arrow)
-    keys = [file_columns[number] for number in schema["identifier-field-ids"]]
+    keys = [file_columns[one["id"]] for one in schema["fields"] if one["id"] in schema["identifier-field-ids"]]
     for field_id, names, kind in leaves(schema["fields"]):
         if field_id not in file_columns:
             continue  # a column younger than the file

@@ -113,7 +113,8 @@ class Model:
             if kind == "update":
                 item = self.new_item(number=0) | self.keys_of(old)
             else:
-                for name in rnd.sample(list(self.profile.attributes), 3):
+                names = [name for name, (_, _, chance) in self.profile.attributes.items() if chance]
+                for name in rnd.sample(names, min(3, len(names))):
                     item.pop(name, None)
                     if rnd.random() < 0.5:
                         item[name] = self.profile.attributes[name][1](rnd, False)

@@ -4,6 +4,7 @@ import os
 import shutil
 import sqlite3
 import tempfile
+import weakref
 from pathlib import Path
 from urllib.parse import quote
 
@@ -137,11 +138,11 @@ class Spark:
             builder = builder.config(name, value)
         self.spark = builder.getOrCreate()
         self.spark.sparkContext.setLogLevel("ERROR")
-        self.sessions = {}
+        self.sessions = weakref.WeakKeyDictionary()  # folders are not unique: a passed test's is removed, and used again
 
     def session(self, warehouse):
         """A session whose catalog of that name is the warehouse's."""
-        if warehouse.folder not in self.sessions:
+        if warehouse not in self.sessions:
             session = self.spark.newSession()
             name = f"spark.sql.catalog.{warehouse.catalog}"
             session.conf.set(name, "org.apache.iceberg.spark.SparkCatalog")
@@ -152,8 +153,8 @@ class Spark:
             session.conf.set(f"{name}.jdbc.schema-version", "V1")
             session.conf.set(f"{name}.warehouse", warehouse.uri)
             session.conf.set(f"{name}.cache-enabled", "false")
-            self.sessions[warehouse.folder] = session
-        return self.sessions[warehouse.folder]
+            self.sessions[warehouse] = session
+        return self.sessions[warehouse]
 
     def sql(self, warehouse, statement):
         return [row.asDict(recursive=True) for row in self.session(warehouse).sql(statement).collect()]
