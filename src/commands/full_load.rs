@@ -69,12 +69,13 @@ pub async fn full_load(context: &Context, request: &FullLoad, report: &mut Repor
         match outcome {
             Outcome::Committed(table) => {
                 window.status = Status::Applied;
-                window.snapshot_id = table.metadata.current_snapshot_id().map(|id| id.to_string());
                 report.windows.push(window);
                 report.status = Status::Applied;
                 return report.describe(&table);
             }
             Outcome::Moved(found) => {
+                // What was written is gone again.
+                window = window_of(&export);
                 if let Some(table) = &found
                     && may_replace(table, request, &export, &mut window, report)?.is_none()
                 {
@@ -284,7 +285,9 @@ impl Work<'_> {
         written.extend(paths(&loaded));
         let built = self.snapshot(None, &empty, &loaded, &[]).await?;
         written.extend(built.files);
-        let property = self.watermark(built.snapshot.snapshot_id());
+        let id = built.snapshot.snapshot_id();
+        window.snapshot_id = Some(id.to_string());
+        let property = self.watermark(id);
         let made = builder.set_branch_snapshot(built.snapshot, MAIN_BRANCH)?.set_properties(property)?.build()?;
         let table = NewTable { metadata: made.metadata, updates: made.changes };
         self.catalog.ensure_namespace(self.request.table.namespace()).await?;
@@ -331,6 +334,7 @@ impl Work<'_> {
         let built = self.snapshot(Some(base), &after, &loaded, &live).await?;
         written.extend(built.files);
         let id = built.snapshot.snapshot_id();
+        window.snapshot_id = Some(id.to_string());
         let mut properties = properties(&columns, self.export);
         properties.extend(self.watermark(id));
         let mut gone = vec![GAPS.to_owned()];
