@@ -171,3 +171,13 @@ async fn windows_are_applied_once_and_whole_wherever_they_fail() {
 async fn a_load_of_several_tasks_takes_back_what_the_others_wrote() {
     matrix(|inputs| &inputs.bare, &[Fault::Before, Fault::After]).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn windows_that_rewrite_files_are_applied_once_and_whole() {
+    matrix(|inputs| &inputs.rewrites, &[Fault::Before, Fault::After]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_replaced_table_has_the_old_rows_or_the_new_ones() {
+    matrix(|inputs| &inputs.replace, &ALL).await;
+}

@@ -39,7 +39,7 @@ pub enum Fault {
     After,
     /// It fails, and so does every later call: the process died.
     Death,
-    /// It does its work, then the process dies.
+    /// A commit does its work, then the process dies. After any other call that is the same as [`Self::Death`] at the next.
     DeathAfter,
     /// It writes half of its bytes, then the process dies.
     DeathTorn,
@@ -71,9 +71,9 @@ impl Fault {
     pub fn fits(self, call: Call) -> bool {
         match self {
             Self::Before | Self::Death => true,
-            Self::After | Self::DeathAfter => call != Call::Look,
+            Self::After => call != Call::Look,
             Self::DeathTorn => call == Call::Write,
-            Self::UnknownBefore => matches!(call, Call::Commit | Call::Swap),
+            Self::DeathAfter | Self::UnknownBefore => matches!(call, Call::Commit | Call::Swap),
             Self::ConflictAfter | Self::Held => call == Call::Commit,
         }
     }

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ddb_iceberg::catalog::{Catalog, LoadedTable};
-use ddb_iceberg::commands::{Context, FullLoad, IfExists, Incremental, NewAttributes, Report, full_load, incremental};
+use ddb_iceberg::commands::{
+    Context, FullLoad, IfExists, Incremental, NewAttributes, Report, WriteMode, full_load, incremental,
+};
 use ddb_iceberg::error::Result;
 use iceberg::TableIdent;
 use iceberg::spec::ManifestList;
@@ -22,7 +24,7 @@ pub const TABLE: &str = "shop.orders";
 pub const ARN: &str = "ddb-iceberg.export-arn";
 
 /// What is run, and what the table may look like.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Job {
     pub kind: JobKind,
     /// The export, the folder of exports, or the folder of bare data files.
@@ -33,11 +35,16 @@ pub struct Job {
     pub arns: Vec<String>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JobKind {
     Load,
     BareLoad,
+    /// Merge-on-read.
     Windows,
+    /// Copy-on-write.
+    Rewrites,
+    /// A full load in place of a table's rows.
+    Replace,
 }
 
 /// Exports that all cases share.
@@ -45,7 +52,9 @@ pub struct Inputs {
     _dir: TempDir,
     pub load: Job,
     pub windows: Job,
+    pub rewrites: Job,
     pub bare: Job,
+    pub replace: Job,
 }
 
 pub fn item(text: &str) -> String {
@@ -111,28 +120,34 @@ impl Inputs {
         let before = rows(&["a v=1", "b v=2", "c v=3", "d v=4", "e v=5"]);
         let between = rows(&["a v=10 w=x", "c v=3", "d v=4", "e v=5", "f v=6"]);
         let after = rows(&["a v=11", "b v=20", "c v=30", "d v=4", "e v=5"]);
-        let folder = load.write(dir.path());
-        first.write(dir.path());
-        second.write(dir.path());
+        let root = dir.path().join("exports");
+        let folder = load.write(&root);
+        first.write(&root);
+        second.write(&root);
+        let later = full(&[&["a v=7", "x v=8 w=y"]]).time(&minute(5));
+        let replace = Job {
+            kind: JobKind::Replace,
+            input: later.write(dir.path().join("later")),
+            states: vec![before.clone(), rows(&["a v=7", "x v=8 w=y"])],
+            arns: vec![load.arn(), later.arn()],
+        };
         // Bare files are one task each: what one has finished must go when another fails.
         let bare = dir.path().join("bare");
         fs::create_dir(&bare).unwrap();
         for (n, text) in ["a v=1", "b v=2", "c v=3"].iter().enumerate() {
             fs::write(bare.join(format!("{n}.json")), item(text)).unwrap();
         }
+        let windows = Job {
+            kind: JobKind::Windows,
+            input: root,
+            states: vec![before.clone(), between, after],
+            arns: arns.clone(),
+        };
         Self {
-            load: Job {
-                kind: JobKind::Load,
-                input: folder,
-                states: vec![None, before.clone()],
-                arns: arns[..1].to_vec(),
-            },
-            windows: Job {
-                kind: JobKind::Windows,
-                input: dir.path().to_owned(),
-                states: vec![before, between, after],
-                arns,
-            },
+            load: Job { kind: JobKind::Load, input: folder, states: vec![None, before], arns: arns[..1].to_vec() },
+            rewrites: Job { kind: JobKind::Rewrites, ..windows.clone() },
+            windows,
+            replace,
             bare: Job {
                 kind: JobKind::BareLoad,
                 input: bare,
@@ -156,12 +171,12 @@ pub async fn command(job: &Job, faults: &Arc<Faults>, catalog: Arc<dyn Catalog>)
     let table = TableIdent::from_strs(TABLE.split('.')).unwrap();
     let input = job.input.to_str().unwrap().to_owned();
     let mut report = Report::new("test", Some(TABLE.to_owned()));
-    let result = if job.kind == JobKind::Windows {
+    let result = if matches!(job.kind, JobKind::Windows | JobKind::Rewrites) {
         let request = Incremental {
             exports: vec![input],
             table,
             key: Vec::new(),
-            write_mode: None,
+            write_mode: (job.kind == JobKind::Rewrites).then_some(WriteMode::CopyOnWrite),
             new_attributes: NewAttributes::Add,
             allow_gap: false,
             allow_overlap: false,
@@ -176,7 +191,7 @@ pub async fn command(job: &Job, faults: &Arc<Faults>, catalog: Arc<dyn Catalog>)
             schema: None,
             key: vec!["pk".to_owned()],
             partition_by: Vec::new(),
-            if_exists: IfExists::Fail,
+            if_exists: if job.kind == JobKind::Replace { IfExists::Replace } else { IfExists::Fail },
             max_struct_fields: 256,
             dry_run: false,
         };

@@ -1,7 +1,7 @@
 //! Several writers on one table.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
@@ -19,10 +19,11 @@ use crate::jobs::{ARN, Inputs, Job, Place, TABLE, command, no_orphans, rows, run
 use crate::reader;
 
 /// Several commands at once that all plan on the same state, then all commit.
-async fn race(racers: usize, job: &Job, warehouse: &Path) -> Vec<Report> {
-    let start = Arc::new(Barrier::new(racers));
-    let running: Vec<_> = (0..racers)
-        .map(|_| {
+async fn race(jobs: &[&Job], warehouse: &Path) -> Vec<Report> {
+    let start = Arc::new(Barrier::new(jobs.len()));
+    let running: Vec<_> = jobs
+        .iter()
+        .map(|&job| {
             let (job, start, faults) = (job.clone(), Arc::clone(&start), Faults::none());
             let catalog = faults::catalog(&faults, warehouse, Some(start));
             tokio::spawn(async move { command(&job, &faults, catalog).await })
@@ -51,6 +52,9 @@ async fn judge(reports: &[Report], job: &Job, warehouse: &Path) {
         let winners: Vec<_> = windows.iter().filter(|window| window.status == Status::Applied).collect();
         assert_eq!(winners.len(), 1, "{arn}: {windows:#?}");
         assert!(windows.iter().all(|w| matches!(w.status, Status::Applied | Status::AlreadyApplied)), "{windows:#?}");
+        for window in windows.iter().filter(|window| window.status == Status::AlreadyApplied) {
+            assert_eq!((window.rows.inserted, window.files.data_added), (0, 0), "the loser did nothing: {window:#?}");
+        }
         let id: i64 = winners[0].snapshot_id.as_ref().unwrap().parse().unwrap();
         let snapshot = table.metadata.snapshot_by_id(id).unwrap();
         assert_eq!(snapshot.summary().additional_properties.get(ARN), Some(arn), "the winner names its own snapshot");
@@ -67,7 +71,7 @@ async fn of_two_increments_on_one_base_one_wins_and_the_other_plans_again() {
     let inputs = Inputs::new();
     let job = &inputs.windows;
     let place = Place::before(&inputs, job).await;
-    let reports = race(2, job, &place.warehouse()).await;
+    let reports = race(&[job; 2], &place.warehouse()).await;
     judge(&reports, job, &place.warehouse()).await;
 }
 
@@ -95,7 +99,7 @@ async fn four_racers_apply_six_windows_once() {
         job.states.push(state(&text(&values)));
     }
     let place = Place::before(&inputs, &job).await;
-    let reports = race(4, &job, &place.warehouse()).await;
+    let reports = race(&[&job; 4], &place.warehouse()).await;
     judge(&reports, &job, &place.warehouse()).await;
 }
 
@@ -103,15 +107,36 @@ async fn four_racers_apply_six_windows_once() {
 async fn of_two_loads_of_one_export_one_makes_the_table() {
     let inputs = Inputs::new();
     let place = Place::before(&inputs, &inputs.load).await;
-    let reports = race(2, &inputs.load, &place.warehouse()).await;
+    let reports = race(&[&inputs.load; 2], &place.warehouse()).await;
     judge(&reports, &inputs.load, &place.warehouse()).await;
 }
 
-/// A catalog in which another writer is first, so many times.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_two_replaces_by_one_export_one_replaces() {
+    let inputs = Inputs::new();
+    let place = Place::before(&inputs, &inputs.replace).await;
+    let reports = race(&[&inputs.replace; 2], &place.warehouse()).await;
+    judge(&reports, &inputs.replace, &place.warehouse()).await;
+}
+
+/// The later export holds what the windows say: whoever is first, no window is applied on top of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_replace_beside_an_increment_has_the_last_word() {
+    let inputs = Inputs::new();
+    let place = Place::before(&inputs, &inputs.replace).await;
+    race(&[&inputs.replace, &inputs.windows], &place.warehouse()).await;
+    let table = reader::load(&place.warehouse(), TABLE).await.unwrap();
+    assert_eq!(Some(reader::rows_of(&table).await), inputs.replace.states[1]);
+    no_orphans(&place.warehouse()).await;
+}
+
+/// A catalog in which another writer is first, so many times, or right behind a table's creation, whose answer is lost.
 #[derive(Debug)]
 struct Rival {
     inner: Arc<dyn Catalog>,
     wins: AtomicUsize,
+    /// What is run after a creation, in which warehouse.
+    then: Option<(Job, PathBuf)>,
 }
 
 #[async_trait]
@@ -133,7 +158,11 @@ impl Catalog for Rival {
     }
 
     async fn create(&self, ident: &TableIdent, table: NewTable) -> Result<Commit> {
-        self.inner.create(ident, table).await
+        let answer = self.inner.create(ident, table).await;
+        let Some((job, warehouse)) = &self.then else { return answer };
+        assert!(matches!(answer, Ok(Commit::Done(_))), "{answer:?}");
+        run(job, &Faults::none(), warehouse).await.0?;
+        Ok(Commit::Unknown("no answer".to_owned()))
     }
 
     async fn commit(
@@ -157,7 +186,7 @@ async fn against_a_rival(wins: usize) -> (Result<()>, Report, usize) {
     let place = Place::before(&inputs, job).await;
     let faults = Faults::none();
     let inner = faults::catalog(&faults, &place.warehouse(), None);
-    let (result, report) = command(job, &faults, Arc::new(Rival { inner, wins: wins.into() })).await;
+    let (result, report) = command(job, &faults, Arc::new(Rival { inner, wins: wins.into(), then: None })).await;
     no_orphans(&place.warehouse()).await;
     let found = state(job, &place.warehouse()).await;
     let table = reader::load(&place.warehouse(), TABLE).await.unwrap();
@@ -180,4 +209,20 @@ async fn who_always_loses_gives_up_and_says_so() {
     let error = result.unwrap_err();
     assert_eq!(error.kind(), Kind::Contended, "{error}");
     assert_eq!((report.windows.len(), found), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_load_names_its_own_snapshot_though_windows_came_since() {
+    let inputs = Inputs::new();
+    let place = Place::before(&inputs, &inputs.load).await;
+    let faults = Faults::none();
+    let inner = faults::catalog(&faults, &place.warehouse(), None);
+    let then = Some((inputs.windows.clone(), place.warehouse()));
+    let (result, report) = command(&inputs.load, &faults, Arc::new(Rival { inner, wins: 0.into(), then })).await;
+    result.unwrap();
+    assert_eq!(state(&inputs.windows, &place.warehouse()).await, 2);
+    let table = reader::load(&place.warehouse(), TABLE).await.unwrap();
+    let id: i64 = report.windows[0].snapshot_id.as_ref().unwrap().parse().unwrap();
+    let summary = &table.metadata.snapshot_by_id(id).unwrap().summary().additional_properties;
+    assert_eq!(summary.get(ARN), inputs.load.arns.first());
 }
