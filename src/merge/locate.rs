@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::array::{Array, AsArray, BooleanBufferBuilder, RecordBatch, UInt32Array};
+use arrow::compute::take_record_batch;
 use arrow::datatypes::{DataType, Decimal128Type, Field, Int64Type, Schema, UInt32Type};
 use datafusion::common::{JoinType, NullEquality};
 use datafusion::datasource::memory::MemorySourceConfig;
@@ -20,7 +21,7 @@ use iceberg::spec::{Datum, NestedField, NestedFieldRef, PrimitiveType, Type};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
-use super::engine::{Engine, convert, source};
+use super::engine::{BATCH_ROWS, Engine, convert, source};
 use crate::error::{Error, Result};
 use crate::table::{DeleteCache, KeyRange, LiveFile, POSITION_COLUMN, scan_keys};
 
@@ -51,7 +52,7 @@ pub(super) async fn locate(engine: &Engine, live: &Arc<LiveKeys>, keys: &RecordB
     let count = u32::try_from(keys.num_rows()).map_err(|_| Error::failed("more than 2^32 keys in one chunk"))?;
     let width = keys.num_columns();
     let build = with_column(keys, CHANGE, Arc::new(UInt32Array::from_iter_values(0..count)))?;
-    let build = MemorySourceConfig::try_new_exec(&[vec![build.clone()]], build.schema(), None).map_err(convert)?;
+    let build = MemorySourceConfig::try_new_exec(&[batches(&build)?], build.schema(), None).map_err(convert)?;
 
     let range = live.key_fields.first().and_then(|field| key_range(field, keys));
     let mut fields: Vec<_> = keys.schema().fields().to_vec();
@@ -137,6 +138,18 @@ pub(super) async fn locate(engine: &Engine, live: &Arc<LiveKeys>, keys: &RecordB
         }
     }
     Ok(Located { rows, found: found.finish() })
+}
+
+/// The rows in batches with buffers of their own: the join counts the memory of each batch that it takes in, and would count
+/// what slices share once for every slice.
+fn batches(rows: &RecordBatch) -> Result<Vec<RecordBatch>> {
+    let starts = (0..rows.num_rows()).step_by(BATCH_ROWS);
+    let copy = |start: usize| {
+        let length = BATCH_ROWS.min(rows.num_rows() - start);
+        let count = u32::try_from(length).map_err(|_| Error::failed("a batch of more than 2^32 rows"))?;
+        Ok(take_record_batch(&rows.slice(start, length), &UInt32Array::from_iter_values(0..count))?)
+    };
+    starts.map(copy).collect()
 }
 
 fn with_column(batch: &RecordBatch, name: &str, column: arrow::array::ArrayRef) -> Result<RecordBatch> {
