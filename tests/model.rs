@@ -10,6 +10,8 @@
 mod columns;
 #[path = "common/exports.rs"]
 mod exports;
+#[path = "model/memory.rs"]
+mod memory;
 #[path = "model/metadata.rs"]
 mod metadata;
 #[path = "model/profile.rs"]
@@ -92,18 +94,35 @@ fn binary_keys() {
     histories("B");
 }
 
-/// So many changes of such a size that the little memory is not enough to sort them, nor to look up all keys at once.
-#[test]
-fn large_windows_in_little_memory() {
+/// Changes that the little memory is not enough to sort, nor to look up all keys at once.
+fn large(items: usize, ballast: usize, memory: usize) {
     let seed = number("MODEL_SEED", SEED);
     let _guard = Seed(seed);
     let mut random = Random::new(seed);
     // Only keys of text can be long; the start that they share is most of them.
-    let mut profile = Profile::new(&mut random, &["S"], 2, 12_000, 1_500);
+    let mut profile = Profile::new(&mut random, &["S"], 2, items, ballast);
     for key in &mut profile.keys {
         if let Some(values::V::S(text)) = key.first_mut() {
             text.insert_str(0, &"the same start ".repeat(20));
         }
     }
-    run(random, profile, 2, 24_000, 2, 48 << 20);
+    run(random, profile, 2, 2 * items, 2, memory);
+}
+
+#[test]
+fn large_windows_in_little_memory() {
+    large(12_000, 200, 64 << 20);
+    large(4_000, 4_000, 64 << 20);
+}
+
+/// The keys of one chunk are counted once, not once for each batch that the join takes in.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_changes_in_the_least_memory() {
+    memory::insert(300_000, 64).await;
+}
+
+/// A batch of rows is cut by what the rows weigh: DynamoDB's items have up to 400 KB.
+#[tokio::test(flavor = "multi_thread")]
+async fn large_items_in_the_least_memory() {
+    memory::insert(1_200, 300_000).await;
 }
