@@ -1,4 +1,4 @@
-//! Windows larger than the least memory that the command line takes.
+//! Windows larger than the memory that they may take.
 
 use std::sync::Arc;
 
@@ -10,10 +10,8 @@ use iceberg::TableIdent;
 
 use super::exports::{FullExport, IncrementalExport};
 
-const LEAST: usize = 512 << 20;
-
 /// A table of one row, and a window of so many inserts of such a size: all of them must arrive.
-pub async fn insert(count: usize, size: usize) {
+pub async fn insert(count: usize, size: usize, memory: usize) {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().to_str().unwrap().to_owned();
     let full = FullExport::new("t").time("2026-01-14T10:00:00Z").files([[r#"{"Item":{"pk":{"S":"a"},"v":{"S":""}}}"#]]);
@@ -36,7 +34,7 @@ pub async fn insert(count: usize, size: usize) {
         exports: Store::local(),
         catalog: Some(connect("default", &warehouse, Store::local()).await.unwrap()),
         threads: 2,
-        memory_limit: LEAST,
+        memory_limit: memory,
         progress: Arc::new(Progress::default()),
     };
     let table = TableIdent::from_strs(["a", "t"]).unwrap();
@@ -64,7 +62,7 @@ pub async fn insert(count: usize, size: usize) {
     };
     let mut report = Report::new("incremental", None);
     if let Err(error) = incremental(&context, &request, &mut report).await {
-        panic!("{count} inserts of {size} bytes in {LEAST} bytes of memory: {error}");
+        panic!("{count} inserts of {size} bytes in {memory} bytes of memory: {error}");
     }
     assert_eq!(report.windows[0].rows.inserted, count as u64);
     let table = context.catalog.as_ref().unwrap().load(&table).await.unwrap().unwrap();
