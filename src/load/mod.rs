@@ -7,10 +7,12 @@ mod duplicates;
 mod observe;
 mod run;
 mod task;
+mod writer;
 
 pub use observe::{Observations, ObserveTask};
 pub use run::Load;
 pub use task::Loaded;
+pub use writer::{RunWriter, run_bytes};
 
 use crate::attribute::Parser;
 use crate::error::{Error, Result};

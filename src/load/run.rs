@@ -10,7 +10,8 @@ use tokio::runtime::Handle;
 
 use super::duplicates::{KeyHasher, KeyHashes, find_duplicate};
 use super::split;
-use super::task::{LoadTask, Loaded, Loader, duplicate, key_batch, key_converter};
+use super::task::{LoadTask, Loaded, Loader, duplicate};
+use super::writer::{RunWriter, key_batch, key_converter, run_bytes};
 use crate::error::{Error, Result};
 use crate::export::Export;
 use crate::pool;
@@ -43,23 +44,23 @@ pub struct Load<'a> {
 impl Load<'_> {
     /// Writes the data files. If it fails, none is left, as far as possible.
     pub async fn run(self) -> Result<Loaded> {
-        let share = self.memory_limit / self.threads.max(1);
-        let loader = Arc::new(Loader {
-            exports: self.exports.clone(),
+        let writer = RunWriter {
             file_io: self.file_io.clone(),
             handle: Handle::current(),
             table: self.table.clone(),
             spec_id: self.metadata.default_partition_spec_id(),
-            sort_order_id: i32::try_from(self.metadata.default_sort_order_id())
-                .map_err(|_| Error::failed("the sort order's id does not fit"))?,
-            paths: DataPaths::new(self.metadata),
+            sort_order_id: i32::try_from(self.metadata.default_sort_order_id()).ok(),
+            paths: Arc::new(DataPaths::new(self.metadata)),
             options: WriteOptions::for_table(self.metadata, &self.table.schema),
-            // The rows, the order they are written in and the encoded pages are in memory at once.
-            run_bytes: (share / 4).clamp(8 << 20, 512 << 20),
+            progress: self.progress.clone(),
+        };
+        let loader = Arc::new(Loader {
+            exports: self.exports.clone(),
+            writer,
+            run_bytes: run_bytes(self.memory_limit, self.threads),
             limits: Limits::default(),
             hashes: KeyHashes::new(self.memory_limit / 16),
             hasher: KeyHasher::default(),
-            progress: self.progress.clone(),
         });
         let files = self.export.files();
         let tasks = (0..).zip(split(files, self.threads)).map(|(number, files)| LoadTask { number, files });
@@ -96,21 +97,15 @@ async fn check(loader: Arc<Loader>, files: Vec<DataFile>) -> Result<()> {
         if suspected.is_empty() {
             return Ok(());
         }
-        compare(&loader.table, &loader.file_io, &loader.handle, &loader.hasher, &suspected, files)
+        compare(&loader.writer, &loader.hasher, &suspected, files)
     };
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|e| Error::failed("the check for equal keys broke down; please report this as a bug").caused_by(e))?
 }
 
 /// Compares the keys whose hashes met.
-fn compare(
-    table: &TableSchema,
-    file_io: &FileIO,
-    handle: &Handle,
-    hasher: &KeyHasher,
-    suspected: &HashSet<u64>,
-    files: Vec<DataFile>,
-) -> Result<()> {
+fn compare(writer: &RunWriter, hasher: &KeyHasher, suspected: &HashSet<u64>, files: Vec<DataFile>) -> Result<()> {
+    let RunWriter { table, file_io, handle, .. } = writer;
     let keys = table.key_fields()?;
     let columns: Vec<usize> = (0..keys.len()).collect();
     let deletes = DeleteCache::new(file_io.clone(), handle.clone(), 0);

@@ -1,12 +1,12 @@
-//! The newest change of each key of a window, in the order of keys.
+//! The newest change of each key of a window, in the order of keys: keys and what became of them, no images.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::{BooleanArray, RecordBatch};
+use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::SortOptions;
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::SchemaRef as ArrowSchemaRef;
+use arrow::datatypes::{SchemaRef as ArrowSchemaRef, UInt64Type};
 use arrow::row::{OwnedRow, RowConverter, SortField};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_expr::expressions::Column;
@@ -17,7 +17,8 @@ use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMerge
 use futures::StreamExt;
 
 use super::engine::{BATCH_ROWS, Engine, convert, source};
-use crate::columns::{ChangeBuilder, LINE, ORDER, WRITTEN};
+use super::images::Superseded;
+use crate::columns::{ChangeBuilder, DELETED, LINE, ORDER, WRITTEN};
 use crate::error::{Error, Result};
 use crate::export::{DataFileRef, LineReader};
 use crate::progress::Progress;
@@ -60,14 +61,17 @@ pub(super) struct Newest {
     keys: Vec<usize>,
     converter: RowConverter,
     last: Option<OwnedRow>,
+    superseded: Superseded,
     found: Arc<Mutex<Found>>,
 }
 
 impl ChangeFiles {
     /// Starts reading, sorting and deduplicating.
     pub fn newest(self, engine: &Engine) -> Result<Newest> {
-        let schema = ChangeBuilder::schema(&self.arrow_schema);
-        let keys = key_slots(&self.table)?;
+        let wide = ChangeBuilder::schema(&self.arrow_schema);
+        let columns = self.columns(&wide)?;
+        let schema = Arc::new(wide.project(&columns)?);
+        let keys: Vec<usize> = (0..self.table.mapping.key.len()).collect();
         let ascending = |slot: usize| {
             PhysicalSortExpr::new(
                 Arc::new(Column::new(schema.field(slot).name(), slot)),
@@ -95,7 +99,7 @@ impl ChangeFiles {
             let mut mine = Found::default();
             // Whichever partition is free takes the next file.
             while let Some(file) = self.files.get(next.fetch_add(1, Ordering::Relaxed)) {
-                self.read(file, &mut mine, send)?;
+                self.read(file, &columns, &mut mine, send)?;
             }
             let mut found = shared.lock().unwrap_or_else(PoisonError::into_inner);
             found.new.join(mine.new, &self.limits);
@@ -105,21 +109,48 @@ impl ChangeFiles {
         let sorted: Arc<dyn ExecutionPlan> =
             Arc::new(SortExec::new(order.clone(), read).with_preserve_partitioning(true));
         let merged: Arc<dyn ExecutionPlan> = Arc::new(SortPreservingMergeExec::new(order, sorted));
-        Ok(Newest { stream: engine.execute(&merged, 0)?, keys, converter, last: None, found })
+        Ok(Newest {
+            stream: engine.execute(&merged, 0)?,
+            keys,
+            converter,
+            last: None,
+            superseded: Superseded::new(),
+            found,
+        })
     }
 
-    fn read(&self, file: &DataFileRef, found: &mut Found, send: &mut super::engine::Send<'_>) -> Result<()> {
+    /// What is kept of a change: its key, its kind, its time and its place.
+    fn columns(&self, wide: &ArrowSchemaRef) -> Result<Vec<usize>> {
+        let fields = self.table.schema.as_struct().fields();
+        let mut columns = Vec::new();
+        for key in self.table.key_fields()? {
+            let slot = fields.iter().position(|field| field.id == key.id);
+            columns.push(slot.ok_or_else(|| Error::failed("a key column is missing"))?);
+        }
+        for name in [DELETED, WRITTEN, ORDER, LINE] {
+            columns.push(wide.index_of(name)?);
+        }
+        Ok(columns)
+    }
+
+    fn read(
+        &self,
+        file: &DataFileRef,
+        columns: &[usize],
+        found: &mut Found,
+        send: &mut super::engine::Send<'_>,
+    ) -> Result<()> {
         let mut builder = ChangeBuilder::new(&self.table, self.limits, u64::from(file.position))?;
         let mut lines = LineReader::open(&self.store, file, self.progress.clone())?;
         while let Some(line) = lines.next_line()? {
             let number = line.number;
             builder.append(line.bytes, number).map_err(|e| e.in_file(file.name.as_str()).on_line(number))?;
             if builder.rows() >= BATCH_ROWS || builder.memory() >= BATCH_BYTES {
-                send(builder.finish().map_err(|e| e.in_file(file.name.as_str()))?)?;
+                send(builder.finish().map_err(|e| e.in_file(file.name.as_str()))?.project(columns)?)?;
             }
         }
         if builder.rows() > 0 {
-            send(builder.finish().map_err(|e| e.in_file(file.name.as_str()))?)?;
+            send(builder.finish().map_err(|e| e.in_file(file.name.as_str()))?.project(columns)?)?;
         }
         found.new.join(builder.take_new(), &self.limits);
         self.progress.file_done();
@@ -143,6 +174,7 @@ impl Newest {
             let last = previous.map(|row| row.owned());
             self.last = last;
             let mask = BooleanArray::from(first);
+            self.note_superseded(&batch, &mask)?;
             let newest = if mask.true_count() == mask.len() { batch } else { filter_record_batch(&batch, &mask)? };
             if newest.num_rows() > 0 {
                 return Ok(Some(newest));
@@ -151,18 +183,31 @@ impl Newest {
         Ok(None)
     }
 
+    /// Remembers where the records lie that a newer one takes the place of.
+    fn note_superseded(&mut self, batch: &RecordBatch, newest: &BooleanArray) -> Result<()> {
+        if newest.true_count() == newest.len() {
+            return Ok(());
+        }
+        let column = |name: &str| {
+            Ok::<_, Error>(batch.column(batch.schema().index_of(name)?).as_primitive::<UInt64Type>().clone())
+        };
+        let (orders, lines) = (column(ORDER)?, column(LINE)?);
+        for (newest, (order, line)) in newest.values().iter().zip(orders.values().iter().zip(lines.values())) {
+            if !newest {
+                self.superseded.entry(*order).or_default().insert(*line);
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the records lie that a newer one takes the place of; complete after the last batch.
+    pub fn into_superseded(self) -> Superseded {
+        self.superseded
+    }
+
     /// What was found besides the changes: complete once the first batch, or `None`, has come, since sorting reads
     /// everything before it gives anything.
     pub fn take_found(&self) -> Found {
         std::mem::take(&mut self.found.lock().unwrap_or_else(PoisonError::into_inner))
     }
-}
-
-/// Where the key columns stand among the table's columns.
-pub(super) fn key_slots(table: &TableSchema) -> Result<Vec<usize>> {
-    let fields = table.schema.as_struct().fields();
-    let slots = table.key_fields()?.into_iter().map(|key| {
-        fields.iter().position(|field| field.id == key.id).ok_or_else(|| Error::failed("a key column is missing"))
-    });
-    slots.collect()
 }

@@ -3,6 +3,7 @@
 mod changes;
 mod deletes;
 mod engine;
+mod images;
 mod locate;
 mod plan;
 mod rewrite;

@@ -6,14 +6,16 @@ use iceberg::arrow::schema_to_arrow_schema;
 use iceberg::spec::DataFile;
 use tokio::runtime::Handle;
 
-use super::changes::{ChangeFiles, NewAttributesPolicy, Newest, key_slots};
+use super::changes::{ChangeFiles, NewAttributesPolicy, Newest};
 use super::engine::Engine;
+use super::images::{Images, Superseded};
 use super::locate::LiveKeys;
 use super::work::Work;
 use crate::catalog::LoadedTable;
 use crate::columns::Rescued;
 use crate::error::{Error, Result};
 use crate::export::Export;
+use crate::load::run_bytes;
 use crate::progress::Progress;
 use crate::schema::{Limits, NewFields, TableSchema, evolve};
 use crate::storage::Store;
@@ -103,15 +105,11 @@ impl Planner {
     async fn fill(&self, export: &Export, plan: &mut Plan) -> Result<()> {
         let files = u64::try_from(export.files().len()).unwrap_or(u64::MAX);
         self.progress.start("reading changes", files);
-        let mut newest = self.read(export, &self.table)?;
-        let mut first = newest.next().await?;
-        let found = newest.take_found();
-        if !found.new.is_empty() && self.evolve(&found.new, plan)? {
-            // The images are read again, now that every attribute has a column.
-            let evolved = plan.evolved.as_ref().unwrap_or(&self.table);
-            self.progress.start("reading changes again, with new columns", files);
-            newest = self.read(export, evolved)?;
-            first = newest.next().await?;
+        let mut newest = self.read(export)?;
+        let first = newest.next().await?;
+        let new = newest.take_found().new;
+        if !new.is_empty() {
+            self.evolve(&new, plan)?;
         }
         let Some(first) = first else { return Ok(()) };
         self.progress.start("merging", 0);
@@ -132,7 +130,6 @@ impl Planner {
             paths: Arc::new(DataPaths::new(&self.base.metadata)),
             options: WriteOptions::for_table(&self.base.metadata, &table.schema),
             base: self.base.clone(),
-            key_slots: key_slots(&table)?,
             arrow_schema: Arc::new(schema_to_arrow_schema(&table.schema)?),
             table,
             handle,
@@ -140,9 +137,16 @@ impl Planner {
             progress: self.progress.clone(),
         };
         let removal = self.removal;
+        let images = Images {
+            store: self.exports.clone(),
+            files: export.files().to_vec(),
+            limits: self.limits,
+            superseded: Superseded::new(),
+            run_bytes: run_bytes(memory, self.engine.threads),
+        };
         let (done, result) = tokio::task::spawn_blocking(move || {
             let mut done = Plan::default();
-            let result = work.run(first, newest, removal, &mut done);
+            let result = work.run(first, newest, images, removal, &mut done);
             (done, result)
         })
         .await
@@ -156,22 +160,22 @@ impl Planner {
         result
     }
 
-    fn read(&self, export: &Export, table: &TableSchema) -> Result<Newest> {
+    fn read(&self, export: &Export) -> Result<Newest> {
         let files = ChangeFiles {
             store: self.exports.clone(),
             files: export.files().to_vec(),
-            table: table.clone(),
-            arrow_schema: Arc::new(schema_to_arrow_schema(&table.schema)?),
+            table: self.table.clone(),
+            arrow_schema: Arc::new(schema_to_arrow_schema(&self.table.schema)?),
             limits: self.limits,
             progress: self.progress.clone(),
         };
         files.newest(&self.engine)
     }
 
-    /// Makes room for what is new, if it may; whether there is more room now.
-    fn evolve(&self, new: &NewFields, plan: &mut Plan) -> Result<bool> {
+    /// Makes room for what is new, if it may.
+    fn evolve(&self, new: &NewFields, plan: &mut Plan) -> Result<()> {
         match self.new_attributes {
-            NewAttributesPolicy::Rescue => return Ok(false),
+            NewAttributesPolicy::Rescue => return Ok(()),
             NewAttributesPolicy::Fail => {
                 let mut evolved = evolve(&self.table, new, self.base.metadata.last_column_id(), &self.limits)?;
                 evolved.added.extend(evolved.closed);
@@ -190,11 +194,10 @@ impl Planner {
         for name in evolved.closed {
             plan.warnings.push(format!("{name} has too many fields to take new ones; they go into _ddb_rescued"));
         }
-        if evolved.added.is_empty() {
-            return Ok(false);
+        if !evolved.added.is_empty() {
+            plan.columns_added = evolved.added;
+            plan.evolved = Some(evolved.table);
         }
-        plan.columns_added = evolved.added;
-        plan.evolved = Some(evolved.table);
-        Ok(true)
+        Ok(())
     }
 }

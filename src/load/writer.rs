@@ -1,0 +1,102 @@
+//! Runs of rows, sorted by key, as data files.
+
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, UInt32Array};
+use arrow::compute::take_record_batch;
+use arrow::row::{RowConverter, Rows, SortField};
+use iceberg::io::FileIO;
+use iceberg::spec::{DataFile, Struct};
+use tokio::runtime::Handle;
+
+use crate::error::{Error, Result};
+use crate::progress::Progress;
+use crate::schema::TableSchema;
+use crate::table::{DataFileWriter, DataPaths, WriteOptions};
+
+/// Rows that are put in order and handed to the writer at a time.
+const CHUNK_ROWS: usize = 8192;
+
+/// Writes runs into one table.
+#[derive(Debug)]
+pub struct RunWriter {
+    /// Storage of the table.
+    pub file_io: FileIO,
+    /// The runtime that storage runs on.
+    pub handle: Handle,
+    /// The table's columns.
+    pub table: TableSchema,
+    /// The partition spec of the data files; unpartitioned.
+    pub spec_id: i32,
+    /// The table's sort order, if it is by key.
+    pub sort_order_id: Option<i32>,
+    /// Names of data files.
+    pub paths: Arc<DataPaths>,
+    /// How data files are written.
+    pub options: WriteOptions,
+    /// Raised as the work goes on.
+    pub progress: Arc<Progress>,
+}
+
+/// The keys of a run, and the rows' positions in the order of keys.
+pub(crate) struct KeyOrder {
+    pub keys: RecordBatch,
+    pub rows: Rows,
+    pub order: Vec<u32>,
+}
+
+impl RunWriter {
+    /// The order of a run's rows by key.
+    pub(crate) fn sort(&self, batch: &RecordBatch) -> Result<KeyOrder> {
+        let keys = key_batch(&self.table, batch)?;
+        let rows = key_converter(&keys)?.convert_columns(keys.columns())?;
+        let count = u32::try_from(batch.num_rows()).map_err(|_| Error::failed("more than 2^32 rows in one run"))?;
+        let mut order: Vec<(u32, &[u8])> = (0..count).zip(rows.iter().map(|row| row.data())).collect();
+        order.sort_unstable_by(|a, b| a.1.cmp(b.1));
+        let order = order.into_iter().map(|(n, _)| n).collect();
+        Ok(KeyOrder { keys, rows, order })
+    }
+
+    /// Writes the rows in the given order as one data file; `task` is part of its name.
+    pub(crate) fn write(&self, task: u32, batch: &RecordBatch, order: &[u32]) -> Result<DataFile> {
+        let mut writer = DataFileWriter::create(
+            &self.file_io,
+            &self.handle,
+            self.paths.data_file(task),
+            &self.table.schema,
+            self.spec_id,
+            Struct::empty(),
+            self.sort_order_id,
+            &self.options,
+        )?;
+        for chunk in order.chunks(CHUNK_ROWS) {
+            writer.write(&take_record_batch(batch, &UInt32Array::from(chunk.to_vec()))?)?;
+        }
+        let file = writer.finish()?;
+        self.progress.add_bytes_written(file.file_size_in_bytes());
+        Ok(file)
+    }
+}
+
+/// Bytes of rows that a task collects before it writes them: the rows, the order they are written in and the encoded pages
+/// are in memory at once.
+pub fn run_bytes(memory_limit: usize, threads: usize) -> usize {
+    (memory_limit / threads.max(1) / 4).clamp(8 << 20, 512 << 20)
+}
+
+/// The key columns of a batch in the table's columns.
+pub(super) fn key_batch(table: &TableSchema, batch: &RecordBatch) -> Result<RecordBatch> {
+    let fields = table.schema.as_struct().fields();
+    let slots = table
+        .key_fields()?
+        .iter()
+        .filter_map(|key| fields.iter().position(|field| field.id == key.id))
+        .collect::<Vec<_>>();
+    Ok(batch.project(&slots)?)
+}
+
+/// Makes keys comparable as bytes, in the table's sort order.
+pub(super) fn key_converter(keys: &RecordBatch) -> Result<RowConverter> {
+    let fields = keys.columns().iter().map(|column| SortField::new(column.data_type().clone())).collect();
+    Ok(RowConverter::new(fields)?)
+}

@@ -1,0 +1,154 @@
+//! The new images of a window, as data files sorted by key.
+//!
+//! The files are read a second time: the first time was for the keys alone, which tells the newest change of each key. So
+//! images never pass through a sort that may have to spill, and memory is bounded by bytes, however large an item is.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use iceberg::spec::DataFile;
+
+use super::plan::Plan;
+use super::work::Work;
+use crate::attribute::Parser;
+use crate::columns::{ItemBuilder, Rescued};
+use crate::error::Result;
+use crate::export::{DataFileRef, LineReader};
+use crate::load::{RunWriter, split};
+use crate::pool;
+use crate::schema::Limits;
+use crate::storage::Store;
+
+/// Records that a newer one of the same key takes the place of: lines by the order of their file.
+pub(super) type Superseded = BTreeMap<u64, BTreeSet<u64>>;
+
+/// The new images of a window.
+pub(super) struct Images {
+    pub store: Store,
+    pub files: Vec<DataFileRef>,
+    pub limits: Limits,
+    pub superseded: Superseded,
+    pub run_bytes: usize,
+}
+
+/// "Write the new images in these files."
+struct ImageTask {
+    number: u32,
+    files: Vec<DataFileRef>,
+}
+
+#[derive(Default)]
+struct Written {
+    files: Vec<DataFile>,
+    rescued: Rescued,
+}
+
+impl Work {
+    /// Writes the new images, in parallel where there are many. What was written is in the plan even if it fails.
+    pub(super) fn write_images(&self, images: Images, plan: &mut Plan) -> Result<()> {
+        let spec_id = self.base.metadata.default_partition_spec_id();
+        let writer = RunWriter {
+            file_io: self.base.file_io.clone(),
+            handle: self.handle.clone(),
+            table: self.table.clone(),
+            spec_id,
+            sort_order_id: self.sort_order_id()?,
+            paths: self.paths.clone(),
+            options: self.options.clone(),
+            progress: self.progress.clone(),
+        };
+        let tasks: Vec<_> = (0..)
+            .zip(split(&images.files, self.engine.threads))
+            .map(|(number, files)| ImageTask { number, files })
+            .collect();
+        let abandoned = Mutex::new(Vec::new());
+        let undo = |written: Written| abandoned.lock().unwrap_or_else(PoisonError::into_inner).extend(written.files);
+        let progress = Arc::clone(&self.progress);
+        progress.start("writing new images", u64::try_from(images.files.len()).unwrap_or(u64::MAX));
+        let threads = self.engine.threads;
+        let shared = Arc::new((images, writer, progress));
+        let work = move |task: ImageTask, stop: &pool::Stop| {
+            let (images, writer, progress) = &*shared;
+            let mut written = Written::default();
+            let result = images.write(&task, writer, progress, stop, &mut written);
+            result.map_err(|error| {
+                for file in &written.files {
+                    if let Err(error) = writer.handle.block_on(writer.file_io.delete(file.file_path())) {
+                        tracing::warn!("{} was left behind: {error}", file.file_path());
+                    }
+                }
+                error
+            })?;
+            Ok(written)
+        };
+        let result = self.handle.block_on(pool::run(threads, tasks, work, undo));
+        let abandoned = abandoned.into_inner().unwrap_or_else(PoisonError::into_inner);
+        plan.data_files.extend(abandoned.into_iter().map(|file| (spec_id, file)));
+        for written in result? {
+            plan.data_files.extend(written.files.into_iter().map(|file| (spec_id, file)));
+            for (name, count) in written.rescued {
+                *plan.rescued.entry(name).or_default() += count;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Images {
+    fn write(
+        &self,
+        task: &ImageTask,
+        writer: &RunWriter,
+        progress: &Arc<crate::progress::Progress>,
+        stop: &pool::Stop,
+        written: &mut Written,
+    ) -> Result<()> {
+        let mut builder = ItemBuilder::new(&writer.table, self.limits)?;
+        for file in &task.files {
+            stop.check()?;
+            let superseded = self.superseded.get(&u64::from(file.position));
+            let mut lines = LineReader::open(&self.store, file, progress.clone())?;
+            while let Some(line) = lines.next_line()? {
+                let number = line.number;
+                if superseded.is_some_and(|lines| lines.contains(&number)) {
+                    continue;
+                }
+                append_image(line.bytes, &mut builder).map_err(|e| e.in_file(file.name.as_str()).on_line(number))?;
+                if builder.memory() >= self.run_bytes {
+                    stop.check()?;
+                    write_run(task.number, &mut builder, writer, written)?;
+                }
+            }
+            progress.file_done();
+        }
+        if builder.rows() > 0 {
+            write_run(task.number, &mut builder, writer, written)?;
+        }
+        Ok(())
+    }
+}
+
+fn write_run(number: u32, builder: &mut ItemBuilder, writer: &RunWriter, written: &mut Written) -> Result<()> {
+    for (name, count) in builder.take_rescued() {
+        *written.rescued.entry(name).or_default() += count;
+    }
+    let batch = builder.finish()?;
+    let sorted = writer.sort(&batch)?;
+    written.files.push(writer.write(number, &batch, &sorted.order)?);
+    Ok(())
+}
+
+/// Adds a record's new image, if it has one. The first reading has checked the rest of the record.
+fn append_image(line: &[u8], builder: &mut ItemBuilder) -> Result<()> {
+    let mut parser = Parser::new(line)?;
+    let mut scratch = String::new();
+    let mut first = true;
+    parser.begin_object()?;
+    while let Some(name) = parser.next_name(&mut first, &mut scratch)? {
+        if name == "NewImage" {
+            return builder.append(&mut parser);
+        }
+        parser.skip_json()?;
+    }
+    Ok(())
+}
