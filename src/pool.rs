@@ -84,7 +84,9 @@ where
         results.sort_unstable_by_key(|(n, _)| *n);
         return Ok(results.into_iter().map(|(_, result)| result).collect());
     }
-    results.into_iter().for_each(|(_, result)| undo(result));
+    for (_, result) in results {
+        undo(result);
+    }
     Err(failure.unwrap_or_else(|| Error::failed("the tasks were stopped")))
 }
 

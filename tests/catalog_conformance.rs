@@ -1,5 +1,7 @@
 //! One suite for every catalog: plain functions that get a place where a catalog is, and may open it as often as they like.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 #[path = "common/catalogs.rs"]
 mod catalogs;
 #[path = "catalog_conformance/settling.rs"]

@@ -1,5 +1,7 @@
 //! The main job once, through the real binary: load, two windows, rows after each.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 #[path = "common/exports.rs"]
 mod exports;
 #[path = "common/reader.rs"]

@@ -24,11 +24,8 @@ impl Number {
     /// a magnitude that DynamoDB cannot hold.
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = text.as_bytes();
-        let (negative, mut rest) = match bytes {
-            [b'-', rest @ ..] => (true, rest),
-            [b'+', rest @ ..] => (false, rest),
-            rest => (false, rest),
-        };
+        let negative = bytes.first() == Some(&b'-');
+        let mut rest = bytes.strip_prefix(b"-").or(bytes.strip_prefix(b"+")).unwrap_or(bytes);
         let mut coefficient: u128 = 0;
         let mut digits: u32 = 0;
         // Zeros are held back until a digit follows, so that trailing ones never enter the coefficient.
@@ -111,11 +108,8 @@ impl Number {
 
 /// `[+-]digits`; anything past six digits is out of range in any case.
 fn parse_exponent(text: &[u8]) -> Option<i32> {
-    let (sign, digits) = match text {
-        [b'-', digits @ ..] => (-1, digits),
-        [b'+', digits @ ..] => (1, digits),
-        digits => (1, digits),
-    };
+    let sign = if text.first() == Some(&b'-') { -1 } else { 1 };
+    let digits = text.strip_prefix(b"-").or(text.strip_prefix(b"+")).unwrap_or(text);
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }

@@ -335,13 +335,10 @@ impl<'a> Parser<'a> {
             return Err(self.wrong("an N that is not a string of digits"));
         }
         let text = self.string(scratch)?;
-        match Number::parse(text) {
-            Some(number) => Ok(number),
-            None => {
-                let text: String = text.chars().take(60).collect();
-                Err(self.wrong(&format!("{text:?} is not a DynamoDB number (38 digits, 1E-130 to 9.9…E+125)")))
-            }
-        }
+        Number::parse(text).ok_or_else(|| {
+            let text: String = text.chars().take(60).collect();
+            self.wrong(&format!("{text:?} is not a DynamoDB number (38 digits, 1E-130 to 9.9…E+125)"))
+        })
     }
 
     /// The content of a B, decoded into `out`, which is cleared first.

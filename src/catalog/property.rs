@@ -96,7 +96,6 @@ pub fn unknown(key: &str) -> Option<String> {
 
 /// Whether the value of this key must not be shown.
 pub fn is_secret(key: &str) -> bool {
-    let key = key.to_lowercase();
     const WORDS: [&str; 9] = [
         "token",
         "credential",
@@ -108,6 +107,7 @@ pub fn is_secret(key: &str) -> bool {
         "private",
         "sse.key",
     ];
+    let key = key.to_lowercase();
     WORDS.iter().any(|word| key.contains(word))
         || key.starts_with("header.")
         || key.ends_with("account-key")

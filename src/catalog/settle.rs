@@ -48,7 +48,7 @@ impl Default for Patience {
             first_pause: Duration::from_millis(100),
             longest_pause: Duration::from_secs(5),
             reload: Duration::from_secs(30),
-            in_flight: Duration::from_secs(60),
+            in_flight: Duration::from_mins(1),
         }
     }
 }

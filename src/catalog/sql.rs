@@ -165,6 +165,11 @@ impl SqlPointers {
         } else {
             match connection.execute("COMMIT").await {
                 Ok(_) => Swap::Done,
+                // Held up by a reader's lock, the transaction is still open, and can be undone for certain.
+                Err(error) if is_busy(&error) => {
+                    connection.execute("ROLLBACK").await.map_err(failure)?;
+                    return Err(failure(error));
+                }
                 Err(error) => Swap::Unknown(self.failure("the catalog's COMMIT failed", error).to_string()),
             }
         };
@@ -172,6 +177,12 @@ impl SqlPointers {
         drop(connection.close().await);
         Ok(swap)
     }
+}
+
+/// SQLITE_BUSY, with its extended codes.
+fn is_busy(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|e| e.code()).and_then(|code| code.parse::<u32>().ok());
+    code.is_some_and(|code| code & 0xff == 5)
 }
 
 #[async_trait]

@@ -225,7 +225,7 @@ impl LineReader {
     }
 
     fn damaged(&self, error: io::Error) -> Error {
-        if error.get_ref().is_some_and(|e| e.is::<Error>()) {
+        if error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Error>) {
             return from_io(error);
         }
         let whole = match self.lines {

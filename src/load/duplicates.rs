@@ -138,8 +138,7 @@ pub(super) fn key_text(keys: &arrow::array::RecordBatch, row: usize) -> String {
     let parts = schema.fields().iter().zip(keys.columns()).map(|(field, column)| {
         let value = match column.data_type() {
             DataType::LargeBinary => {
-                let hex: String = column.as_binary::<i64>().value(row).iter().map(|b| format!("{b:02x}")).collect();
-                format!("0x{hex}")
+                column.as_binary::<i64>().value(row).iter().fold("0x".to_owned(), |hex, b| format!("{hex}{b:02x}"))
             }
             DataType::Utf8 => format!("{:?}", column.as_string::<i32>().value(row)),
             _ => arrow::util::display::array_value_to_string(column, row).unwrap_or_default(),

@@ -68,12 +68,14 @@ impl Load<'_> {
         let abandoned = Mutex::new(Loaded::default());
         let undo = |loaded: Loaded| abandoned.lock().unwrap_or_else(PoisonError::into_inner).take_in(loaded);
         let shared = loader.clone();
-        let work = move |task: LoadTask, stop: &pool::Stop| shared.run(task, stop);
+        let work = move |task: LoadTask, stop: &pool::Stop| shared.run(&task, stop);
         let result = pool::run(self.threads, tasks.collect(), work, undo).await;
         let mut all = abandoned.into_inner().unwrap_or_else(PoisonError::into_inner);
         let result = match result {
             Ok(parts) => {
-                parts.into_iter().for_each(|part| all.take_in(part));
+                for part in parts {
+                    all.take_in(part);
+                }
                 check(loader, all.files.clone()).await
             }
             Err(error) => Err(error),

@@ -63,7 +63,7 @@ pub(super) struct Loader {
 
 impl Loader {
     /// Runs a task on a blocking thread. If it fails, the files it has finished are deleted.
-    pub fn run(&self, task: LoadTask, stop: &Stop) -> Result<Loaded> {
+    pub fn run(&self, task: &LoadTask, stop: &Stop) -> Result<Loaded> {
         let mut loaded = Loaded::default();
         let result = self.load(task, stop, &mut loaded);
         result.map(|()| std::mem::take(&mut loaded)).inspect_err(|_| self.discard(&loaded))
@@ -77,7 +77,7 @@ impl Loader {
         }
     }
 
-    fn load(&self, task: LoadTask, stop: &Stop, loaded: &mut Loaded) -> Result<()> {
+    fn load(&self, task: &LoadTask, stop: &Stop, loaded: &mut Loaded) -> Result<()> {
         let mut builder = ItemBuilder::new(&self.writer.table, self.limits)?;
         for file in &task.files {
             stop.check()?;

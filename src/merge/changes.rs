@@ -16,7 +16,7 @@ use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use futures::StreamExt;
 
-use super::engine::{BATCH_ROWS, Engine, convert, source};
+use super::engine::{BATCH_ROWS, Engine, Fill, convert, source};
 use super::images::Superseded;
 use crate::columns::{ChangeBuilder, DELETED, LINE, ORDER, WRITTEN};
 use crate::error::{Error, Result};
@@ -95,7 +95,7 @@ impl ChangeFiles {
         let next = AtomicUsize::new(0);
         let partitions = engine.threads.min(self.files.len());
         let shared = found.clone();
-        let fill = move |_: usize, send: &mut super::engine::Send<'_>| -> Result<()> {
+        let fill: Arc<Fill> = Arc::new(move |_: usize, send: &mut super::engine::Send<'_>| -> Result<()> {
             let mut mine = Found::default();
             // Whichever partition is free takes the next file.
             while let Some(file) = self.files.get(next.fetch_add(1, Ordering::Relaxed)) {
@@ -104,8 +104,8 @@ impl ChangeFiles {
             let mut found = shared.lock().unwrap_or_else(PoisonError::into_inner);
             found.new.join(mine.new, &self.limits);
             Ok(())
-        };
-        let read = source(schema.clone(), partitions, Arc::new(fill))?;
+        });
+        let read = source(&schema, partitions, &fill)?;
         let sorted: Arc<dyn ExecutionPlan> =
             Arc::new(SortExec::new(order.clone(), read).with_preserve_partitioning(true));
         let merged: Arc<dyn ExecutionPlan> = Arc::new(SortPreservingMergeExec::new(order, sorted));

@@ -51,12 +51,11 @@ impl Engine {
 /// What a source's partition calls for every batch it makes.
 pub(super) type Send<'a> = dyn FnMut(RecordBatch) -> Result<()> + 'a;
 
+/// Fills one partition of a source, by its number.
+pub(super) type Fill = dyn Fn(usize, &mut Send<'_>) -> Result<()> + std::marker::Send + Sync;
+
 /// A plan whose partitions are filled by a function that runs on blocking threads, one call a partition.
-pub(super) fn source(
-    schema: SchemaRef,
-    partitions: usize,
-    fill: Arc<dyn Fn(usize, &mut Send<'_>) -> Result<()> + std::marker::Send + Sync>,
-) -> Result<Arc<dyn ExecutionPlan>> {
+pub(super) fn source(schema: &SchemaRef, partitions: usize, fill: &Arc<Fill>) -> Result<Arc<dyn ExecutionPlan>> {
     let partitions = (0..partitions.max(1)).map(|number| {
         Arc::new(Partition { schema: schema.clone(), number, fill: fill.clone() }) as Arc<dyn PartitionStream>
     });
@@ -67,7 +66,7 @@ pub(super) fn source(
 struct Partition {
     schema: SchemaRef,
     number: usize,
-    fill: Arc<dyn Fn(usize, &mut Send<'_>) -> Result<()> + std::marker::Send + Sync>,
+    fill: Arc<Fill>,
 }
 
 impl fmt::Debug for Partition {

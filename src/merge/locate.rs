@@ -21,7 +21,7 @@ use iceberg::spec::{Datum, NestedField, NestedFieldRef, PrimitiveType, Type};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
-use super::engine::{BATCH_ROWS, Engine, convert, source};
+use super::engine::{BATCH_ROWS, Engine, Fill, convert, source};
 use crate::error::{Error, Result};
 use crate::table::{DeleteCache, KeyRange, LiveFile, POSITION_COLUMN, scan_keys};
 
@@ -62,7 +62,7 @@ pub(super) async fn locate(engine: &Engine, live: &Arc<LiveKeys>, keys: &RecordB
     let next = AtomicUsize::new(0);
     let scanned = live.clone();
     let schema = probe_schema.clone();
-    let fill = move |_: usize, send: &mut super::engine::Send<'_>| -> Result<()> {
+    let fill: Arc<Fill> = Arc::new(move |_: usize, send: &mut super::engine::Send<'_>| -> Result<()> {
         loop {
             let n = next.fetch_add(1, Ordering::Relaxed);
             let Some(file) = scanned.files.get(n) else { return Ok(()) };
@@ -81,8 +81,8 @@ pub(super) async fn locate(engine: &Engine, live: &Arc<LiveKeys>, keys: &RecordB
                 },
             )?;
         }
-    };
-    let probe = source(probe_schema.clone(), engine.threads.min(live.files.len()), Arc::new(fill))?;
+    });
+    let probe = source(&probe_schema, engine.threads.min(live.files.len()), &fill)?;
 
     let on = (0..width).map(|n| {
         let name = |schema: &Schema| schema.field(n).name().clone();

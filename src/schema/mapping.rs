@@ -306,7 +306,6 @@ fn note_foreign(field: &NestedField, named: bool, found: &mut BTreeMap<i32, Fiel
         Type::Primitive(PrimitiveType::Double) => "double",
         Type::Primitive(PrimitiveType::Boolean) => "boolean",
         Type::Primitive(PrimitiveType::Binary) => "binary",
-        Type::Primitive(_) => return false,
         Type::List(list) if note_foreign(&list.element_field, false, found) => "list",
         Type::Map(map)
             if *map.key_field.field_type == Type::Primitive(PrimitiveType::String)

@@ -64,8 +64,7 @@ fn clashes(lower: &str, taken: &BTreeSet<String>) -> bool {
 
 fn with_digest(name: &str) -> String {
     let digest = Sha256::digest(name.as_bytes());
-    let hex: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-    format!("{name}__{hex}")
+    digest.iter().take(4).fold(format!("{name}__"), |name, byte| format!("{name}{byte:02x}"))
 }
 
 #[cfg(test)]

@@ -76,12 +76,12 @@ impl Work<'_> {
         let mut names = add_column_names(fresh, false, &taken).into_iter();
         new.iter()
             .zip(partners)
-            .map(|(field, partner)| match partner {
-                Some(old) => self.field(field, Some(&old), &old.name),
-                None => {
-                    let name = names.next().unwrap_or_else(|| field.name.clone());
-                    self.field(field, None, &name)
+            .map(|(field, partner)| {
+                if let Some(old) = partner {
+                    return self.field(field, Some(&old), &old.name);
                 }
+                let name = names.next().unwrap_or_else(|| field.name.clone());
+                self.field(field, None, &name)
             })
             .collect()
     }

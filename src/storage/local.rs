@@ -203,7 +203,7 @@ fn list(path: &Path, start_after: Option<&str>) -> Result<Option<Listing>> {
     for entry in entries {
         let entry = entry.map_err(|e| os(path, "list the folder", e))?;
         let name = entry.file_name().into_string().map_err(|name| {
-            Error::input(format!("the file name {name:?} is not UTF-8")).in_file(path.display().to_string())
+            Error::input(format!("the file name {} is not UTF-8", name.display())).in_file(path.display().to_string())
         })?;
         if start_after.is_some_and(|after| name.as_str() <= after) {
             continue;

@@ -1,7 +1,7 @@
 //! A plain reader of tables, for tests only: every manifest, every file, every delete, one row at a time, with nothing of
 //! the crate's own planning or pruning. Values become JSON: decimals `{"decimal":"1.5"}`, binaries `{"hex":"00ff"}`, nulls
 //! are left out of rows and structs.
-#![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(dead_code, clippy::unwrap_used, reason = "tests; each binary uses a part of it")]
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
