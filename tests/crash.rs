@@ -2,7 +2,7 @@
 //!
 //! Whatever happens: the table reads as before or as after a window, never between; a success means after; an error is
 //! honest; running again completes, each window once; and a command that knows that it failed leaves no files behind.
-#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+#![allow(missing_docs, clippy::unnecessary_wraps, clippy::unwrap_used, reason = "tests")]
 
 #[path = "common/exports.rs"]
 mod exports;
@@ -95,7 +95,7 @@ async fn case(job: &Job, place: &Place, fault: Fault, n: usize, hit: &Mutex<Stri
         no_orphans(&warehouse).await;
     }
 
-    if fault == Fault::Held && call.is_some() && n % 2 == 0 {
+    if fault == Fault::Held && call.is_some() && n.is_multiple_of(2) {
         // The commit comes too late: what it would do is done.
         assert!(matches!(faults.release().await, Ok(Commit::Conflict(_))), "applied twice");
         assert_eq!(state(job, &warehouse).await, last);

@@ -3,7 +3,12 @@
 //! Each damage is in the last of three files, and is done to a load in two passes, to one in a single pass, and to an
 //! increment.
 
-#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+#![allow(
+    clippy::semicolon_if_nothing_returned,
+    clippy::type_complexity,
+    clippy::unwrap_used,
+    reason = "a test that can't go on has failed"
+)]
 
 #[path = "common/exports.rs"]
 mod exports;

@@ -1,6 +1,6 @@
 //! Reading exports: layouts, manifests, folders of exports, and every kind of damage.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::semicolon_if_nothing_returned, clippy::unwrap_used)]
 
 #[path = "common/exports.rs"]
 mod exports;

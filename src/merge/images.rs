@@ -71,15 +71,14 @@ impl Work {
             let (images, writer, progress) = &*shared;
             let mut written = Written::default();
             let result = images.write(&task, writer, progress, stop, &mut written);
-            result.map_err(|error| {
+            if result.is_err() {
                 for file in &written.files {
                     if let Err(error) = writer.handle.block_on(writer.file_io.delete(file.file_path())) {
                         tracing::warn!("{} was left behind: {error}", file.file_path());
                     }
                 }
-                error
-            })?;
-            Ok(written)
+            }
+            result.map(|()| written)
         };
         let result = self.handle.block_on(pool::run(threads, tasks, work, undo));
         let abandoned = abandoned.into_inner().unwrap_or_else(PoisonError::into_inner);

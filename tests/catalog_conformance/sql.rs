@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ddb_iceberg::catalog::Catalog;
 use ddb_iceberg::catalog::connect::connect;
 use ddb_iceberg::catalog::pointer::PointerCatalog;
 use ddb_iceberg::catalog::sql::{SqlCatalog, SqlPointers};
-use ddb_iceberg::catalog::{Catalog, Commit};
 use ddb_iceberg::storage::Store;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor, Row, SqliteConnection};

@@ -38,7 +38,8 @@ pub fn schema(fields: &[&str]) -> Schema {
 /// A snapshot on top of the table's main, as updates, and its id. The files it speaks of do not exist.
 pub fn append(metadata: &TableMetadata) -> (Vec<TableUpdate>, i64) {
     let id = i64::from_be_bytes(Uuid::new_v4().as_bytes()[..8].try_into().unwrap()) & i64::MAX;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+    let now = i64::try_from(now).unwrap();
     let snapshot = Snapshot::builder()
         .with_snapshot_id(id)
         .with_parent_snapshot_id(metadata.current_snapshot_id())

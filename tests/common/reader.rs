@@ -157,5 +157,5 @@ fn value(array: &ArrayRef, row: usize, field: &NestedField) -> Option<Value> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+    bytes.iter().fold(String::new(), |hex, b| format!("{hex}{b:02x}"))
 }

@@ -31,7 +31,7 @@ async fn race(jobs: &[&Job], warehouse: &Path) -> Vec<Report> {
         .collect();
     let mut reports = Vec::new();
     for one in running {
-        let (result, report) = tokio::time::timeout(Duration::from_secs(60), one).await.expect("no end").unwrap();
+        let (result, report) = tokio::time::timeout(Duration::from_mins(1), one).await.expect("no end").unwrap();
         result.unwrap();
         reports.push(report);
     }
