@@ -69,6 +69,7 @@ pub async fn full_load(context: &Context, request: &FullLoad, report: &mut Repor
         match outcome {
             Outcome::Committed(table) => {
                 window.status = Status::Applied;
+                report.warn_of_rescued(&window);
                 report.windows.push(window);
                 report.status = Status::Applied;
                 return report.describe(&table);

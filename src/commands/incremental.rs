@@ -86,6 +86,7 @@ pub async fn incremental(context: &Context, request: &Incremental, report: &mut 
                 }
             }
         }
+        report.warn_of_rescued(&window);
         report.windows.push(window);
     }
     report.status = overall(&report.windows);
@@ -189,6 +190,11 @@ async fn collect(
     for argument in &request.exports {
         let resolved = resolve(&context.exports, argument, &hint).await?;
         report.pending += resolved.pending;
+        let (foreign, full) = (resolved.foreign, resolved.full);
+        tracing::info!("{argument}: {foreign} exports of other tables and {full} full exports were skipped");
+        if resolved.exports.is_empty() && resolved.older == 0 && resolved.pending == 0 && foreign > 0 {
+            report.warnings.push(format!("{argument}: nothing but {foreign} exports of other tables is there"));
+        }
         report.warnings.extend(resolved.warnings);
         for export in resolved.exports {
             check_source(&export, &hint)?;

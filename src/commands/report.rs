@@ -89,6 +89,16 @@ impl Report {
         Ok(())
     }
 
+    /// Says what to do about values that fit no column.
+    pub(super) fn warn_of_rescued(&mut self, window: &WindowReport) {
+        for (attribute, count) in &window.rescued {
+            self.warnings.push(format!(
+                "{count} values of {attribute:?} did not fit their column; they are kept in _ddb_rescued. To give the \
+                 attribute another type, load a newer full export with full-load --if-exists replace"
+            ));
+        }
+    }
+
     /// Records a failure.
     pub fn fail(&mut self, error: &Error) {
         self.status = Status::Failed;
