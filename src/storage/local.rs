@@ -20,6 +20,7 @@ use iceberg::io::{FileMetadata, FileRead, FileWrite, InputFile, OutputFile, Stor
 use serde::{Deserialize, Serialize};
 
 use super::failure::{into_iceberg, os};
+use super::s3::strip_scheme;
 use super::{FileEntry, Listing, Location, ObjectStore};
 use crate::error::{Error, Result};
 
@@ -32,9 +33,8 @@ pub struct LocalStore;
 
 impl LocalStore {
     fn path(location: &str) -> Result<PathBuf> {
-        if location.starts_with("s3://") {
-            return Err(Error::usage(format!("Amazon S3 is not supported yet: {location}"))
-                .advice("Copy it to a local folder first, as with `aws s3 sync`"));
+        if strip_scheme(location).is_some() {
+            return Err(Error::usage(format!("this store has local files only: {location}")));
         }
         let path = location.strip_prefix("file://").or_else(|| location.strip_prefix("file:")).unwrap_or(location);
         if !path.starts_with('/') || path.contains('\0') {

@@ -87,7 +87,7 @@ async fn errors_name_the_path_and_keep_their_kind() {
         store.resolve(&s3).await.unwrap_err(),
     ] {
         assert_eq!(error.kind(), Kind::Usage);
-        assert!(error.to_string().contains("not supported yet: s3://bucket/key"), "{error}");
+        assert!(error.to_string().contains("local files only: s3://bucket/key"), "{error}");
     }
     store.write(&at(&folder, "big"), Bytes::from(vec![b'x'; 11])).await.unwrap();
     assert_eq!(store.read(&at(&folder, "big"), 10).await.unwrap_err().kind(), Kind::Input);

@@ -16,7 +16,7 @@ pub struct Location(String);
 
 impl Location {
     /// Reads what a user or a file says: a plain path (a relative one starts at the working directory), `file:///…`,
-    /// `file:/…` or `s3://…`. Anything else is an error of kind `Usage`.
+    /// `file:/…` or `s3://…` (also written `s3a://`, `s3n://`). Anything else is an error of kind `Usage`.
     pub fn parse(text: &str) -> Result<Self> {
         let wrong = |why: &str| Error::usage(format!("{text:?} is not a location: {why}"));
         if text.is_empty() {
@@ -25,7 +25,7 @@ impl Location {
         if text.contains('\0') {
             return Err(wrong("it has a NUL character"));
         }
-        if let Some(rest) = text.strip_prefix(S3) {
+        if let Some(rest) = super::s3::strip_scheme(text) {
             let rest = rest.trim_end_matches('/');
             if rest.is_empty() || rest.starts_with('/') {
                 return Err(wrong("the bucket's name is missing"));
@@ -173,6 +173,7 @@ mod tests {
     fn s3_keys_stay_as_they_are() {
         assert_eq!(parse("s3://b"), "s3://b");
         assert_eq!(parse("s3://b/"), "s3://b");
+        assert_eq!((parse("s3a://b/k"), parse("s3n://b/k")), ("s3://b/k".to_owned(), "s3://b/k".to_owned()));
         let location = Location::parse("s3://b/p/../q//r/").unwrap();
         assert_eq!(location.as_str(), "s3://b/p/../q//r");
         assert!(location.is_s3());
@@ -183,7 +184,7 @@ mod tests {
 
     #[test]
     fn other_schemes_are_usage_errors() {
-        for text in ["", "http://a/b", "s3a://b/k", "gs://b", "file:a", "file://host/a", "s3://", "s3:///k", "a\0b"] {
+        for text in ["", "http://a/b", "s3b://b/k", "gs://b", "file:a", "file://host/a", "s3://", "s3:///k", "a\0b"] {
             assert_eq!(Location::parse(text).unwrap_err().kind(), Kind::Usage, "{text}");
         }
     }

@@ -3,12 +3,14 @@
 //! [`Store`] is the handle that everything else holds; [`ObjectStore`] is what a backend implements, and what a test
 //! wraps to inject faults. Locations are plain strings, never percent-encoded: see [`Location`].
 //!
-//! Only local files are served so far; an `s3://` location is refused, in one place ([`LocalStore`]).
+//! [`Store::routed`] serves both kinds; [`Store::local`] refuses `s3://`, in one place ([`LocalStore`]).
 
 mod failure;
 mod local;
 mod location;
 mod read_ahead;
+mod routed;
+mod s3;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -21,7 +23,9 @@ use serde::{Deserialize, Serialize};
 pub use self::failure::into_iceberg;
 pub use self::local::LocalStore;
 pub use self::location::Location;
-pub use self::read_ahead::{CHUNK, ReadAhead};
+pub use self::read_ahead::{CHUNK, Lookahead, ReadAhead};
+pub use self::routed::RoutedStore;
+pub use self::s3::{Encryption, RetryPolicy, S3Config, S3Store, Transfer};
 use crate::error::{Error, Result};
 
 /// A file in a listing.
@@ -66,6 +70,43 @@ pub trait ObjectStore: Storage {
     async fn resolve(&self, location: &Location) -> Result<Option<Location>> {
         Ok(self.exists(location.as_str()).await?.then(|| location.clone()))
     }
+
+    /// Opens a file for reading from its beginning on a blocking thread; `None` if it is not there. A backend that can
+    /// do this in fewer requests overrides it.
+    async fn open(&self, location: &Location) -> Result<Option<ReadAhead>> {
+        if !self.exists(location.as_str()).await? {
+            return Ok(None);
+        }
+        let size = self.metadata(location.as_str()).await?.size;
+        let reader = self.reader(location.as_str()).await?;
+        ReadAhead::new(reader.into(), size).map(Some)
+    }
+
+    /// A whole file of at most `limit` bytes; a larger one is an error of kind `Input`. A backend that can do this in
+    /// fewer requests overrides it.
+    async fn read_at_most(&self, location: &Location, limit: u64) -> Result<Bytes> {
+        let size = self.metadata(location.as_str()).await?.size;
+        if size > limit {
+            return Err(too_large(location, size, limit));
+        }
+        if size == 0 {
+            return Ok(Bytes::new());
+        }
+        // A reader, not `read`: that would take whatever the file has grown to.
+        Ok(self.reader(location.as_str()).await?.read(0..size).await?)
+    }
+
+    /// How many files it pays to open before it is their turn: none where opening takes no request.
+    fn open_ahead(&self, _location: &Location) -> usize {
+        0
+    }
+
+    /// Ends what was begun and not finished, such as uploads, and refuses to begin more. Reading still works.
+    async fn close(&self) {}
+}
+
+fn too_large(location: &Location, size: u64, limit: u64) -> Error {
+    Error::input(format!("the file has {size} bytes; at most {limit} are read")).in_file(location.to_string())
 }
 
 /// Handle to the storage backends; cheap to clone.
@@ -78,6 +119,11 @@ impl Store {
     /// Local files only.
     pub fn local() -> Self {
         Self::new(Arc::new(LocalStore))
+    }
+
+    /// Local files and S3; nothing is asked of S3 before a location there is used.
+    pub fn routed(s3: S3Config) -> Self {
+        Self::new(Arc::new(RoutedStore::new(s3)))
     }
 
     /// Any backend.
@@ -112,16 +158,7 @@ impl Store {
 
     /// A whole file of at most `limit` bytes; a larger one is an error of kind `Input`.
     pub async fn read(&self, location: &Location, limit: u64) -> Result<Bytes> {
-        let size = self.size(location).await?;
-        if size > limit {
-            return Err(Error::input(format!("the file has {size} bytes; at most {limit} are read"))
-                .in_file(location.to_string()));
-        }
-        if size == 0 {
-            return Ok(Bytes::new());
-        }
-        // A reader, not `read`: that would take whatever the file has grown to.
-        Ok(self.backend.reader(location.as_str()).await?.read(0..size).await?)
+        self.backend.read_at_most(location, limit).await
     }
 
     /// Writes a whole file, in place of an older one: readers see the old bytes or the new ones.
@@ -129,11 +166,25 @@ impl Store {
         self.backend.replace(location, bytes).await
     }
 
-    /// Opens a file for reading from its beginning on a blocking thread.
+    /// Opens a file for reading from its beginning on a blocking thread; an error if it is not there.
     pub async fn open(&self, location: &Location) -> Result<ReadAhead> {
-        let size = self.size(location).await?;
-        let reader = self.backend.reader(location.as_str()).await?;
-        ReadAhead::new(reader.into(), size)
+        let missing = || Error::failed("there is no such file").in_file(location.to_string());
+        self.try_open(location).await?.ok_or_else(missing)
+    }
+
+    /// As [`ObjectStore::open`].
+    pub async fn try_open(&self, location: &Location) -> Result<Option<ReadAhead>> {
+        self.backend.open(location).await
+    }
+
+    /// As [`ObjectStore::open_ahead`].
+    pub fn open_ahead(&self, location: &Location) -> usize {
+        self.backend.open_ahead(location)
+    }
+
+    /// As [`ObjectStore::close`]. To be called before the program ends.
+    pub async fn close(&self) {
+        self.backend.close().await;
     }
 }
 

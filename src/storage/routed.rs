@@ -1,0 +1,117 @@
+//! One store for all locations: `s3://` goes to S3, everything else to the local disk.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use iceberg::io::{FileMetadata, FileRead, FileWrite, InputFile, OutputFile, Storage};
+use serde::{Deserialize, Serialize};
+
+use super::s3::strip_scheme;
+use super::{Listing, LocalStore, Location, ObjectStore, ReadAhead, S3Config, S3Store};
+use crate::error::Result;
+
+/// Local files and S3.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct RoutedStore {
+    local: LocalStore,
+    s3: S3Store,
+}
+
+impl RoutedStore {
+    /// Nothing is asked of S3 before a location there is used.
+    pub fn new(s3: S3Config) -> Self {
+        Self { local: LocalStore, s3: S3Store::new(s3) }
+    }
+
+    fn at(&self, path: &str) -> &dyn ObjectStore {
+        if strip_scheme(path).is_some() { &self.s3 } else { &self.local }
+    }
+}
+
+#[async_trait]
+impl ObjectStore for RoutedStore {
+    async fn list(&self, folder: &Location, start_after: Option<&str>) -> Result<Option<Listing>> {
+        self.at(folder.as_str()).list(folder, start_after).await
+    }
+
+    async fn replace(&self, location: &Location, bytes: Bytes) -> Result<()> {
+        self.at(location.as_str()).replace(location, bytes).await
+    }
+
+    async fn resolve(&self, location: &Location) -> Result<Option<Location>> {
+        self.at(location.as_str()).resolve(location).await
+    }
+
+    async fn open(&self, location: &Location) -> Result<Option<ReadAhead>> {
+        self.at(location.as_str()).open(location).await
+    }
+
+    async fn read_at_most(&self, location: &Location, limit: u64) -> Result<Bytes> {
+        self.at(location.as_str()).read_at_most(location, limit).await
+    }
+
+    fn open_ahead(&self, location: &Location) -> usize {
+        self.at(location.as_str()).open_ahead(location)
+    }
+
+    async fn close(&self) {
+        self.s3.close().await;
+    }
+}
+
+#[async_trait]
+#[typetag::serde(name = "DdbIcebergRoutedStore")]
+impl Storage for RoutedStore {
+    async fn exists(&self, path: &str) -> iceberg::Result<bool> {
+        self.at(path).exists(path).await
+    }
+
+    async fn metadata(&self, path: &str) -> iceberg::Result<FileMetadata> {
+        self.at(path).metadata(path).await
+    }
+
+    async fn read(&self, path: &str) -> iceberg::Result<Bytes> {
+        self.at(path).read(path).await
+    }
+
+    async fn reader(&self, path: &str) -> iceberg::Result<Box<dyn FileRead>> {
+        self.at(path).reader(path).await
+    }
+
+    async fn write(&self, path: &str, bs: Bytes) -> iceberg::Result<()> {
+        self.at(path).write(path, bs).await
+    }
+
+    async fn writer(&self, path: &str) -> iceberg::Result<Box<dyn FileWrite>> {
+        self.at(path).writer(path).await
+    }
+
+    async fn delete(&self, path: &str) -> iceberg::Result<()> {
+        self.at(path).delete(path).await
+    }
+
+    async fn delete_prefix(&self, path: &str) -> iceberg::Result<()> {
+        self.at(path).delete_prefix(path).await
+    }
+
+    async fn delete_stream(&self, paths: BoxStream<'static, String>) -> iceberg::Result<()> {
+        let mut batches = paths.chunks(1000);
+        while let Some(batch) = batches.next().await {
+            let (s3, local): (Vec<_>, Vec<_>) = batch.into_iter().partition(|path| strip_scheme(path).is_some());
+            self.s3.delete_stream(futures::stream::iter(s3).boxed()).await?;
+            self.local.delete_stream(futures::stream::iter(local).boxed()).await?;
+        }
+        Ok(())
+    }
+
+    fn new_input(&self, path: &str) -> iceberg::Result<InputFile> {
+        Ok(InputFile::new(Arc::new(self.clone()), path.to_owned()))
+    }
+
+    fn new_output(&self, path: &str) -> iceberg::Result<OutputFile> {
+        Ok(OutputFile::new(Arc::new(self.clone()), path.to_owned()))
+    }
+}

@@ -1,0 +1,97 @@
+//! Deleting, one object or many at once.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_s3::types::{Delete, ObjectIdentifier};
+use tokio::time::sleep;
+
+use super::Shared;
+use super::address::Address;
+use super::failure::{Act, failed, is_code};
+use super::list::keys_below;
+use crate::error::{Error, Result};
+
+/// So many keys S3 takes in one request.
+pub(super) const BATCH: usize = 1000;
+
+/// Codes, inside of an answer of status 200, of keys that are worth another attempt.
+const AGAIN: [&str; 4] = ["SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout"];
+
+/// Deletes one object; that it is not there is fine.
+pub(super) async fn one(shared: &Shared, address: &Address) -> Result<()> {
+    let client = shared.client().await?;
+    match client.delete_object().bucket(&address.bucket).key(&address.key).send().await {
+        Err(error) if !is_code(&error, &["NoSuchKey"]) => Err(failed(Act::Delete, address, error)),
+        _ => Ok(()),
+    }
+}
+
+/// Deletes objects of whatever buckets, at most [`BATCH`] of them.
+pub(super) async fn many(shared: &Shared, locations: &[String]) -> Result<()> {
+    let mut buckets: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for location in locations {
+        let Address { bucket, key } = Address::object(location)?;
+        buckets.entry(bucket).or_default().push(key);
+    }
+    for (bucket, keys) in buckets {
+        batch(shared, &bucket, keys).await?;
+    }
+    Ok(())
+}
+
+/// Deletes all keys below a folder.
+pub(super) async fn below(shared: &Shared, folder: &Address) -> Result<()> {
+    let mut token = None;
+    loop {
+        let (keys, next) = keys_below(shared, folder, token).await?;
+        for keys in keys.chunks(BATCH) {
+            batch(shared, &folder.bucket, keys.to_vec()).await?;
+        }
+        token = next;
+        if token.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+async fn batch(shared: &Shared, bucket: &str, mut keys: Vec<String>) -> Result<()> {
+    let client = shared.client().await?;
+    let at = |key: &str| Address { bucket: bucket.to_owned(), key: key.to_owned() };
+    let mut attempts = 0;
+    while let Some(first) = keys.first() {
+        attempts += 1;
+        let first = at(first);
+        let objects =
+            keys.iter().map(|key| ObjectIdentifier::builder().key(key).build()).collect::<Result<Vec<_>, _>>();
+        let delete = objects.and_then(|objects| Delete::builder().set_objects(Some(objects)).quiet(true).build());
+        let delete = delete.map_err(|e| Error::failed("a request to delete could not be made").caused_by(e))?;
+        let answer = client
+            .delete_objects()
+            .bucket(bucket)
+            .delete(delete)
+            .send()
+            .await
+            .map_err(|error| failed(Act::Delete, &first, error))?;
+        let mut left = Vec::new();
+        for error in answer.errors() {
+            let (key, code) = (error.key().unwrap_or_default(), error.code().unwrap_or_default());
+            if code == "NoSuchKey" {
+                continue;
+            }
+            if !AGAIN.contains(&code) || attempts >= shared.config.retry.attempts {
+                let denied = if code == "AccessDenied" { "; this takes s3:DeleteObject" } else { "" };
+                return Err(Error::failed(format!("cannot delete the object: S3 says {code}{denied}"))
+                    .in_file(at(key).to_string()));
+            }
+            // Only what was asked for: an answer does not decide what is deleted.
+            if keys.iter().any(|asked| asked == key) {
+                left.push(key.to_owned());
+            }
+        }
+        keys = left;
+        if !keys.is_empty() {
+            sleep(shared.config.retry.backoff(attempts)).await;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,310 @@
+//! Objects written in parts while they are made, and uploads that are never left behind.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
+use bytes::Bytes;
+use futures::StreamExt;
+use iceberg::io::FileWrite;
+use tokio::runtime::Handle;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::Shared;
+use super::address::Address;
+use super::failure::{Act, failed, is_code};
+use super::write::{Existing, Next, TOKEN, acl, condition, encryption, judge, new_token, put_as};
+use crate::error::{Error, Result};
+use crate::storage::failure::into_iceberg;
+
+/// So many parts S3 takes.
+const MAX_PARTS: usize = 10_000;
+/// How long a program that ends waits for its uploads to be aborted.
+const ABORT_WAIT: Duration = Duration::from_secs(10);
+/// Uploads aborted at once.
+const ABORTS: usize = 16;
+
+/// An object being written: one request if it is small, parts in flight while it is made if it is not.
+pub(super) struct S3Write {
+    shared: Arc<Shared>,
+    address: Address,
+    token: String,
+    handle: Handle,
+    buffer: Vec<u8>,
+    size: u64,
+    /// The id of the multipart upload, once there is one.
+    upload: Option<String>,
+    parts: Vec<CompletedPart>,
+    in_flight: VecDeque<JoinHandle<Result<CompletedPart>>>,
+    closed: bool,
+}
+
+impl S3Write {
+    /// Asks nothing of S3 yet. An error outside of a tokio runtime.
+    pub fn new(shared: Arc<Shared>, address: Address) -> Result<Self> {
+        let handle = Handle::try_current()
+            .map_err(|e| Error::failed("objects can only be written inside of a tokio runtime").caused_by(e))?;
+        Ok(Self {
+            shared,
+            address,
+            token: new_token(),
+            handle,
+            buffer: Vec::new(),
+            size: 0,
+            upload: None,
+            parts: Vec::new(),
+            in_flight: VecDeque::new(),
+            closed: false,
+        })
+    }
+
+    /// Takes bytes; a full part begins to travel.
+    pub async fn put(&mut self, mut bytes: Bytes) -> Result<()> {
+        if self.closed {
+            return Err(self.is_closed());
+        }
+        self.size = self.size.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        let part = self.shared.config.transfer.part_size.max(1);
+        while !bytes.is_empty() {
+            if self.buffer.len() >= part {
+                self.send_part().await?;
+            }
+            let taken = bytes.split_to(bytes.len().min(part.saturating_sub(self.buffer.len())));
+            self.buffer.extend_from_slice(&taken);
+        }
+        Ok(())
+    }
+
+    /// Makes the object visible.
+    pub async fn finish(&mut self) -> Result<()> {
+        if std::mem::replace(&mut self.closed, true) {
+            return Err(self.is_closed());
+        }
+        if self.upload.is_none() {
+            let bytes = Bytes::from(std::mem::take(&mut self.buffer));
+            return put_as(&self.shared, &self.address, bytes, Existing::Keep, &self.token).await;
+        }
+        let done = self.complete().await;
+        match (done, self.upload.take()) {
+            (Ok(()), Some(id)) => {
+                self.shared.uploads().remove(&id);
+                Ok(())
+            }
+            (done, id) => {
+                self.stop_parts().await;
+                if let Some(id) = id {
+                    abort(&self.shared, &self.address, &id).await;
+                }
+                done
+            }
+        }
+    }
+
+    async fn send_part(&mut self) -> Result<()> {
+        let id = match &self.upload {
+            Some(id) => id.clone(),
+            None => self.begin().await?,
+        };
+        let sent = self.parts.len() + self.in_flight.len();
+        if sent >= MAX_PARTS {
+            return Err(
+                Error::failed(format!("the object has more than {MAX_PARTS} parts")).in_file(self.address.to_string())
+            );
+        }
+        let number = i32::try_from(sent + 1).unwrap_or(i32::MAX);
+        let bytes = Bytes::from(std::mem::take(&mut self.buffer));
+        let room = loop {
+            let full = self.in_flight.len() >= self.shared.config.transfer.parts.max(1);
+            let room = if full { None } else { self.shared.room(bytes.len()) };
+            if room.is_some() || self.in_flight.is_empty() {
+                break room;
+            }
+            self.land().await?;
+        };
+        let part = send(Arc::clone(&self.shared), self.address.clone(), id, number, bytes, room);
+        self.in_flight.push_back(self.handle.spawn(part));
+        Ok(())
+    }
+
+    /// Waits for the part that has travelled longest.
+    async fn land(&mut self) -> Result<()> {
+        if let Some(part) = self.in_flight.pop_front() {
+            let part = part.await.map_err(|e| Error::failed("an upload was stopped").caused_by(e))??;
+            self.parts.push(part);
+        }
+        Ok(())
+    }
+
+    async fn begin(&mut self) -> Result<String> {
+        let client = self.shared.client().await?;
+        let (encryption, key) = encryption(&self.shared);
+        let begun = client
+            .create_multipart_upload()
+            .bucket(&self.address.bucket)
+            .key(&self.address.key)
+            .metadata(TOKEN, &self.token)
+            .checksum_algorithm(ChecksumAlgorithm::Crc32)
+            .set_server_side_encryption(encryption)
+            .set_ssekms_key_id(key)
+            .set_acl(acl(&self.shared))
+            .send()
+            .await
+            .map_err(|error| failed(Act::Write, &self.address, error))?;
+        let Some(id) = begun.upload_id().map(str::to_owned) else {
+            return Err(Error::failed("the server began an upload without an id").in_file(self.address.to_string()));
+        };
+        self.shared.uploads().insert(id.clone(), self.address.clone());
+        self.upload = Some(id.clone());
+        if self.shared.closed.load(Ordering::SeqCst) {
+            abort(&self.shared, &self.address, &id).await;
+            return Err(Error::failed("the program is ending").in_file(self.address.to_string()));
+        }
+        Ok(id)
+    }
+
+    async fn complete(&mut self) -> Result<()> {
+        self.send_part().await?;
+        while !self.in_flight.is_empty() {
+            self.land().await?;
+        }
+        let Some(id) = self.upload.clone() else { return Ok(()) };
+        let client = self.shared.client().await?;
+        let upload = CompletedMultipartUpload::builder().set_parts(Some(std::mem::take(&mut self.parts))).build();
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let condition = condition(&self.shared, &self.address, Existing::Keep).await?;
+            let sent = client
+                .complete_multipart_upload()
+                .bucket(&self.address.bucket)
+                .key(&self.address.key)
+                .upload_id(&id)
+                .set_if_none_match(condition)
+                .multipart_upload(upload.clone())
+                .send()
+                .await;
+            let Err(error) = sent else { return Ok(()) };
+            match judge(&self.shared, &self.address, error, attempts, &self.token, self.size).await {
+                Next::Done => return Ok(()),
+                Next::Fail(error) => return Err(error),
+                Next::Again => {}
+            }
+        }
+    }
+
+    /// An upload can only be aborted for good when none of its parts still travels.
+    async fn stop_parts(&mut self) {
+        for part in &self.in_flight {
+            part.abort();
+        }
+        while let Some(part) = self.in_flight.pop_front() {
+            let _ = part.await;
+        }
+    }
+
+    fn is_closed(&self) -> Error {
+        Error::failed("the object is closed already").in_file(self.address.to_string())
+    }
+}
+
+/// Uploads one part; the room that its bytes take is given back at the end.
+async fn send(
+    shared: Arc<Shared>,
+    address: Address,
+    id: String,
+    number: i32,
+    bytes: Bytes,
+    _room: Option<OwnedSemaphorePermit>,
+) -> Result<CompletedPart> {
+    let sent = shared
+        .client()
+        .await?
+        .upload_part()
+        .bucket(&address.bucket)
+        .key(&address.key)
+        .upload_id(id)
+        .part_number(number)
+        .checksum_algorithm(ChecksumAlgorithm::Crc32)
+        .body(ByteStream::from(bytes))
+        .send()
+        .await
+        .map_err(|error| failed(Act::Write, &address, error))?;
+    Ok(CompletedPart::builder()
+        .part_number(number)
+        .set_e_tag(sent.e_tag)
+        .set_checksum_crc32(sent.checksum_crc32)
+        .build())
+}
+
+/// Aborts an upload; one that is gone is fine.
+async fn abort(shared: &Shared, address: &Address, id: &str) {
+    let aborted = match shared.client().await {
+        Ok(client) => {
+            let asked = client.abort_multipart_upload().bucket(&address.bucket).key(&address.key).upload_id(id);
+            match asked.send().await {
+                Err(error) if !is_code(&error, &["NoSuchUpload"]) => Err(failed(Act::Write, address, error)),
+                _ => Ok(()),
+            }
+        }
+        Err(error) => Err(error),
+    };
+    match aborted {
+        Ok(()) => {
+            shared.uploads().remove(id);
+        }
+        Err(error) => tracing::warn!("the multipart upload {id} of {address} could not be aborted: {error}"),
+    }
+}
+
+/// Aborts all uploads that are open, within a time.
+pub(super) async fn abort_all(shared: &Shared) {
+    let open: Vec<(String, Address)> = shared.uploads().iter().map(|(id, a)| (id.clone(), a.clone())).collect();
+    let all = futures::stream::iter(open).for_each_concurrent(ABORTS, |(id, address)| async move {
+        abort(shared, &address, &id).await;
+    });
+    if timeout(ABORT_WAIT, all).await.is_err() {
+        let left = shared.uploads().len();
+        tracing::warn!("{left} multipart uploads could not be aborted in time: a lifecycle rule can clear them away");
+    }
+}
+
+#[async_trait]
+impl FileWrite for S3Write {
+    async fn write(&mut self, bs: Bytes) -> iceberg::Result<()> {
+        self.put(bs).await.map_err(into_iceberg)
+    }
+
+    async fn close(&mut self) -> iceberg::Result<()> {
+        self.finish().await.map_err(into_iceberg)
+    }
+}
+
+impl Drop for S3Write {
+    fn drop(&mut self) {
+        let Some(id) = self.upload.take() else { return };
+        let parts = std::mem::take(&mut self.in_flight);
+        let (shared, address) = (Arc::clone(&self.shared), self.address.clone());
+        self.handle.spawn(async move {
+            for part in &parts {
+                part.abort();
+            }
+            for part in parts {
+                let _ = part.await;
+            }
+            abort(&shared, &address, &id).await;
+        });
+    }
+}
+
+impl fmt::Debug for S3Write {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("S3Write").field("address", &self.address).field("size", &self.size).finish_non_exhaustive()
+    }
+}
