@@ -17,7 +17,7 @@ pub const DEFAULT_FILE: &str = "catalog.db";
 /// Makes the catalog `name` of PyIceberg's properties. Nothing is opened or written yet.
 ///
 /// With neither `uri` nor `warehouse` it is the SQLite file `warehouse/catalog.db` in the working directory; with a local
-/// `warehouse` alone, the file `catalog.db` in it. `name` is the value of the column `catalog_name`.
+/// `warehouse` alone, the file `catalog.db` in it. A warehouse on S3 needs a `uri`. `name` is the value of the column `catalog_name`.
 ///
 /// Errors: [`Kind::Usage`](crate::error::Kind::Usage) for whatever is not supported or makes no sense.
 #[expect(clippy::unused_async, reason = "catalogs over a network are asked for their configuration here")]
@@ -54,29 +54,31 @@ pub async fn connect(name: &str, properties: &BTreeMap<String, String>, store: S
     }
 
     let warehouse = match (get("warehouse"), uri) {
-        (Some(warehouse), _) => Some(local(warehouse)?),
-        (None, None) => Some(local(DEFAULT_WAREHOUSE)?),
+        (Some(warehouse), _) => Some(Location::parse(warehouse)?),
+        (None, None) => Some(Location::parse(DEFAULT_WAREHOUSE)?),
         (None, Some(_)) => None,
     };
     let path = match (uri, &warehouse) {
         (Some(uri), _) => sqlite_path(uri)?,
-        (None, Some((_, folder))) => folder.join(DEFAULT_FILE),
+        (None, Some(warehouse)) => match warehouse.local_path() {
+            Some(folder) => folder.join(DEFAULT_FILE),
+            None => return Err(no_uri(name, warehouse)),
+        },
         (None, None) => return Err(Error::usage(format!("catalog {name:?} has no uri"))),
     };
     let path =
         std::path::absolute(path).map_err(|e| Error::usage("the catalog's uri has no usable path").caused_by(e))?;
-    let warehouse = warehouse.map(|(location, _)| location.as_str().to_owned());
+    let warehouse = warehouse.map(|location| location.as_str().to_owned());
     Ok(Arc::new(SqlCatalog::sqlite(name, &path, warehouse, store.file_io())))
 }
 
-/// A warehouse on local disk, as location and path.
-fn local(warehouse: &str) -> Result<(Location, PathBuf)> {
-    let location = Location::parse(warehouse)?;
-    match location.local_path() {
-        Some(path) => Ok((location, path)),
-        None => Err(Error::usage(format!("a warehouse there is not supported yet: {warehouse}"))
-            .advice("Give a local folder as the warehouse")),
-    }
+/// SQLite's file can't lie on S3 beside the tables.
+fn no_uri(name: &str, warehouse: &Location) -> Error {
+    Error::usage(format!("the warehouse is {warehouse}, but catalog {name:?} has no uri: where its tables are listed"))
+        .advice(
+            "Give a local file for it, as in --catalog-property uri=sqlite:///catalog.db, always the same, \
+             or the uri of a server",
+        )
 }
 
 /// The file of an SQLAlchemy URL: `sqlite:///relative/path` or `sqlite:////absolute/path`.
@@ -122,6 +124,18 @@ mod tests {
         {
             assert_eq!(sqlite_path(uri).unwrap_err().kind(), Kind::Usage, "{uri}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_warehouse_on_s3_needs_a_uri() {
+        let mut properties = BTreeMap::from([("warehouse".to_owned(), "s3a://bucket/warehouse/".to_owned())]);
+        let error = connect("default", &properties, Store::local()).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Usage);
+        assert!(error.to_string().contains("uri=sqlite:///"), "{error}");
+        properties.insert("uri".to_owned(), "sqlite:////srv/catalog.db".to_owned());
+        let catalog = connect("default", &properties, Store::local()).await.unwrap();
+        let ident = iceberg::TableIdent::from_strs(["shop", "orders"]).unwrap();
+        assert_eq!(catalog.new_table_location(&ident).await.unwrap(), "s3://bucket/warehouse/shop/orders");
     }
 
     #[tokio::test]

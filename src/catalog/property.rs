@@ -52,6 +52,8 @@ const NAMES: &[&str] = &[
     "s3.sse.type",
     "s3.sse.key",
     "s3.sse.md5",
+    "s3.server-side-encryption",
+    "s3.sse-kms-key-id",
     "s3.acl",
     "s3.remote-signing-enabled",
 ];
@@ -96,7 +98,7 @@ pub fn unknown(key: &str) -> Option<String> {
 
 /// Whether the value of this key must not be shown.
 pub fn is_secret(key: &str) -> bool {
-    const WORDS: [&str; 9] = [
+    const WORDS: [&str; 10] = [
         "token",
         "credential",
         "secret",
@@ -106,6 +108,7 @@ pub fn is_secret(key: &str) -> bool {
         "authorization",
         "private",
         "sse.key",
+        "kms-key",
     ];
     let key = key.to_lowercase();
     WORDS.iter().any(|word| key.contains(word))

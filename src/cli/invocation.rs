@@ -10,6 +10,7 @@ use super::output::{self, Printer};
 use super::{limits, pages};
 use ddb_iceberg::commands::{DetectSchema, FullLoad, IfExists, Incremental, NewAttributes, Report, WriteMode};
 use ddb_iceberg::error::{Error, Result};
+use ddb_iceberg::storage::Location;
 
 /// One run of a command, fully decided.
 pub struct Invocation {
@@ -39,6 +40,17 @@ impl Request {
             Self::DetectSchema(_) => Report::new("detect-schema", None),
             Self::FullLoad(request) => Report::new("full-load", Some(request.table.to_string())),
             Self::Incremental(request) => Report::new("incremental", Some(request.table.to_string())),
+        }
+    }
+
+    /// Whether the catalog's configuration is read: for a table, and for how to reach S3.
+    pub fn needs_config(&self) -> bool {
+        match self {
+            Self::DetectSchema(request) => [Some(&request.export), request.output.as_ref()]
+                .into_iter()
+                .flatten()
+                .any(|location| Location::parse(location).is_ok_and(|location| location.is_s3())),
+            Self::FullLoad(_) | Self::Incremental(_) => true,
         }
     }
 }

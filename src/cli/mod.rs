@@ -12,6 +12,7 @@ mod logs;
 mod output;
 mod pages;
 mod progress;
+mod stores;
 mod summary;
 mod supervision;
 
@@ -27,12 +28,12 @@ use self::invocation::{Request, Settings};
 use self::output::Printer;
 pub(crate) use self::output::error as failed;
 use self::progress::Screen;
+use self::stores::Stores;
 use self::supervision::{Patience, signals, supervise};
-use ddb_iceberg::catalog::Catalog;
+use ddb_iceberg::catalog::connect::connect;
 use ddb_iceberg::commands::{self, Context, DetectReport, Report, Status};
 use ddb_iceberg::error::Result;
 use ddb_iceberg::progress::Progress;
-use ddb_iceberg::storage::Store;
 
 /// How long a command that was stopped may hold on to its report.
 const REPORT_WAIT: Duration = Duration::from_millis(200);
@@ -51,15 +52,18 @@ pub async fn run(invocation: Invocation) -> ExitCode {
     // The report is kept out here: what was applied is told whatever becomes of the command.
     let report = Arc::new(Mutex::new(request.new_report()));
     let settings = Arc::new(settings);
+    let stores = Arc::new(Stores::default());
     let result = match signals() {
         Err(error) => Err(error),
         Ok(signals) => {
-            let task = tokio::spawn(perform(request.clone(), settings.clone(), progress.clone(), report.clone()));
+            let work = perform(request.clone(), settings.clone(), progress.clone(), report.clone(), stores.clone());
+            let task = tokio::spawn(work);
             let notify =
                 || screen.print(b"Waiting for the commit that was sent, at most 30 s; once more to stop at once.\n");
             supervise(task, signals, &progress, Patience::default(), notify).await
         }
     };
+    stores.close().await;
     // A panic in a part of the command is an error of the command already; this tells where it was.
     if let Some(text) = logs::panic_message()
         && !result.as_ref().is_err_and(|error| error.to_string().contains(&text))
@@ -119,14 +123,17 @@ async fn perform(
     settings: Arc<Settings>,
     progress: Arc<Progress>,
     report: Arc<Mutex<Report>>,
+    stores: Arc<Stores>,
 ) -> Result<Option<DetectReport>> {
     let mut report = report.lock().await;
-    let exports = Store::local();
-    let catalog = match request {
-        Request::DetectSchema(_) => None,
-        Request::FullLoad(_) | Request::Incremental(_) => {
-            Some(connect(&settings.shared, &exports, &mut report.warnings).await?)
+    let config = if request.needs_config() { Some(configure(&settings.shared, &mut report.warnings)?) } else { None };
+    let (exports, tables) =
+        stores.open(config.as_ref().map(|c| &c.properties), settings.memory_limit, settings.threads)?;
+    let catalog = match (&request, &config) {
+        (Request::FullLoad(_) | Request::Incremental(_), Some(config)) => {
+            Some(connect(&config.name, &config.properties, tables).await?)
         }
+        _ => None,
     };
     let context =
         Context { exports, catalog, threads: settings.threads, memory_limit: settings.memory_limit, progress };
@@ -137,8 +144,8 @@ async fn perform(
     }
 }
 
-/// The catalog that the options and the configuration name; `warnings` are for the report.
-async fn connect(shared: &Shared, store: &Store, warnings: &mut Vec<String>) -> Result<Arc<dyn Catalog>> {
+/// What the options and the configuration say of the catalog; `warnings` are for the report.
+fn configure(shared: &Shared, warnings: &mut Vec<String>) -> Result<config::CatalogConfig> {
     let options = config::Options {
         catalog: shared.catalog.clone(),
         properties: shared.catalog_property.clone(),
@@ -146,6 +153,6 @@ async fn connect(shared: &Shared, store: &Store, warnings: &mut Vec<String>) -> 
         config: shared.config.as_ref().map(Into::into),
     };
     let config = config::load(&options, &config::Environment::of_process())?;
-    warnings.extend(config.warnings);
-    ddb_iceberg::catalog::connect::connect(&config.name, &config.properties, store.clone()).await
+    warnings.extend(config.warnings.iter().cloned());
+    Ok(config)
 }

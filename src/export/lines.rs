@@ -65,22 +65,21 @@ impl LineReader {
     pub fn open(store: &Store, file: &DataFileRef, progress: Arc<Progress>) -> Result<Self> {
         let handle = tokio::runtime::Handle::try_current()
             .map_err(|e| Error::failed("files can only be read inside of a tokio runtime").caused_by(e))?;
-        let reader = handle
-            .block_on(async {
-                if !store.exists(&file.location).await? {
-                    let what = if file.md5.is_some() || file.item_count.is_some() {
-                        "the file is listed in the manifest but missing"
-                    } else {
-                        "the file is missing"
-                    };
-                    return Err(
-                        Error::input(what).advice(format!("It should be at {}; copy the export again", file.location))
-                    );
-                }
-                store.open(&file.location).await
-            })
-            .map_err(|e| e.in_file(file.name.clone()))?;
-        Self::new(file, reader, progress).map_err(|e| e.in_file(file.name.clone()))
+        let opened = handle.block_on(store.try_open(&file.location)).map_err(|e| e.in_file(file.name.clone()))?;
+        Self::of_opened(file, opened, progress)
+    }
+
+    /// As [`open`](Self::open), of a file that is open already, or not there.
+    pub(super) fn of_opened(file: &DataFileRef, opened: Option<ReadAhead>, progress: Arc<Progress>) -> Result<Self> {
+        let opened = opened.ok_or_else(|| {
+            let what = if file.md5.is_some() || file.item_count.is_some() {
+                "the file is listed in the manifest but missing"
+            } else {
+                "the file is missing"
+            };
+            Error::input(what).advice(format!("It should be at {}; copy the export again", file.location))
+        });
+        opened.and_then(|reader| Self::new(file, reader, progress)).map_err(|e| e.in_file(file.name.clone()))
     }
 
     fn new(file: &DataFileRef, reader: ReadAhead, progress: Arc<Progress>) -> Result<Self> {

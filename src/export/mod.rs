@@ -8,11 +8,13 @@
 //! (Amazon DynamoDB Developer Guide).
 
 mod layout;
+mod line_files;
 mod lines;
 mod manifest;
 mod open;
 mod prefix;
 
+pub use self::line_files::{LineFile, LineFiles};
 pub use self::lines::{Line, LineReader, MAX_LINE};
 pub use self::open::{open, open_bare};
 pub use self::prefix::{Prefix, Resolved, resolve};

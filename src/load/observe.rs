@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{begin_item, end_item};
 use crate::attribute::Parser;
 use crate::error::Result;
-use crate::export::{DataFileRef, LineReader};
+use crate::export::{DataFileRef, LineFiles};
 use crate::pool::Stop;
 use crate::progress::Progress;
 use crate::schema::{Fields, Limits};
@@ -40,13 +40,15 @@ impl ObserveTask {
     pub fn run(self, store: &Store, limits: &Limits, progress: &Arc<Progress>, stop: &Stop) -> Result<Observations> {
         let mut seen = Observations::default();
         let mut scratch = String::new();
-        for file in &self.files {
+        let mut files = LineFiles::new(store, &self.files, progress.clone())?;
+        while let Some(file) = files.take() {
             stop.check()?;
-            let mut lines = LineReader::open(store, file, progress.clone())?;
+            let name = file.file().name.clone();
+            let mut lines = file.open()?;
             while let Some(line) = lines.next_line()? {
                 let number = line.number;
                 observe(line.bytes, &mut seen.fields, limits, &mut scratch)
-                    .map_err(|e| e.in_file(file.name.as_str()).on_line(number))?;
+                    .map_err(|e| e.in_file(name.as_str()).on_line(number))?;
                 seen.items += 1;
             }
             progress.file_done();

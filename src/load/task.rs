@@ -8,7 +8,7 @@ use super::{begin_item, end_item};
 use crate::attribute::Parser;
 use crate::columns::{ItemBuilder, Rescued};
 use crate::error::{Error, Result};
-use crate::export::{DataFileRef, LineReader};
+use crate::export::{DataFileRef, LineFiles};
 use crate::pool::Stop;
 use crate::schema::Limits;
 use crate::storage::Store;
@@ -79,12 +79,14 @@ impl Loader {
 
     fn load(&self, task: &LoadTask, stop: &Stop, loaded: &mut Loaded) -> Result<()> {
         let mut builder = ItemBuilder::new(&self.writer.table, self.limits)?;
-        for file in &task.files {
+        let mut files = LineFiles::new(&self.exports, &task.files, self.writer.progress.clone())?;
+        while let Some(file) = files.take() {
             stop.check()?;
-            let mut lines = LineReader::open(&self.exports, file, self.writer.progress.clone())?;
+            let name = file.file().name.clone();
+            let mut lines = file.open()?;
             while let Some(line) = lines.next_line()? {
                 let number = line.number;
-                append(line.bytes, &mut builder).map_err(|e| e.in_file(file.name.as_str()).on_line(number))?;
+                append(line.bytes, &mut builder).map_err(|e| e.in_file(name.as_str()).on_line(number))?;
                 if builder.memory() >= self.run_bytes {
                     stop.check()?;
                     self.write_run(task.number, &mut builder, loaded)?;

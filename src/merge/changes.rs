@@ -1,6 +1,5 @@
 //! The newest change of each key of a window, in the order of keys: keys and what became of them, no images.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
@@ -20,7 +19,7 @@ use super::engine::{BATCH_ROWS, Engine, Fill, convert, source};
 use super::images::Superseded;
 use crate::columns::{ChangeBuilder, DELETED, LINE, ORDER, WRITTEN};
 use crate::error::{Error, Result};
-use crate::export::{DataFileRef, LineReader};
+use crate::export::{DataFileRef, LineFile, LineFiles};
 use crate::progress::Progress;
 use crate::schema::{Limits, NewFields, TableSchema};
 use crate::storage::Store;
@@ -92,13 +91,15 @@ impl ChangeFiles {
         )?;
 
         let found = Arc::new(Mutex::new(Found::default()));
-        let next = AtomicUsize::new(0);
+        let files = Mutex::new(LineFiles::new(&self.store, &self.files, self.progress.clone())?);
         let partitions = engine.threads.min(self.files.len());
         let shared = found.clone();
         let fill: Arc<Fill> = Arc::new(move |_: usize, send: &mut super::engine::Send<'_>| -> Result<()> {
             let mut mine = Found::default();
             // Whichever partition is free takes the next file.
-            while let Some(file) = self.files.get(next.fetch_add(1, Ordering::Relaxed)) {
+            loop {
+                let file = files.lock().unwrap_or_else(PoisonError::into_inner).take();
+                let Some(file) = file else { break };
                 self.read(file, &columns, &mut mine, send)?;
             }
             let mut found = shared.lock().unwrap_or_else(PoisonError::into_inner);
@@ -135,13 +136,14 @@ impl ChangeFiles {
 
     fn read(
         &self,
-        file: &DataFileRef,
+        opening: LineFile,
         columns: &[usize],
         found: &mut Found,
         send: &mut super::engine::Send<'_>,
     ) -> Result<()> {
+        let file = opening.file().clone();
         let mut builder = ChangeBuilder::new(&self.table, self.limits, u64::from(file.position))?;
-        let mut lines = LineReader::open(&self.store, file, self.progress.clone())?;
+        let mut lines = opening.open()?;
         while let Some(line) = lines.next_line()? {
             let number = line.number;
             builder.append(line.bytes, number).map_err(|e| e.in_file(file.name.as_str()).on_line(number))?;

@@ -13,7 +13,7 @@ use super::work::Work;
 use crate::attribute::Parser;
 use crate::columns::{ItemBuilder, Rescued};
 use crate::error::Result;
-use crate::export::{DataFileRef, LineReader};
+use crate::export::{DataFileRef, LineFiles};
 use crate::load::{RunWriter, split};
 use crate::pool;
 use crate::schema::Limits;
@@ -103,10 +103,12 @@ impl Images {
         written: &mut Written,
     ) -> Result<()> {
         let mut builder = ItemBuilder::new(&writer.table, self.limits)?;
-        for file in &task.files {
+        let mut files = LineFiles::new(&self.store, &task.files, progress.clone())?;
+        while let Some(opening) = files.take() {
             stop.check()?;
+            let file = opening.file().clone();
             let superseded = self.superseded.get(&u64::from(file.position));
-            let mut lines = LineReader::open(&self.store, file, progress.clone())?;
+            let mut lines = opening.open()?;
             while let Some(line) = lines.next_line()? {
                 let number = line.number;
                 if superseded.is_some_and(|lines| lines.contains(&number)) {
