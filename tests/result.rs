@@ -250,10 +250,6 @@ fn what_is_not_supported_yet_says_so() {
     let before = site.files();
     for arguments in [
         &["full-load", other, "--key", "pk", "--partition-by", "v"][..],
-        &["full-load", "s3://bucket/AWSDynamoDB/01700000000000-a1b2c3d4", "--key", "pk"],
-        &["incremental", "s3://bucket/AWSDynamoDB"],
-        &["incremental", export, "s3://bucket/AWSDynamoDB"],
-        &["incremental", export, "--warehouse", "s3://bucket/warehouse"],
         &["incremental", export, "--catalog-property", "type=rest", "--catalog-property", "uri=http://localhost:1"],
         &["incremental", export, "--catalog-property", "uri=https://localhost:1/catalog"],
         &["incremental", export, "--catalog-property", "type=glue"],
@@ -264,19 +260,7 @@ fn what_is_not_supported_yet_says_so() {
         is_documented(&run);
         assert!(run.message().contains("not supported yet"), "{arguments:?}: {}", run.message());
     }
-    for arguments in [
-        &["detect-schema", "s3://bucket/AWSDynamoDB/01700000000000-a1b2c3d4"][..],
-        &["detect-schema", other, "--output", "s3://bucket/schema.json"],
-    ] {
-        let run = site.plain(&[arguments, &["--format", "json"]].concat()).expect(2);
-        is_documented(&run);
-        assert!(run.message().contains("not supported yet"), "{arguments:?}: {}", run.message());
-    }
     assert!(site.files() == before, "nothing was touched");
-    let fresh = Site::new();
-    let export = full(0).files([vec![simple("a", 1)]]).write(fresh.bucket());
-    let run = fresh.run(&["full-load", export.to_str().unwrap(), "--schema", "s3://bucket/schema.json"]).expect(2);
-    assert!(run.message().contains("not supported yet"), "{}", run.message());
 }
 
 #[test]

@@ -4,11 +4,11 @@
 #![allow(dead_code, clippy::unwrap_used, reason = "tests; each binary uses a part of it")]
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
 use std::path::Path;
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Decimal128Type, Field, Float64Type, Int32Type, Int64Type};
+use bytes::Bytes;
 use ddb_iceberg::catalog::LoadedTable;
 use ddb_iceberg::catalog::connect::connect;
 use ddb_iceberg::storage::Store;
@@ -23,7 +23,12 @@ pub type Row = BTreeMap<String, Value>;
 /// The table as the catalog has it; `warehouse` is a folder with `catalog.db`.
 pub async fn load(warehouse: &Path, table: &str) -> Option<LoadedTable> {
     let properties = BTreeMap::from([("warehouse".to_owned(), warehouse.display().to_string())]);
-    let catalog = connect("default", &properties, Store::local()).await.unwrap();
+    load_with(&properties, Store::local(), table).await
+}
+
+/// The table as the catalog of these properties has it.
+pub async fn load_with(properties: &BTreeMap<String, String>, store: Store, table: &str) -> Option<LoadedTable> {
+    let catalog = connect("default", properties, store).await.unwrap();
     catalog.load(&TableIdent::from_strs(table.split('.')).unwrap()).await.unwrap()
 }
 
@@ -37,7 +42,7 @@ pub async fn rows(warehouse: &Path, table: &str) -> Vec<Row> {
 pub async fn rows_of(table: &LoadedTable) -> Vec<Row> {
     let mut rows = Vec::new();
     let Some(snapshot) = table.metadata.current_snapshot() else { return rows };
-    let list = std::fs::read(local(snapshot.manifest_list())).unwrap();
+    let list = bytes(table, snapshot.manifest_list()).await;
     let list = ManifestList::parse_with_version(&list, table.metadata.format_version()).unwrap();
     let mut data = Vec::new();
     let mut deleted: HashMap<String, Vec<(i64, i64)>> = HashMap::new();
@@ -47,7 +52,7 @@ pub async fn rows_of(table: &LoadedTable) -> Vec<Row> {
             match entry.content_type() {
                 DataContentType::Data => data.push((entry.file_path().to_owned(), sequence, entry.record_count())),
                 DataContentType::PositionDeletes => {
-                    for (path, position) in positions(entry.file_path()) {
+                    for (path, position) in positions(bytes(table, entry.file_path()).await) {
                         deleted.entry(path).or_default().push((position, sequence));
                     }
                 }
@@ -63,7 +68,7 @@ pub async fn rows_of(table: &LoadedTable) -> Vec<Row> {
             .filter(|(_, delete_sequence)| *delete_sequence >= sequence)
             .map(|(position, _)| *position)
             .collect();
-        let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(local(&path)).unwrap()).unwrap();
+        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes(table, &path).await).unwrap();
         let mut position = 0i64;
         for batch in reader.build().unwrap() {
             let batch = batch.unwrap();
@@ -89,8 +94,12 @@ pub async fn rows_of(table: &LoadedTable) -> Vec<Row> {
     rows
 }
 
-fn positions(path: &str) -> Vec<(String, i64)> {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(local(path)).unwrap()).unwrap();
+async fn bytes(table: &LoadedTable, location: &str) -> Bytes {
+    table.file_io.new_input(location).unwrap().read().await.unwrap()
+}
+
+fn positions(file: Bytes) -> Vec<(String, i64)> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
     let mut all = Vec::new();
     for batch in reader.build().unwrap() {
         let batch = batch.unwrap();
@@ -100,10 +109,6 @@ fn positions(path: &str) -> Vec<(String, i64)> {
     }
     assert!(all.is_sorted(), "position deletes are sorted by path and position");
     all
-}
-
-fn local(location: &str) -> &str {
-    location.strip_prefix("file://").unwrap_or(location)
 }
 
 fn field_id(field: &Field) -> Option<i32> {

@@ -1,0 +1,249 @@
+//! The main job with exports and warehouse on S3, through the real binary, against a server in this process.
+#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
+#[path = "common/exports.rs"]
+mod exports;
+#[path = "common/reader.rs"]
+mod reader;
+#[path = "common/s3_server.rs"]
+mod s3_server;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use ddb_iceberg::storage::{S3Config, Store};
+use exports::{ExportWriter, FullExport, IncrementalExport};
+use s3_server::{Fault, Request, S3Server};
+use serde_json::{Value, json};
+
+const PREFIX: &str = "backups/daily";
+
+struct Place {
+    server: S3Server,
+    dir: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self { server: S3Server::start(&["exports", "lake"]), dir: tempfile::tempdir().unwrap() }
+    }
+
+    fn properties(&self) -> BTreeMap<String, String> {
+        let mut properties = self.server.properties();
+        properties.insert("uri".to_owned(), format!("sqlite:///{}/catalog.db", self.dir.path().display()));
+        properties.insert("warehouse".to_owned(), "s3://lake/warehouse".to_owned());
+        properties
+    }
+
+    /// Writes an export and uploads it; gives its `s3://` folder.
+    fn upload(&self, export: &ExportWriter) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let written = export.write(folder.path());
+        self.server.put_folder("exports", folder.path());
+        format!("s3://exports/{}", written.strip_prefix(folder.path()).unwrap().display())
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ddb-iceberg"));
+        command.env_clear().env("HOME", self.dir.path()).current_dir(self.dir.path());
+        command.args(arguments).args(["--format", "json", "--threads", "2"]);
+        for (key, value) in self.properties() {
+            command.arg("--catalog-property").arg(format!("{key}={value}"));
+        }
+        command.output().unwrap()
+    }
+
+    fn report(&self, arguments: &[&str]) -> Value {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    async fn table(&self) -> Option<ddb_iceberg::catalog::LoadedTable> {
+        let properties = self.properties();
+        let store = Store::routed(S3Config::from_properties(&properties).unwrap());
+        reader::load_with(&properties, store, "shop.orders").await
+    }
+
+    async fn rows(&self) -> Vec<reader::Row> {
+        reader::rows_of(&self.table().await.unwrap()).await
+    }
+}
+
+fn item(pk: &str, v: usize) -> String {
+    format!(r#"{{"Item":{{"pk":{{"S":"{pk}"}},"v":{{"N":"{v}"}}}}}}"#)
+}
+
+fn record(pk: &str, v: Option<usize>) -> String {
+    let image = v.map(|v| format!(r#","NewImage":{{"pk":{{"S":"{pk}"}},"v":{{"N":"{v}"}}}}"#)).unwrap_or_default();
+    format!(r#"{{"Metadata":{{"WriteTimestampMicros":{{"N":"1"}}}},"Keys":{{"pk":{{"S":"{pk}"}}}}{image}}}"#)
+}
+
+fn full(files: usize, items: usize) -> ExportWriter {
+    let lines = (0..files).map(|f| (0..items).map(|i| item(&format!("{f:03}-{i:03}"), i)).collect::<Vec<_>>());
+    FullExport::new("orders").prefix(PREFIX).time("2026-01-14T10:00:00.000Z").files(lines)
+}
+
+fn window() -> ExportWriter {
+    IncrementalExport::new("orders")
+        .prefix(PREFIX)
+        .from("2026-01-14T10:00:00.000Z")
+        .to("2026-01-14T10:15:00.000Z")
+        .files([
+            vec![record("000-000", Some(100)), record("001-001", None)],
+            vec![record("new", Some(7)), record("never-was", None)],
+        ])
+}
+
+/// What a request to the exports' bucket is about.
+fn asked_for(request: &Request) -> String {
+    if request.key.is_empty() { request.query["prefix"].clone() } else { request.key.clone() }
+}
+
+fn run_locally(dir: &Path, arguments: &[&str]) {
+    let output = Command::new(env!("CARGO_BIN_EXE_ddb-iceberg")).args(arguments).current_dir(dir).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exports_and_warehouse_on_s3_give_the_same_rows_as_on_disk() {
+    let place = Place::new();
+    let full_folder = place.upload(&full(3, 5));
+    place.upload(&window());
+    // Neighbours that are nobody's business.
+    place.server.put("exports", "backups/daily-other/secret", b"x");
+    place.server.put("exports", "secret", b"x");
+    place.server.take_requests();
+
+    place.report(&["detect-schema", &full_folder, "--key", "pk", "--output", "s3://exports/backups/daily/schema.json"]);
+    let schema: Value =
+        serde_json::from_slice(&place.server.get("exports", "backups/daily/schema.json").unwrap().bytes).unwrap();
+    assert!(schema.is_object());
+    let schema = "s3://exports/backups/daily/schema.json";
+    let load = ["full-load", full_folder.as_str(), "--table", "shop.orders", "--schema", schema];
+    let report = place.report(&load);
+    assert_eq!(report["windows"][0]["rows"]["inserted"], 15);
+    let location = report["metadata_location"].as_str().unwrap();
+    assert!(location.starts_with("s3://lake/warehouse/shop/orders/metadata/"), "{location}");
+    assert_eq!(place.report(&load)["status"], "already_applied");
+
+    let merge = ["incremental", "s3a://exports/backups/daily/", "--table", "shop.orders"];
+    let report = place.report(&merge);
+    assert_eq!(report["windows"][0]["rows"], json!({"inserted": 1, "updated": 1, "deleted": 1}));
+    assert_eq!(report["watermark"], "2026-01-14T10:15:00.000Z");
+    place.server.take_requests().iter().filter(|r| r.bucket == "exports").for_each(|request| {
+        assert!(asked_for(request).starts_with("backups/daily/"), "{}", request.line());
+    });
+    assert_eq!(place.report(&merge)["status"], "nothing_to_do");
+    let again: Vec<_> = place.server.take_requests();
+    let again: Vec<_> = again.iter().filter(|r| r.bucket == "exports").map(Request::line).collect();
+    assert!(again.iter().all(|line| !line.contains("/data/")), "{again:?}");
+    assert_eq!(place.server.open_uploads(), 0);
+
+    let local = tempfile::tempdir().unwrap();
+    let folder = full(3, 5).write(local.path());
+    window().write(local.path());
+    run_locally(local.path(), &["full-load", folder.to_str().unwrap(), "--table", "shop.orders", "--key", "pk"]);
+    run_locally(local.path(), &["incremental", PREFIX, "--table", "shop.orders"]);
+    let rows = place.rows().await;
+    assert_eq!(rows, reader::rows(&local.path().join("warehouse"), "shop.orders").await);
+    assert_eq!(rows.len(), 15);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_file_of_a_hundred_is_forbidden() {
+    let place = Place::new();
+    let folder = place.upload(&full(100, 3));
+    let forbidden = place.server.keys("exports").into_iter().filter(|k| k.contains("/data/")).nth(57).unwrap();
+    let key = forbidden.clone();
+    place.server.fail(move |r| (r.key == key && r.method == "GET").then_some(Fault::Answer(403, "AccessDenied")));
+    let output = place.run(&["full-load", &folder, "--table", "shop.orders", "--key", "pk"]);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains(&forbidden) && text.contains("s3:GetObject"), "{text}");
+    assert!(place.table().await.is_none());
+    assert_eq!(
+        (place.server.open_uploads(), place.server.keys("lake").len()),
+        (0, 0),
+        "{:?}",
+        place.server.keys("lake")
+    );
+
+    // Missing is another matter than forbidden.
+    place.server.fail(move |r| (r.key == forbidden).then_some(Fault::Answer(404, "NoSuchKey")));
+    let output = place.run(&["full-load", &folder, "--table", "shop.orders", "--key", "pk"]);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{text}");
+    assert!(text.contains("listed in the manifest but missing"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_small_files_are_asked_for_together() {
+    let place = Place::new();
+    let folder = place.upload(&full(200, 1));
+    place.server.fail(|r| r.key.contains("/data/").then_some(Fault::Slow(Duration::from_millis(30))));
+    place.report(&["full-load", &folder, "--table", "shop.orders", "--key", "pk"]);
+    assert!(place.server.most_in_flight() >= 6, "{}", place.server.most_in_flight());
+    assert_eq!(place.rows().await.len(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_network_changes_nothing_but_the_time() {
+    let place = Place::new();
+    let folder = place.upload(&full(4, 50));
+    let windows = place.upload(&window());
+    let mut number = 0_u32;
+    place.server.fail(move |_| {
+        number += 1;
+        match number % 7 {
+            1 => Some(Fault::Answer(503, "SlowDown")),
+            3 => Some(Fault::Reset),
+            5 => Some(Fault::Cut(20)),
+            6 => Some(Fault::Unanswered),
+            _ => None,
+        }
+    });
+    place.report(&["full-load", &folder, "--table", "shop.orders", "--key", "pk"]);
+    let report = place.report(&["incremental", &windows, "--table", "shop.orders"]);
+    assert_eq!(report["windows"][0]["rows"], json!({"inserted": 1, "updated": 1, "deleted": 1}));
+    place.server.heal();
+    assert_eq!(place.rows().await.len(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exports_may_have_their_own_credentials() {
+    let place = Place::new();
+    let folder = place.upload(&full(1, 1));
+    let wrong = [
+        "--catalog-property",
+        "export.s3.access-key-id=AKIDOTHER",
+        "--catalog-property",
+        "export.s3.secret-access-key=hush",
+    ];
+    let load = ["full-load", &folder, "--table", "shop.orders", "--key", "pk"];
+    let output = place.run(&[&load[..], &wrong].concat());
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("SignatureDoesNotMatch") && !text.contains("hush") && !text.contains("AKIDOTHER"), "{text}");
+    assert!(!String::from_utf8_lossy(&output.stdout).contains("hush"));
+    let key = format!("export.s3.access-key-id={}", s3_server::ACCESS_KEY);
+    let secret = format!("export.s3.secret-access-key={}", s3_server::SECRET_KEY);
+    let right = ["--catalog-property", &key, "--catalog-property", &secret];
+    assert_eq!(place.report(&[&load[..], &right].concat())["status"], "applied");
+}
+
+#[test]
+fn a_warehouse_on_s3_without_a_uri_is_exit_2() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_ddb-iceberg"))
+        .args(["full-load", "x", "--table", "shop.orders", "--key", "pk", "--warehouse", "s3://lake/warehouse"])
+        .env_clear()
+        .current_dir(dir.path())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("uri=sqlite:///"), "{text}");
+}
