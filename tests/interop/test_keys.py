@@ -3,11 +3,12 @@
 import base64
 import random
 
+import pyarrow.parquet as parquet
 import pytest
 from pyiceberg.expressions import And, EqualTo
 
 from judge import differences
-from profiles import Profile, whole
+from profiles import COMMON, Profile, whole
 from shapes import BINARY, DECIMAL, DIGITS, LONG, STRING
 from story import Story
 
@@ -137,3 +138,37 @@ def test_numbers_beyond_decimals_are_keys_by_value(tool, warehouse, readers, see
             assert differences(story.model, rows) == [], name
     keys = {row["pk"] for row in readers[readers.names[0]].rows(warehouse, "ns.t")}
     assert len(keys) == 3
+
+
+def test_a_wrong_key_is_refused(tool, warehouse, readers, seed):
+    """A table loaded by half of its key would lose whole collections to one delete."""
+    story = Story(COMMON, seed, tool, warehouse)
+    story.model.fill(20)
+    full = story.export_full()
+    loaded = tool.full_load(full, "ns.t", warehouse, "--key", "order")
+    assert loaded.exit == 0, loaded
+    before = warehouse.metadata_location("ns.t")
+    _, folder = story.export_window(20)
+    result = tool.incremental(folder, "ns.t", warehouse)
+    assert result.exit == 3 and result.json["error"]["line"], result
+    assert warehouse.metadata_location("ns.t") == before
+
+
+def test_long_keys_in_several_row_groups(tool, warehouse, readers, seed):
+    """Row groups of short keys have exact statistics, those of long ones have not: the file's bounds must cover both."""
+    rnd = random.Random(4)
+    long = [PREFIX + f"{number:06d}" + base64.b64encode(rnd.randbytes(1380)).decode() for number in range(26_000)]
+    short = [f"{side}{number:05d}" for side in "az" for number in range(10_000)]
+    profile = Profile("keys", {"pk": (STRING, None)}, {"v": (LONG, whole, 1)})
+    story = Story(profile, seed, tool, warehouse, "NEW_IMAGE")
+    for number, key in enumerate([*long, *short]):
+        story.model.put({"pk": {"S": key}, "v": {"N": str(number)}})
+    story.load(0, files=1, more=("--threads", "1", "--memory-limit", "4GiB"))
+    assert max(parquet.ParquetFile(one).num_row_groups for one in warehouse.folder.rglob("data/*.parquet")) > 1
+    asked = [(key,) for key in (long[0], long[-1], *rnd.sample(long, 4), "a00000", "z09999")]
+    assert_found(story, readers, asked)
+    window = story.apply(0, lambda model: [model.put({"pk": {"S": key}, "v": {"N": "-1"}}) for (key,) in asked])
+    assert window.updated == len(asked)
+    assert_found(story, readers, asked)
+    (name, *_) = readers.names
+    assert sorted(row["pk"] for row in readers[name].rows(warehouse, "ns.t")) == sorted([*long, *short])
