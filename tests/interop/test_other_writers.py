@@ -96,7 +96,7 @@ REWRITE_DELETES = call("rewrite_position_delete_files", options=ALL)
 EXPIRE = call("expire_snapshots", older_than="timestamp '2100-01-01 00:00:00'", retain_last="1")
 MODES = [
     pytest.param((), id="merge-on-read"),
-    pytest.param(("--write-mode", "copy-on-write"), id="copy-on-write", marks=pytest.mark.copy_on_write),
+    pytest.param(("--write-mode", "copy-on-write"), id="copy-on-write"),
 ]
 
 

@@ -12,7 +12,7 @@ from story import Story
 
 MODES = [
     pytest.param((), id="merge-on-read"),
-    pytest.param(("--write-mode", "copy-on-write"), id="copy-on-write", marks=pytest.mark.copy_on_write),
+    pytest.param(("--write-mode", "copy-on-write"), id="copy-on-write"),
 ]
 
 
