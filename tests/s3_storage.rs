@@ -112,7 +112,7 @@ async fn reading_ahead_overlaps_and_keeps_the_order() {
     server.fail(move |_| {
         // Every other answer is late: later ones overtake it.
         late += 1;
-        (late % 2 == 0).then_some(Fault::Slow(Duration::from_millis(30)))
+        late.is_multiple_of(2).then_some(Fault::Slow(Duration::from_millis(30)))
     });
     assert_eq!(read_all(&store, "k").await.unwrap(), bytes);
     assert!((3..=5).contains(&server.most_in_flight()), "{}", server.most_in_flight());

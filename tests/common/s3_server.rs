@@ -2,6 +2,7 @@
 //! memory, remembers every request, and fails as it is told.
 #![allow(dead_code, missing_docs, reason = "each test binary uses a part of it")]
 #![allow(clippy::unwrap_used, clippy::format_collect, clippy::cast_possible_truncation)]
+#![allow(clippy::needless_pass_by_value, clippy::format_push_string)]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};

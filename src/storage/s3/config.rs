@@ -336,7 +336,7 @@ mod tests {
         assert_eq!(read.role_session.as_deref(), Some("nightly"));
         assert_eq!(read.retry.connect_timeout, Duration::from_millis(1500));
         assert_eq!(read.retry.attempt_timeout, Duration::from_secs(200));
-        assert_eq!(read.retry.total_timeout, Duration::from_secs(600));
+        assert_eq!(read.retry.total_timeout, Duration::from_mins(10));
         assert_eq!(read.encryption, Encryption::Kms(Some("arn:aws:kms:key".to_owned())));
         assert_eq!(read.path_style, Some(false));
         let debug = format!("{read:?}");
