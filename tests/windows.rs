@@ -145,6 +145,9 @@ async fn a_replay_changes_nothing() {
     for flags in [&[][..], &["--allow-gap", "--allow-overlap"]] {
         let run = site.incremental(&[&windows[1], &inside], flags).expect(0);
         assert_eq!(run.statuses(), ("already_applied", vec!["already_applied", "already_applied"]));
+        // Only the replayed export has a snapshot of its own; what is inside of others' windows has none.
+        assert!(run.report["windows"][0]["snapshot_id"].is_null(), "{}", run.stdout);
+        assert!(run.report["windows"][1]["snapshot_id"].is_string(), "{}", run.stdout);
         assert_eq!(run.report["watermark"], at(45));
     }
     assert!(site.files() == before, "the table is untouched");

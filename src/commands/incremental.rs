@@ -50,6 +50,7 @@ pub async fn incremental(context: &Context, request: &Incremental, report: &mut 
             let (gap, warning) = match judge(mark, &gaps, from, to, allow)? {
                 Verdict::Already => {
                     window.status = Status::AlreadyApplied;
+                    window.snapshot_id = holder(&table, &export);
                     break;
                 }
                 Verdict::Due { gap, warning } => (gap, warning),
@@ -91,6 +92,14 @@ pub async fn incremental(context: &Context, request: &Incremental, report: &mut 
     }
     report.status = overall(&report.windows);
     Ok(())
+}
+
+/// The snapshot that holds an export, unless it was expired.
+fn holder(table: &LoadedTable, export: &Export) -> Option<String> {
+    let arn = export.arn()?;
+    watermark::ancestors(&table.metadata)
+        .find(|s| s.summary().additional_properties.get(EXPORT_ARN).is_some_and(|held| held == arn))
+        .map(|s| s.snapshot_id().to_string())
 }
 
 fn overall(windows: &[WindowReport]) -> Status {
