@@ -12,7 +12,7 @@ use super::plan::Plan;
 use super::work::Work;
 use crate::attribute::Parser;
 use crate::columns::{ItemBuilder, Rescued};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::export::{DataFileRef, LineFiles};
 use crate::load::{RunWriter, split};
 use crate::pool;
@@ -83,11 +83,20 @@ impl Work {
         let result = self.handle.block_on(pool::run(threads, tasks, work, undo));
         let abandoned = abandoned.into_inner().unwrap_or_else(PoisonError::into_inner);
         plan.data_files.extend(abandoned.into_iter().map(|file| (spec_id, file)));
+        let expected = plan.inserted;
+        let mut rows = 0;
         for written in result? {
+            rows += written.files.iter().map(DataFile::record_count).sum::<u64>();
             plan.data_files.extend(written.files.into_iter().map(|file| (spec_id, file)));
             for (name, count) in written.rescued {
                 *plan.rescued.entry(name).or_default() += count;
             }
+        }
+        // Without an MD5 in the manifest nothing else would tell that the files were others the second time.
+        if rows != expected {
+            return Err(Error::input(format!(
+                "the export changed while it was read: {expected} new images the first time, {rows} the second"
+            )));
         }
         Ok(())
     }
