@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 
 use iceberg::spec::{
-    FormatVersion, MAIN_BRANCH, NullOrder, Operation, PartitionSpec, SortDirection, SortField, SortOrder,
-    TableMetadata, TableMetadataBuilder, Transform,
+    FormatVersion, MAIN_BRANCH, NullOrder, Operation, SortDirection, SortField, SortOrder, TableMetadata,
+    TableMetadataBuilder, Transform,
 };
 
 use super::detect_schema::{observe, open_full};
+use super::partitioning::{Partitioning, replaced};
 use super::report::{FileCounts, Report, RowCounts, Status, WindowReport};
 use super::request::{Context, FullLoad, IfExists};
 use crate::catalog::settle::{Outcome, commit_and_settle, create_and_settle};
@@ -15,7 +16,7 @@ use crate::catalog::{Catalog, LoadedTable, NewTable};
 use crate::error::{Error, Kind, Result};
 use crate::export::{Export, ExportKind};
 use crate::load::{Load, Loaded};
-use crate::schema::{SchemaFile, TableSchema, replace};
+use crate::schema::{SchemaFile, TableSchema};
 use crate::storage::Location;
 use crate::table::watermark::{self, EXPORT_ARN, GAPS, WATERMARK, WINDOW_TO};
 use crate::table::{BuiltSnapshot, LiveFile, SnapshotBuilder, base_requirements, check_supported, live_files};
@@ -32,9 +33,7 @@ const ATTEMPTS: u32 = 10;
 /// Errors: the table exists (`Failed`), unless it holds this very export, which is success; with `replace`, an export
 /// older than what the table holds (`Window`).
 pub async fn full_load(context: &Context, request: &FullLoad, report: &mut Report) -> Result<()> {
-    if !request.partition_by.is_empty() {
-        return Err(Error::usage("--partition-by is not supported yet"));
-    }
+    let partitioning = Partitioning::parse(&request.partition_by)?;
     let catalog = context.catalog()?;
     let export = open_full(context, &request.export, request.without_manifest).await?;
     let mut window = window_of(&export);
@@ -54,6 +53,7 @@ pub async fn full_load(context: &Context, request: &FullLoad, report: &mut Repor
         ));
     }
     let columns = columns(context, request, &export).await?;
+    partitioning.check(old.as_ref(), &columns)?;
     if request.dry_run {
         window.status = Status::DryRun;
         report.windows.push(window);
@@ -61,7 +61,7 @@ pub async fn full_load(context: &Context, request: &FullLoad, report: &mut Repor
         return Ok(());
     }
     for _ in 0..ATTEMPTS {
-        let work = Work { context, catalog: catalog.as_ref(), request, export: &export };
+        let work = Work { context, catalog: catalog.as_ref(), request, export: &export, partitioning: &partitioning };
         let outcome = match &old {
             None => work.create(&columns, &mut window).await?,
             Some(table) => work.replace(table, &columns, &mut window).await?,
@@ -137,9 +137,6 @@ fn may_replace(
     }
     watermark::check_version(&table.metadata)?;
     check_supported(&table.metadata)?;
-    if !table.metadata.default_partition_spec().is_unpartitioned() {
-        return Err(Error::usage("partitioned tables are not supported yet"));
-    }
     // Replacing is also the way back after a rollback, so an unclear watermark is no obstacle.
     let mark = watermark::watermark(&table.metadata).ok().flatten();
     if let (Some(mark), Some(time)) = (mark, time_of(export))
@@ -231,7 +228,12 @@ fn sort_order(table: &TableSchema) -> Result<SortOrder> {
 }
 
 /// A new table's metadata, but for the snapshot.
-fn new_table(table: &TableSchema, export: &Export, location: String) -> Result<TableMetadataBuilder> {
+fn new_table(
+    table: &TableSchema,
+    export: &Export,
+    location: String,
+    partitioning: &Partitioning,
+) -> Result<TableMetadataBuilder> {
     let mut properties = properties(table, export);
     for (name, value) in [
         ("write.merge.mode", "merge-on-read"),
@@ -243,7 +245,7 @@ fn new_table(table: &TableSchema, export: &Export, location: String) -> Result<T
     }
     let builder = TableMetadataBuilder::new(
         (*table.schema).clone(),
-        PartitionSpec::unpartition_spec(),
+        partitioning.of_new(table)?,
         sort_order(table)?,
         location,
         FormatVersion::V2,
@@ -262,6 +264,7 @@ struct Work<'a> {
     catalog: &'a dyn Catalog,
     request: &'a FullLoad,
     export: &'a Export,
+    partitioning: &'a Partitioning,
 }
 
 impl Work<'_> {
@@ -280,7 +283,7 @@ impl Work<'_> {
         written: &mut Vec<String>,
     ) -> Result<Outcome> {
         let location = self.catalog.new_table_location(&self.request.table).await?;
-        let builder = new_table(columns, self.export, location)?;
+        let builder = new_table(columns, self.export, location, self.partitioning)?;
         let empty = builder.clone().build()?.metadata;
         let loaded = self.load(columns, &empty, window).await?;
         written.extend(paths(&loaded));
@@ -313,15 +316,14 @@ impl Work<'_> {
         window: &mut WindowReport,
         written: &mut Vec<String>,
     ) -> Result<Outcome> {
-        let property = base.metadata.properties().get(watermark::SCHEMA).map(String::as_str);
-        let old = TableSchema::of_table(base.metadata.current_schema().clone(), property)?;
-        let columns = replace(&old, columns, base.metadata.last_column_id())?;
+        let (old, columns) = replaced(base, columns)?;
         let mut builder = (*base.metadata).clone().into_builder(Some(base.metadata_location.clone()));
         if columns.schema.as_struct() != old.schema.as_struct()
             || columns.schema.identifier_field_ids().ne(old.schema.identifier_field_ids())
         {
             builder = builder.add_current_schema((*columns.schema).clone())?;
         }
+        builder = self.partitioning.set(&base.metadata, &columns, builder)?;
         let order = sort_order(&columns)?;
         if base.metadata.default_sort_order().fields != order.fields {
             let next = base.metadata.sort_orders_iter().map(|o| o.order_id).max().unwrap_or(0) + 1;

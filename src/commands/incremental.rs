@@ -16,7 +16,7 @@ use crate::export::{Export, Prefix, resolve};
 use crate::merge::{Allow, Engine, NewAttributesPolicy, Plan, Planner, Removal, Verdict, judge};
 use crate::schema::{Limits, TableSchema};
 use crate::table::watermark::{self, EXPORT_ARN, GAPS, Gap, WATERMARK, WINDOW_FROM, WINDOW_TO, Watermark};
-use crate::table::{SnapshotBuilder, base_requirements, check_supported};
+use crate::table::{Partitioner, SnapshotBuilder, base_requirements, check_supported};
 use crate::time::{self, Time};
 
 /// The table property that says how old rows are taken away, as Spark's MERGE reads it.
@@ -123,9 +123,8 @@ async fn load(catalog: &dyn Catalog, request: &Incremental) -> Result<LoadedTabl
     };
     watermark::check_version(&table.metadata)?;
     check_supported(&table.metadata)?;
-    if !table.metadata.default_partition_spec().is_unpartitioned() {
-        return Err(Error::usage("partitioned tables are not supported yet"));
-    }
+    // New images will be written by it: better to know now.
+    Partitioner::new(table.metadata.default_partition_spec(), table.metadata.current_schema())?;
     Ok(table)
 }
 

@@ -3,6 +3,7 @@
 mod detect_schema;
 mod full_load;
 mod incremental;
+mod partitioning;
 mod report;
 mod request;
 

@@ -1,15 +1,17 @@
 //! Tasks over the files of a full export: observe them, or load them into data files.
 //!
 //! A task is a plain value and so is what it returns. Inside it runs a stream: inflate, hash, split, parse into columns,
-//! collect a run up to the task's memory, sort it by key, write it as one data file.
+//! collect a run up to the task's memory, sort it by key, write it as one data file a partition.
 
 mod duplicates;
 mod observe;
+mod partitions;
 mod run;
 mod task;
 mod writer;
 
 pub use observe::{Observations, ObserveTask};
+pub use partitions::{DistinctPartitions, MAX_PARTITIONS};
 pub use run::Load;
 pub use task::Loaded;
 pub use writer::{RunWriter, run_bytes};

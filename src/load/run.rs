@@ -18,7 +18,7 @@ use crate::pool;
 use crate::progress::Progress;
 use crate::schema::{Limits, TableSchema};
 use crate::storage::Store;
-use crate::table::{DataPaths, DeleteCache, LiveFile, WriteOptions, scan_keys};
+use crate::table::{DataPaths, DeleteCache, LiveFile, Partitioner, WriteOptions, scan_keys};
 
 /// One load.
 #[derive(Debug)]
@@ -44,11 +44,13 @@ pub struct Load<'a> {
 impl Load<'_> {
     /// Writes the data files. If it fails, none is left, as far as possible.
     pub async fn run(self) -> Result<Loaded> {
+        let partitioner = Partitioner::new(self.metadata.default_partition_spec(), &self.table.schema)?;
         let writer = RunWriter {
             file_io: self.file_io.clone(),
             handle: Handle::current(),
             table: self.table.clone(),
-            spec_id: self.metadata.default_partition_spec_id(),
+            partitioner,
+            partitions: Some(Arc::default()),
             sort_order_id: i32::try_from(self.metadata.default_sort_order_id()).ok(),
             paths: Arc::new(DataPaths::new(self.metadata)),
             options: WriteOptions::for_table(self.metadata, &self.table.schema),

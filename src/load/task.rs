@@ -100,7 +100,7 @@ impl Loader {
         Ok(())
     }
 
-    /// Sorts the collected rows by key and writes them as one data file.
+    /// Sorts the collected rows by key and writes them, one data file a partition.
     fn write_run(&self, number: u32, builder: &mut ItemBuilder, loaded: &mut Loaded) -> Result<()> {
         for (name, count) in builder.take_rescued() {
             *loaded.rescued.entry(name).or_default() += count;
@@ -116,9 +116,8 @@ impl Loader {
             return Err(duplicate(&key_text(&keys, row as usize)));
         }
         self.hashes.add(rows.iter().map(|row| self.hasher.hash(row.data())).collect())?;
-        let file = self.writer.write(number, &batch, &order)?;
-        loaded.rows += file.record_count();
-        loaded.files.push(file);
+        self.writer.write(number, &batch, &order, &mut loaded.files)?;
+        loaded.rows += u64::try_from(order.len()).unwrap_or(u64::MAX);
         Ok(())
     }
 }

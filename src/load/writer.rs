@@ -6,13 +6,14 @@ use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::row::{RowConverter, Rows, SortField};
 use iceberg::io::FileIO;
-use iceberg::spec::{DataFile, Struct};
+use iceberg::spec::DataFile;
 use tokio::runtime::Handle;
 
+use super::partitions::DistinctPartitions;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 use crate::schema::TableSchema;
-use crate::table::{DataFileWriter, DataPaths, WriteOptions};
+use crate::table::{DataFileWriter, DataPaths, Partitioner, WriteOptions};
 
 /// Rows that are put in order and handed to the writer at a time.
 const CHUNK_ROWS: usize = 8192;
@@ -26,8 +27,10 @@ pub struct RunWriter {
     pub handle: Handle,
     /// The table's columns.
     pub table: TableSchema,
-    /// The partition spec of the data files; unpartitioned.
-    pub spec_id: i32,
+    /// Tells rows' partitions, by the spec of the data files.
+    pub partitioner: Partitioner,
+    /// Bounds the partitions of a load; `None`: there may be any number.
+    pub partitions: Option<Arc<DistinctPartitions>>,
     /// The table's sort order, if it is by key.
     pub sort_order_id: Option<i32>,
     /// Names of data files.
@@ -57,24 +60,32 @@ impl RunWriter {
         Ok(KeyOrder { keys, rows, order })
     }
 
-    /// Writes the rows in the given order as one data file; `task` is part of its name.
-    pub(crate) fn write(&self, task: u32, batch: &RecordBatch, order: &[u32]) -> Result<DataFile> {
-        let mut writer = DataFileWriter::create(
-            &self.file_io,
-            &self.handle,
-            self.paths.data_file(task),
-            &self.table.schema,
-            self.spec_id,
-            Struct::empty(),
-            self.sort_order_id,
-            &self.options,
-        )?;
-        for chunk in order.chunks(CHUNK_ROWS) {
-            writer.write(&take_record_batch(batch, &UInt32Array::from(chunk.to_vec()))?)?;
+    /// Writes the rows in the given order, one data file a partition; `task` is part of their names. `files` is told of each
+    /// file, also if it fails later.
+    pub(crate) fn write(&self, task: u32, batch: &RecordBatch, order: &[u32], files: &mut Vec<DataFile>) -> Result<()> {
+        let groups = self.partitioner.split(batch, order)?;
+        if let Some(partitions) = &self.partitions {
+            partitions.note(groups.iter().map(|(partition, _)| partition))?;
         }
-        let file = writer.finish()?;
-        self.progress.add_bytes_written(file.file_size_in_bytes());
-        Ok(file)
+        for (partition, order) in groups {
+            let mut writer = DataFileWriter::create(
+                &self.file_io,
+                &self.handle,
+                self.paths.data_file(task),
+                &self.table.schema,
+                self.partitioner.spec_id(),
+                partition,
+                self.sort_order_id,
+                &self.options,
+            )?;
+            for chunk in order.chunks(CHUNK_ROWS) {
+                writer.write(&take_record_batch(batch, &UInt32Array::from(chunk.to_vec()))?)?;
+            }
+            let file = writer.finish()?;
+            self.progress.add_bytes_written(file.file_size_in_bytes());
+            files.push(file);
+        }
+        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Merge-on-read: position deletes for old rows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use iceberg::spec::Struct;
@@ -8,7 +8,7 @@ use iceberg::spec::Struct;
 use super::plan::Plan;
 use super::work::Work;
 use crate::error::Result;
-use crate::table::{DeleteGroup, LiveDeleteFile, LiveFile, write_position_deletes};
+use crate::table::{DeleteGroup, LiveDeleteFile, LiveFile, PartitionKey, conform, write_position_deletes};
 
 /// Delete files that may apply to a data file before one takes the place of all of them. Every reader of the data file
 /// reads them all, so it bounds what a scan pays; merging at each window instead would write all positions every time.
@@ -25,20 +25,16 @@ impl Work {
     /// Writes position deletes, one file a partition. Where data files have gathered many delete files, the new one takes
     /// in what those say of live data files, and they go.
     pub(super) fn write_deletes(&self, positions: Vec<Vec<u64>>, plan: &mut Plan) -> Result<()> {
-        let mut groups: Vec<Group<'_>> = Vec::new();
+        let mut groups: BTreeMap<usize, Group<'_>> = BTreeMap::new();
+        let mut known: HashMap<(i32, PartitionKey), usize> = HashMap::new();
         for (live, positions) in self.live.files.iter().zip(positions) {
-            let same = |g: &&mut Group<'_>| g.spec_id == live.spec_id && g.partition == live.file.partition();
-            match groups.iter_mut().find(same) {
-                Some(group) => group.files.push((live, positions)),
-                None => groups.push(Group {
-                    spec_id: live.spec_id,
-                    partition: live.file.partition(),
-                    files: vec![(live, positions)],
-                }),
-            }
+            let next = known.len();
+            let number = *known.entry((live.spec_id, PartitionKey::from(live.file.partition()))).or_insert(next);
+            let new = || Group { spec_id: live.spec_id, partition: live.file.partition(), files: Vec::new() };
+            groups.entry(number).or_insert_with(new).files.push((live, positions));
         }
         let mut written = Vec::new();
-        for mut group in groups {
+        for mut group in groups.into_values() {
             if group.files.iter().all(|(_, positions)| positions.is_empty()) {
                 continue;
             }
@@ -49,7 +45,7 @@ impl Work {
             let files = group.files.into_iter().filter(|(_, positions)| !positions.is_empty());
             written.push(DeleteGroup {
                 spec_id: group.spec_id,
-                partition: group.partition.clone(),
+                partition: conform(&self.base.metadata, &self.table.schema, group.spec_id, group.partition),
                 files: files.map(|(live, positions)| (live.file.file_path().to_owned(), positions)).collect(),
             });
         }

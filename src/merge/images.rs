@@ -18,6 +18,7 @@ use crate::load::{RunWriter, split};
 use crate::pool;
 use crate::schema::Limits;
 use crate::storage::Store;
+use crate::table::Partitioner;
 
 /// Records that a newer one of the same key takes the place of: lines by the order of their file.
 pub(super) type Superseded = BTreeMap<u64, BTreeSet<u64>>;
@@ -46,12 +47,15 @@ struct Written {
 impl Work {
     /// Writes the new images, in parallel where there are many. What was written is in the plan even if it fails.
     pub(super) fn write_images(&self, images: Images, plan: &mut Plan) -> Result<()> {
-        let spec_id = self.base.metadata.default_partition_spec_id();
+        let partitioner = Partitioner::new(self.base.metadata.default_partition_spec(), &self.table.schema)?;
+        let spec_id = partitioner.spec_id();
         let writer = RunWriter {
             file_io: self.base.file_io.clone(),
             handle: self.handle.clone(),
             table: self.table.clone(),
-            spec_id,
+            partitioner,
+            // A window must be applied, whatever its items are.
+            partitions: None,
             sort_order_id: self.sort_order_id()?,
             paths: self.paths.clone(),
             options: self.options.clone(),
@@ -144,8 +148,7 @@ fn write_run(number: u32, builder: &mut ItemBuilder, writer: &RunWriter, written
     }
     let batch = builder.finish()?;
     let sorted = writer.sort(&batch)?;
-    written.files.push(writer.write(number, &batch, &sorted.order)?);
-    Ok(())
+    writer.write(number, &batch, &sorted.order, &mut written.files)
 }
 
 /// Adds a record's new image, if it has one. The first reading has checked the rest of the record.

@@ -1,7 +1,8 @@
 //! Where the old rows of changed keys lie: DataFusion joins the keys with the key columns of the live data files.
 //!
 //! The changed keys are the join's build side, which does not spill: the caller hands them over in chunks that fit, each a
-//! range of the sorted keys, so that files and row groups outside of the range are not read.
+//! range of the sorted keys, so that files and row groups outside of the range are not read. Nor are files of partitions that
+//! none of the keys can be in.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,13 +18,13 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
 use futures::StreamExt;
 use iceberg::io::FileIO;
-use iceberg::spec::{Datum, NestedField, NestedFieldRef, PrimitiveType, Type};
+use iceberg::spec::{Datum, NestedField, NestedFieldRef, PartitionSpecRef, PrimitiveType, Type};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 use super::engine::{BATCH_ROWS, Engine, Fill, convert, source};
 use crate::error::{Error, Result};
-use crate::table::{DeleteCache, KeyRange, LiveFile, POSITION_COLUMN, scan_keys};
+use crate::table::{DeleteCache, KeyPartitions, KeyRange, LiveFile, POSITION_COLUMN, scan_keys};
 
 const CHANGE: &str = "__change";
 const FILE: &str = "__file";
@@ -34,6 +35,8 @@ pub(super) struct LiveKeys {
     pub file_io: FileIO,
     pub handle: Handle,
     pub files: Vec<LiveFile>,
+    /// All partition specs of the table.
+    pub specs: Vec<PartitionSpecRef>,
     pub key_fields: Vec<NestedFieldRef>,
     pub deletes: DeleteCache,
 }
@@ -55,6 +58,7 @@ pub(super) async fn locate(engine: &Engine, live: &Arc<LiveKeys>, keys: &RecordB
     let build = MemorySourceConfig::try_new_exec(&[batches(&build)?], build.schema(), None).map_err(convert)?;
 
     let range = live.key_fields.first().and_then(|field| key_range(field, keys));
+    let partitions = KeyPartitions::new(&live.specs, &live.key_fields, keys);
     let mut fields: Vec<_> = keys.schema().fields().to_vec();
     fields.push(Arc::new(Field::new(POSITION_COLUMN, DataType::Int64, false)));
     fields.push(Arc::new(Field::new(FILE, DataType::UInt32, false)));
@@ -66,6 +70,9 @@ pub(super) async fn locate(engine: &Engine, live: &Arc<LiveKeys>, keys: &RecordB
         loop {
             let n = next.fetch_add(1, Ordering::Relaxed);
             let Some(file) = scanned.files.get(n) else { return Ok(()) };
+            if !partitions.may_contain(file) {
+                continue;
+            }
             let number = u32::try_from(n).map_err(|_| Error::failed("more than 2^32 data files"))?;
             scan_keys(
                 &scanned.file_io,
@@ -106,9 +113,9 @@ pub(super) async fn locate(engine: &Engine, live: &Arc<LiveKeys>, keys: &RecordB
         )
         .map_err(convert)?,
     );
-    let partitions = join.properties().output_partitioning().partition_count();
+    let streams = join.properties().output_partitioning().partition_count();
     let mut running = JoinSet::new();
-    for partition in 0..partitions {
+    for partition in 0..streams {
         let mut stream = engine.execute(&join, partition)?;
         running.spawn(async move {
             let mut batches = Vec::new();

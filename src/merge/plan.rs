@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::export::Export;
 use crate::load::run_bytes;
 use crate::progress::Progress;
-use crate::schema::{Limits, NewFields, TableSchema, evolve};
+use crate::schema::{Limits, NewFields, TableSchema, evolve, partition_names};
 use crate::storage::Store;
 use crate::table::{DataPaths, DeleteCache, LiveDeleteFile, LiveFile, WriteOptions, live_files};
 
@@ -120,6 +120,7 @@ impl Planner {
             file_io: self.base.file_io.clone(),
             handle: handle.clone(),
             files,
+            specs: self.base.metadata.partition_specs_iter().cloned().collect(),
             key_fields: self.table.key_fields()?,
             deletes: DeleteCache::new(self.base.file_io.clone(), handle.clone(), memory / 8),
         };
@@ -174,10 +175,12 @@ impl Planner {
 
     /// Makes room for what is new, if it may.
     fn evolve(&self, new: &NewFields, plan: &mut Plan) -> Result<()> {
+        let taken = partition_names(self.base.metadata.partition_specs_iter());
+        let evolved = || evolve(&self.table, new, self.base.metadata.last_column_id(), &self.limits, &taken);
         match self.new_attributes {
             NewAttributesPolicy::Rescue => return Ok(()),
             NewAttributesPolicy::Fail => {
-                let mut evolved = evolve(&self.table, new, self.base.metadata.last_column_id(), &self.limits)?;
+                let mut evolved = evolved()?;
                 evolved.added.extend(evolved.closed);
                 return Err(Error::input(format!(
                     "the window has attributes or fields that the table lacks: {}",
@@ -190,7 +193,7 @@ impl Planner {
             }
             NewAttributesPolicy::Add => {}
         }
-        let evolved = evolve(&self.table, new, self.base.metadata.last_column_id(), &self.limits)?;
+        let evolved = evolved()?;
         for name in evolved.closed {
             plan.warnings.push(format!("{name} has too many fields to take new ones; they go into _ddb_rescued"));
         }

@@ -9,7 +9,7 @@ use super::plan::Plan;
 use super::work::{Work, give_up};
 use crate::error::Result;
 use crate::pool;
-use crate::table::{DataFileWriter, LiveFile, Positions, scan_rows};
+use crate::table::{DataFileWriter, LiveFile, Positions, conform, scan_rows};
 
 /// "Write this data file again without these rows."
 struct RewriteTask {
@@ -73,7 +73,7 @@ impl Work {
                         self.paths.data_file(task.number),
                         &self.table.schema,
                         task.live.spec_id,
-                        task.live.file.partition().clone(),
+                        conform(&self.base.metadata, &self.table.schema, task.live.spec_id, task.live.file.partition()),
                         // The rows keep their order.
                         task.live.file.sort_order_id(),
                         &self.options,

@@ -54,11 +54,19 @@ pub struct Evolved {
     pub closed: Vec<String>,
 }
 
-/// Adds what is new. `last_field_id` is the highest id the table ever assigned.
-pub fn evolve(table: &TableSchema, new: &NewFields, last_field_id: i32, limits: &Limits) -> Result<Evolved> {
+/// Adds what is new. `last_field_id` is the highest id the table ever assigned; no new column or field gets one of the
+/// `taken` names, which are full names: those of partition fields.
+pub fn evolve(
+    table: &TableSchema,
+    new: &NewFields,
+    last_field_id: i32,
+    limits: &Limits,
+    taken: &BTreeSet<String>,
+) -> Result<Evolved> {
     let mut work = Work {
         new,
         limits,
+        taken,
         ids: FieldIds(last_field_id),
         mapping: table.mapping.clone(),
         added: Vec::new(),
@@ -77,6 +85,7 @@ pub fn evolve(table: &TableSchema, new: &NewFields, last_field_id: i32, limits: 
 struct Work<'a> {
     new: &'a NewFields,
     limits: &'a Limits,
+    taken: &'a BTreeSet<String>,
     ids: FieldIds,
     mapping: Mapping,
     added: Vec<String>,
@@ -95,7 +104,8 @@ impl Work<'_> {
             self.closed.push(if top { "the table".to_owned() } else { path.trim_end_matches('.').to_owned() });
             return fields;
         }
-        let existing: BTreeSet<String> = old.iter().map(|field| field.name.clone()).collect();
+        let mut existing: BTreeSet<String> = old.iter().map(|field| field.name.clone()).collect();
+        existing.extend(self.taken.iter().filter_map(|name| name.strip_prefix(path)).map(str::to_owned));
         let sorted = new.sorted();
         let columns = add_column_names(sorted.iter().map(|(name, _)| *name), top, &existing);
         for ((name, observed), column) in sorted.into_iter().zip(columns) {
@@ -150,7 +160,7 @@ mod tests {
         see(&mut new, NewFields::ITEM, "Rows", r#"{"M":{"x":{"N":"1"}}}"#);
         see(&mut new, NewFields::ITEM, "b", r#"{"S":"x"}"#);
         see(&mut new, 4, "t", r#"{"SS":["x"]}"#);
-        let evolved = evolve(&table, &new, 5, &Limits::default()).unwrap();
+        let evolved = evolve(&table, &new, 5, &Limits::default(), &BTreeSet::new()).unwrap();
         let fields = evolved.table.schema.as_struct().fields();
         let names: Vec<_> = fields.iter().map(|f| f.name.as_str()).collect();
         assert_eq!(names[..3], ["pk", "rows", "_ddb_rescued"]);
@@ -165,6 +175,24 @@ mod tests {
     }
 
     #[test]
+    fn names_of_partition_fields_are_taken() {
+        let file = SchemaFile::parse(
+            r#"{"version":1,"key":["pk"],"attributes":{"pk":{"type":"string"},"m":{"type":{"struct":{"a":{"type":"long"}}}}}}"#,
+        )
+        .unwrap();
+        let table = TableSchema::create(&file, &file.key).unwrap();
+        let mut new = NewFields::default();
+        see(&mut new, NewFields::ITEM, "pk_bucket", r#"{"S":"x"}"#);
+        see(&mut new, NewFields::ITEM, "a_day", r#"{"S":"x"}"#);
+        see(&mut new, 2, "a_day", r#"{"S":"x"}"#);
+        let taken = ["PK_bucket", "m.a_day"].map(str::to_owned).into();
+        let evolved = evolve(&table, &new, 4, &Limits::default(), &taken).unwrap();
+        let [field, top, bucket] = evolved.added.as_slice() else { panic!("{:?}", evolved.added) };
+        assert!(field.starts_with("m.a_day__"), "{field}");
+        assert!(top == "a_day" && bucket.starts_with("pk_bucket__"), "{top} {bucket}");
+    }
+
+    #[test]
     fn a_full_struct_is_closed() {
         let file = SchemaFile::parse(
             r#"{"version":1,"key":["pk"],"attributes":{"pk":{"type":"string"},"m":{"type":{"struct":{"a":{"type":"long"}}}}}}"#,
@@ -174,7 +202,7 @@ mod tests {
         let mut new = NewFields::default();
         see(&mut new, 2, "b", r#"{"N":"1"}"#);
         let limits = Limits { struct_fields: 1, ..Limits::default() };
-        let evolved = evolve(&table, &new, 4, &limits).unwrap();
+        let evolved = evolve(&table, &new, 4, &limits, &BTreeSet::new()).unwrap();
         assert!(evolved.added.is_empty());
         assert_eq!(evolved.closed, ["m"]);
     }

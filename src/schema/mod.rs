@@ -1,10 +1,11 @@
-//! What was observed in items, how observations join, the schema file, the mapping to Iceberg types, and evolution.
+//! What was observed in items, how observations join, the schema file, the mapping to Iceberg types, partitions, and evolution.
 
 mod evolution;
 mod file;
 mod mapping;
 mod naming;
 mod observed;
+mod partition;
 mod replacement;
 mod types;
 
@@ -13,5 +14,6 @@ pub use file::{Attribute, SchemaFile, Target};
 pub use mapping::{Column, FieldMapping, Mapping, TableSchema};
 pub use naming::{RESCUED, column_names};
 pub use observed::{Fields, Limits, NumberRange, Observed};
+pub use partition::{MAX_WIDTH, PartitionTerm, partition_names, partition_spec};
 pub use replacement::replace;
 pub use types::{ColumnType, Field};

@@ -41,7 +41,7 @@ pub(super) fn add_column_names<'a>(
     let mut columns = BTreeMap::new();
     for name in &sorted {
         let lower = name.to_lowercase();
-        let reserved = top_level && (RESERVED.contains(&lower.as_str()) || lower == RESCUED);
+        let reserved = top_level && is_reserved(&lower);
         let column = if reserved || taken.contains(&lower) || clashes(&lower, &taken) || name.is_empty() {
             with_digest(name)
         } else {
@@ -63,8 +63,17 @@ fn clashes(lower: &str, taken: &BTreeSet<String>) -> bool {
 }
 
 fn with_digest(name: &str) -> String {
-    let digest = Sha256::digest(name.as_bytes());
-    digest.iter().take(4).fold(format!("{name}__"), |name, byte| format!("{name}{byte:02x}"))
+    format!("{name}__{}", digest(name))
+}
+
+/// 8 hex digits of the text's SHA-256.
+pub(super) fn digest(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().take(4).fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
+}
+
+/// Whether no top-level column can have this name, given in lower case.
+pub(super) fn is_reserved(lower: &str) -> bool {
+    RESERVED.contains(&lower) || lower == RESCUED
 }
 
 #[cfg(test)]

@@ -12,8 +12,14 @@ use super::{Mapping, TableSchema};
 use crate::error::Result;
 
 /// The columns of `new`, with the field ids and names of those columns of `old` that hold the same attribute in the same
-/// type. Columns of other programs stay, optional. `last_field_id` is the highest id the table ever assigned.
-pub fn replace(old: &TableSchema, new: &TableSchema, last_field_id: i32) -> Result<TableSchema> {
+/// type. Columns of other programs stay, optional. `last_field_id` is the highest id the table ever assigned; no new column
+/// gets one of the `taken` names: those of partition fields.
+pub fn replace(
+    old: &TableSchema,
+    new: &TableSchema,
+    last_field_id: i32,
+    taken: &BTreeSet<String>,
+) -> Result<TableSchema> {
     let mut work = Work {
         old,
         new,
@@ -27,7 +33,7 @@ pub fn replace(old: &TableSchema, new: &TableSchema, last_field_id: i32) -> Resu
         .filter(|f| !old.mapping.fields.contains_key(&f.id) && Some(f.id) != rescued)
         .map(|f| Arc::new(NestedField { required: false, ..(**f).clone() }))
         .collect();
-    let taken: BTreeSet<String> = foreign.iter().map(|f| f.name.clone()).collect();
+    let taken: BTreeSet<String> = foreign.iter().map(|f| f.name.clone()).chain(taken.iter().cloned()).collect();
     let mut fields = work.fields(new.schema.as_struct().fields(), old_fields, &taken);
     fields.extend(foreign);
     let keys: Vec<i32> = fields
@@ -166,7 +172,7 @@ mod tests {
             r#""pk":{"type":"string"},"a":{"type":"long"},"b":{"type":"string"},"c":{"type":{"list":"long"}},
             "m":{"type":{"struct":{"x":{"type":"long"},"z":{"type":"string"}}}}"#,
         );
-        let replaced = replace(&old, &new, 7).unwrap();
+        let replaced = replace(&old, &new, 7, &BTreeSet::new()).unwrap();
         let ids = ids(&replaced);
         assert_eq!(ids[0], ("pk".to_owned(), 1));
         assert_eq!(ids[1], ("renamed".to_owned(), 2));
@@ -185,7 +191,7 @@ mod tests {
     #[test]
     fn the_same_schema_stays_the_same() {
         let old = table(r#""pk":{"type":"string"},"m":{"type":{"map":{"list":"json"}}}"#);
-        let again = replace(&old, &old.clone(), 99).unwrap();
+        let again = replace(&old, &old.clone(), 99, &BTreeSet::new()).unwrap();
         assert_eq!(again.schema.as_struct(), old.schema.as_struct());
         assert_eq!(again.mapping, old.mapping);
     }

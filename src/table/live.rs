@@ -13,6 +13,7 @@ use iceberg::spec::{
     ManifestFile, ManifestList, PrimitiveLiteral, Snapshot, Struct, TableMetadata,
 };
 
+use super::partition::check_specs;
 use crate::catalog::LoadedTable;
 use crate::error::{Error, Result};
 
@@ -85,10 +86,11 @@ impl LiveDeleteFile {
     }
 }
 
-/// Refuses tables that this crate would read or write wrongly: those of format version 3.
+/// Refuses tables that this crate would read or write wrongly: those of format version 3, or with partition specs that it
+/// does not understand.
 pub fn check_supported(metadata: &TableMetadata) -> Result<()> {
     match metadata.format_version() {
-        FormatVersion::V1 | FormatVersion::V2 => Ok(()),
+        FormatVersion::V1 | FormatVersion::V2 => check_specs(metadata),
         FormatVersion::V3 => Err(Error::failed("the table has format version 3, which is not supported yet")
             .advice("Load into a table of format version 2")),
     }
@@ -194,8 +196,8 @@ struct DeleteIndex {
 }
 
 /// A partition as what it means: a value read from an old manifest may have a narrower type than the same one in a new.
-#[derive(PartialEq, Eq, Hash)]
-struct PartitionKey(Vec<Option<Literal>>);
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PartitionKey(Vec<Option<Literal>>);
 
 impl From<&Struct> for PartitionKey {
     fn from(partition: &Struct) -> Self {

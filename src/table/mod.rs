@@ -6,6 +6,7 @@
 //! - [`deletes`], [`delete_cache`], [`delete_write`]: position deletes, read and written.
 //! - [`write`], [`metrics`], [`bounds`]: data files, counted and bounded from the rows themselves.
 //! - [`snapshot`], [`summary`]: manifests, manifest list and summary of one change.
+//! - [`partition`]: which partition rows belong to; [`prune`]: which data files cannot hold a key, by their partitions.
 //! - [`paths`]: where new files go.
 //! - [`watermark`]: up to which time the table is complete, and the properties that say so.
 //!
@@ -23,10 +24,13 @@ pub mod keys;
 pub mod live;
 pub mod metrics;
 mod parquet_file;
+pub mod partition;
 pub mod paths;
+pub mod prune;
 pub mod rows;
 pub mod snapshot;
 pub mod summary;
+mod transform;
 pub mod watermark;
 pub mod write;
 
@@ -34,9 +38,11 @@ pub use delete_cache::DeleteCache;
 pub use delete_write::{DeleteGroup, write_position_deletes};
 pub use deletes::{PositionCursor, Positions, read_positions};
 pub use keys::{KeyRange, POSITION_COLUMN, may_contain, scan_keys};
-pub use live::{LiveDeleteFile, LiveFile, check_supported, live_files};
+pub use live::{LiveDeleteFile, LiveFile, PartitionKey, check_supported, live_files};
 pub use metrics::{MetricsConfig, MetricsMode};
+pub use partition::{PartitionRows, Partitioner, conform};
 pub use paths::DataPaths;
+pub use prune::KeyPartitions;
 pub use rows::scan_rows;
 pub use snapshot::{BuiltSnapshot, SnapshotBuilder, base_requirements};
 pub use write::{DataFileWriter, WriteOptions};
