@@ -2,6 +2,7 @@
 //!
 //! Nothing here builds a tree of values. A [`Parser`] walks one line, and whoever needs a value takes it from the text.
 
+pub mod instant;
 mod names;
 mod number;
 mod parser;

@@ -25,7 +25,7 @@ impl Number {
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = text.as_bytes();
         let negative = bytes.first() == Some(&b'-');
-        let mut rest = bytes.strip_prefix(b"-").or(bytes.strip_prefix(b"+")).unwrap_or(bytes);
+        let mut rest = bytes.strip_prefix(b"-").unwrap_or(bytes);
         let mut coefficient: u128 = 0;
         let mut digits: u32 = 0;
         // Zeros are held back until a digit follows, so that trailing ones never enter the coefficient.
@@ -74,6 +74,11 @@ impl Number {
         let exponent = written.checked_sub(fraction)?.checked_add(i32::try_from(zeros).ok()?)?;
         let leading = exponent.checked_add(i32::try_from(digits).ok()?)? - 1;
         EXPONENTS.contains(&leading).then_some(Self { negative, coefficient, digits, exponent })
+    }
+
+    /// What two numbers have in common exactly when they are equal; it can be sorted, though not by value.
+    pub fn identity(&self) -> (bool, u128, i32) {
+        (self.negative, self.coefficient, self.exponent)
     }
 
     /// Digits before the decimal point; 0 for values below 1.
@@ -168,7 +173,7 @@ mod tests {
             ("1", "1"),
             ("1.0", "1"),
             ("1E0", "1"),
-            ("+0010.500", "10.5"),
+            ("0010.500", "10.5"),
             ("1E2", "100"),
             ("100", "100"),
             ("-0.5", "-0.5"),
@@ -193,6 +198,9 @@ mod tests {
             "abc",
             "1a",
             "1 ",
+            " 1",
+            "+1",
+            "--1",
             "1e",
             "1e+",
             "0x1",

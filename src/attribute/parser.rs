@@ -2,6 +2,8 @@
 //!
 //! It checks what it walks over: a line that got through was well-formed JSON made of well-formed attribute values.
 
+use std::borrow::Cow;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
@@ -348,6 +350,42 @@ impl<'a> Parser<'a> {
         STANDARD.decode_vec(text, out).map_err(|_| self.wrong("a B that is not standard base64"))
     }
 
+    /// Enters the content of an SS, NS or BS, whose elements are of type S, N or B: `[`. A set has elements, each once.
+    pub fn begin_set(&mut self, element: Kind) -> Result<()> {
+        let mut ahead = self.clone();
+        let (mut texts, mut numbers) = (Vec::new(), Vec::new());
+        let (mut first, mut scratch) = (true, String::new());
+        ahead.begin_array()?;
+        while ahead.next_element(&mut first)? {
+            if element == Kind::N {
+                numbers.push(ahead.number(&mut scratch)?.identity());
+            } else {
+                // Standard base64 has one text for the same bytes.
+                texts.push(ahead.owned_or_borrowed(&mut scratch)?);
+            }
+        }
+        if texts.is_empty() && numbers.is_empty() {
+            return Err(self.wrong("a set without elements"));
+        }
+        texts.sort_unstable();
+        numbers.sort_unstable();
+        if texts.windows(2).any(|pair| pair.first() == pair.last())
+            || numbers.windows(2).any(|pair| pair.first() == pair.last())
+        {
+            return Err(self.wrong("a set that has an element twice"));
+        }
+        self.begin_array()
+    }
+
+    /// A string that outlives the scratch.
+    fn owned_or_borrowed(&mut self, scratch: &mut String) -> Result<Cow<'a, str>> {
+        self.peek();
+        let start = self.at + 1;
+        self.string(scratch)?;
+        let raw = self.text.get(start..self.at.saturating_sub(1)).unwrap_or_default();
+        Ok(if raw.contains('\\') { Cow::Owned(std::mem::take(scratch)) } else { Cow::Borrowed(raw) })
+    }
+
     /// The content of a BOOL.
     pub fn boolean(&mut self) -> Result<bool> {
         if self.literal("true") {
@@ -378,7 +416,7 @@ impl<'a> Parser<'a> {
                     Kind::Bs => Kind::B,
                     _ => Kind::S,
                 };
-                self.begin_array()?;
+                self.begin_set(element)?;
                 let mut first = true;
                 while self.next_element(&mut first)? {
                     self.skip_content(element, scratch)?;

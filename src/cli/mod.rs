@@ -114,6 +114,10 @@ fn print_schema(
     };
     report.status = if settings.shared.dry_run { Status::DryRun } else { Status::Applied };
     report.warnings.clone_from(&schema.warnings);
+    if printer.format == args::Format::Json && (written_to.is_some() || settings.unwritten_output.is_some()) {
+        // People find them below the table.
+        report.warnings.extend(schema.hints.iter().map(ToString::to_string));
+    }
     printer.schema(&report, schema, written_to, settings.unwritten_output.as_deref())
 }
 

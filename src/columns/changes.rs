@@ -22,7 +22,12 @@ pub const ORDER: &str = "__order";
 pub const LINE: &str = "__line";
 
 /// A batch of changes: the table's columns, then [`DELETED`], [`WRITTEN`], [`ORDER`] and [`LINE`].
+///
+/// These four are found by their place, at the end: an attribute may have one of their names.
 pub type Changes = RecordBatch;
+
+/// Columns of a change behind the table's.
+pub const CHANGE_COLUMNS: usize = 4;
 
 /// Builds batches of changes.
 #[derive(Debug)]
@@ -114,13 +119,7 @@ impl ChangeBuilder {
                 "Keys" | "NewImage" | "Metadata" => {
                     return Err(Error::input(format!("{name} stands twice in one record")));
                 }
-                "OldImage" => {
-                    parser.begin_object()?;
-                    let (mut first, mut inner, mut value) = (true, String::new(), String::new());
-                    while let Some(attribute) = parser.next_name(&mut first, &mut inner)? {
-                        parser.skip_value(&mut value).map_err(|e| e.of_attribute(attribute))?;
-                    }
-                }
+                "OldImage" => self.images.skip(&mut parser)?,
                 "Item" => {
                     return Err(Error::input("the line holds an Item of a full export, not a change")
                         .advice("Give full exports to full-load"));

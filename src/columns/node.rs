@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, BooleanBuilder, Decimal128Builder, Float64Builder, Int64Builder, LargeBinaryBuilder, ListArray, MapArray,
-    NullBufferBuilder, StringBuilder, StructArray, new_null_array,
+    NullBufferBuilder, StringBuilder, StructArray, TimestampMicrosecondBuilder, new_null_array,
 };
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Fields};
 use iceberg::spec::{NestedField, Type};
 
-use crate::attribute::{Kind, NameIndex, Parser, write_json_content};
+use crate::attribute::{Kind, NameIndex, Parser, instant, write_json_content};
 use crate::error::{Error, Result};
-use crate::schema::{ColumnType, Limits, NewFields, TableSchema};
+use crate::schema::{ColumnType, Limits, NewFields, TableSchema, TimestampForm};
 
 /// How much of a value its column took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +51,7 @@ pub(super) enum Node {
     Long(Int64Builder),
     Decimal(Decimal128Builder, u32, u32),
     Double(Float64Builder),
+    Timestamp(TimestampMicrosecondBuilder, TimestampForm),
     Boolean(BooleanBuilder),
     Binary(LargeBinaryBuilder),
     List(ListNode),
@@ -107,6 +108,9 @@ impl Node {
                 Self::Decimal(Decimal128Builder::new().with_data_type(data_type.clone()), precision, scale)
             }
             ColumnType::Double => Self::Double(Float64Builder::new()),
+            ColumnType::Timestamp(form) => {
+                Self::Timestamp(TimestampMicrosecondBuilder::new().with_data_type(data_type.clone()), form)
+            }
             ColumnType::Boolean => Self::Boolean(BooleanBuilder::new()),
             ColumnType::Binary => Self::Binary(LargeBinaryBuilder::new()),
             ColumnType::List(_) | ColumnType::Set(_) => {
@@ -151,6 +155,7 @@ impl Node {
             Self::Long(b) => b.len(),
             Self::Decimal(b, ..) => b.len(),
             Self::Double(b) => b.len(),
+            Self::Timestamp(b, _) => b.len(),
             Self::Boolean(b) => b.len(),
             Self::Binary(b) => b.len(),
             Self::List(list) => list.offsets.len() - 1,
@@ -163,7 +168,7 @@ impl Node {
     /// Bytes that a null costs: what a row takes even where its item has nothing.
     pub fn width(&self) -> usize {
         match self {
-            Self::Long(_) | Self::Double(_) | Self::Binary(_) => 8,
+            Self::Long(_) | Self::Double(_) | Self::Timestamp(..) | Self::Binary(_) => 8,
             Self::Decimal(..) => 16,
             Self::Boolean(_) => 1,
             Self::Struct(node) => 1 + node.nodes.iter().map(Self::width).sum::<usize>(),
@@ -177,6 +182,7 @@ impl Node {
             Self::Long(b) => b.append_null(),
             Self::Decimal(b, ..) => b.append_null(),
             Self::Double(b) => b.append_null(),
+            Self::Timestamp(b, _) => b.append_null(),
             Self::Boolean(b) => b.append_null(),
             Self::Binary(b) => b.append_null(),
             Self::List(list) => {
@@ -233,6 +239,19 @@ impl Node {
                 let number = parser.number(&mut scratch.text)?;
                 b.append_option(number.to_string().parse::<f64>().ok());
             }
+            (Self::Timestamp(b, form @ (TimestampForm::Seconds | TimestampForm::Milliseconds)), Kind::N) => {
+                let digits = if *form == TimestampForm::Seconds { 0 } else { 3 };
+                match instant::of_number(&parser.number(&mut scratch.text)?, digits) {
+                    Some(micros) => b.append_value(micros),
+                    None => return Ok(self.misfit()),
+                }
+            }
+            (Self::Timestamp(b, TimestampForm::Iso8601), Kind::S) => {
+                match instant::of_text(parser.string(&mut scratch.text)?) {
+                    Some(micros) => b.append_value(micros),
+                    None => return Ok(self.misfit()),
+                }
+            }
             (Self::Boolean(b), Kind::Bool) => b.append_value(parser.boolean()?),
             (Self::Binary(b), Kind::B) => {
                 parser.binary(&mut scratch.text, &mut scratch.bytes)?;
@@ -275,6 +294,7 @@ impl Node {
             Self::Long(b) => Arc::new(b.finish()),
             Self::Decimal(b, ..) => Arc::new(b.finish()),
             Self::Double(b) => Arc::new(b.finish()),
+            Self::Timestamp(b, _) => Arc::new(b.finish()),
             Self::Boolean(b) => Arc::new(b.finish()),
             Self::Binary(b) => Arc::new(b.finish()),
             Self::List(list) => {
@@ -311,7 +331,7 @@ impl Node {
 fn set_kind(ty: &ColumnType) -> Option<Kind> {
     let ColumnType::Set(element) = ty else { return None };
     Some(match **element {
-        ColumnType::String => Kind::Ss,
+        ColumnType::String | ColumnType::Timestamp(TimestampForm::Iso8601) => Kind::Ss,
         ColumnType::Binary => Kind::Bs,
         _ => Kind::Ns,
     })
@@ -327,7 +347,10 @@ fn offset(len: usize) -> Result<i32> {
 
 impl ListNode {
     fn append(&mut self, element: Option<Kind>, parser: &mut Parser<'_>, scratch: &mut Scratch) -> Result<Fit> {
-        parser.begin_array()?;
+        match element {
+            Some(kind) => parser.begin_set(kind)?,
+            None => parser.begin_array()?,
+        }
         let mut fit = Fit::Whole;
         let mut first = true;
         while parser.next_element(&mut first)? {
@@ -343,14 +366,33 @@ impl ListNode {
 }
 
 impl MapNode {
+    /// Whether a key stands twice among those from `begin` on.
+    fn repeats(&self, begin: usize) -> bool {
+        let offsets = self.keys.offsets_slice().get(begin..).unwrap_or_default();
+        let position = |offset: i32| usize::try_from(offset).unwrap_or_default();
+        let mut names: Vec<&[u8]> = offsets
+            .windows(2)
+            .filter_map(|pair| match pair {
+                [from, to] => self.keys.values_slice().get(position(*from)..position(*to)),
+                _ => None,
+            })
+            .collect();
+        names.sort_unstable();
+        names.windows(2).any(|pair| pair.first() == pair.last())
+    }
+
     fn append(&mut self, parser: &mut Parser<'_>, scratch: &mut Scratch) -> Result<Fit> {
         parser.begin_object()?;
         let mut fit = Fit::Whole;
         let mut first = true;
         let mut name_scratch = String::new();
+        let begin = self.values.len();
         while let Some(name) = parser.next_name(&mut first, &mut name_scratch)? {
             self.keys.append_value(name);
             fit = fit.and(self.values.append(parser, scratch)?);
+        }
+        if self.repeats(begin) {
+            return Err(Error::input("a name stands twice in one map"));
         }
         self.offsets.push(offset(self.values.len())?);
         self.validity.append_non_null();
@@ -388,7 +430,13 @@ impl StructNode {
             let slot = self.names.find(name).and_then(|n| self.slots.get(n)).copied();
             let Some(node) = slot.and_then(|slot| self.nodes.get_mut(slot)) else {
                 let limits = scratch.limits;
-                scratch.new.inside(self.id).observe(name, parser, &limits, &mut scratch.text)?;
+                let new = scratch.new.inside(self.id);
+                // Past the limit the struct is closed, whatever else comes: more names are not to be remembered.
+                if new.len() > limits.struct_fields && new.get(name).is_none() {
+                    parser.skip_value(&mut scratch.text)?;
+                } else {
+                    new.observe(name, parser, &limits, &mut scratch.text)?;
+                }
                 fit = Fit::Part;
                 continue;
             };

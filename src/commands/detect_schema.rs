@@ -2,37 +2,28 @@
 
 use std::sync::Arc;
 
+use super::detect_table;
 use super::report::DetectReport;
 use super::request::{Context, DetectSchema};
+use crate::attribute::Kind;
 use crate::error::{Error, Result};
 use crate::export::{DataFileRef, Export, ExportKind, open, open_bare};
 use crate::load::{Observations, ObserveTask, split};
 use crate::pool;
-use crate::schema::{ColumnType, Limits, SchemaFile, Target};
+use crate::schema::{ColumnType, Limits, SchemaFile, hints};
 use crate::storage::Location;
 
 /// Reads the export, or a sample of its files, and says which columns its attributes need.
 ///
 /// Errors: as everywhere by [`Kind`](crate::error::Kind); an incremental export is the wrong kind of input.
 pub async fn detect_schema(context: &Context, request: &DetectSchema) -> Result<DetectReport> {
+    if request.key.len() > 2 || (request.key.len() == 2 && request.key.first() == request.key.get(1)) {
+        return Err(Error::usage("a key has one or two attributes: the partition key, then the sort key"));
+    }
     let export = open_full(context, &request.export, request.without_manifest).await?;
     let files = sample(export.files(), request.sample_files);
     let seen = observe(context, &files, request.max_struct_fields).await?;
-    for name in &request.key {
-        match seen.fields.get(name).map(ColumnType::of) {
-            Some(ty) if ty.is_key() => {}
-            Some(ty) => {
-                return Err(Error::input(format!("the key attribute has values that no key can have ({ty})"))
-                    .of_attribute(name.as_str())
-                    .advice("Keys are of one type, S, N or B. Check --key"));
-            }
-            None => {
-                return Err(Error::input("the key attribute is in no item")
-                    .of_attribute(name.as_str())
-                    .advice("Check --key"));
-            }
-        }
-    }
+    request.key.iter().try_for_each(|name| check_key(name, &seen))?;
     let file = SchemaFile::suggest(&request.key, seen.items, &seen.fields);
     let mut warnings = Vec::new();
     if files.len() < export.files().len() {
@@ -43,7 +34,30 @@ pub async fn detect_schema(context: &Context, request: &DetectSchema) -> Result<
         let location = Location::parse(output)?;
         context.exports.write(&location, schema_file.clone().into()).await?;
     }
-    Ok(DetectReport { table: table(&file), schema_file, items: seen.items, warnings })
+    let limits = Limits { struct_fields: request.max_struct_fields, ..Limits::default() };
+    let hints = hints(seen.items, &seen.fields, &limits);
+    Ok(DetectReport { table: detect_table::text(&file, &hints), schema_file, items: seen.items, hints, warnings })
+}
+
+/// Makes sure that an attribute can be part of the key: in every item, and of one type that keys have.
+fn check_key(name: &str, seen: &Observations) -> Result<()> {
+    let Some(observed) = seen.fields.get(name) else {
+        return Err(Error::input("the key attribute is in no item").of_attribute(name).advice("Check --key"));
+    };
+    let ty = ColumnType::of(observed);
+    if !ty.is_key() {
+        return Err(Error::input(format!("the key attribute has values that no key can have ({ty})"))
+            .of_attribute(name)
+            .advice("Keys are of one type, S, N or B. Check --key"));
+    }
+    let present = observed.total() - observed.count(Kind::Null);
+    if present < seen.items {
+        let without = seen.items - present;
+        return Err(Error::input(format!("{without} of {} items have no value for the key attribute", seen.items))
+            .of_attribute(name)
+            .advice("Every item has its key. Check --key"));
+    }
+    Ok(())
 }
 
 /// Opens what must be a full export.
@@ -84,42 +98,4 @@ fn sample(files: &[DataFileRef], wanted: Option<usize>) -> Vec<DataFileRef> {
         }
         _ => files.to_vec(),
     }
-}
-
-/// The attributes as a table for people.
-fn table(file: &SchemaFile) -> String {
-    let items = file.items.unwrap_or(0);
-    let mut rows = vec![["attribute", "seen", "present", "column", "type"].map(str::to_owned)];
-    for attribute in &file.attributes {
-        let seen: Vec<_> = attribute.seen.iter().map(|(kind, _)| kind.name()).collect();
-        let present: u64 = attribute.seen.iter().map(|(_, n)| n).sum();
-        // Tenths of a percent, rounded down: 100.0% means all.
-        let tenths = (u128::from(present) * 1000).checked_div(u128::from(items)).unwrap_or(0);
-        let key = if file.key.contains(&attribute.name) { " (key)" } else { "" };
-        let ty = match &attribute.target {
-            Target::Column(ty) => format!("{ty}{key}"),
-            Target::Observe(kind) => kind.name().to_owned(),
-            Target::Exclude => "left out".to_owned(),
-        };
-        rows.push([
-            attribute.name.clone(),
-            seen.join(" "),
-            format!("{}.{}%", tenths / 10, tenths % 10),
-            attribute.column.clone().unwrap_or_else(|| attribute.name.clone()),
-            ty,
-        ]);
-    }
-    let mut widths = [0; 5];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count().min(40));
-        }
-    }
-    let mut text = String::new();
-    for row in &rows {
-        let cells: Vec<_> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        text.push_str(cells.join("  ").trim_end());
-        text.push('\n');
-    }
-    text
 }

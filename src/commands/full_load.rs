@@ -16,7 +16,7 @@ use crate::catalog::{Catalog, LoadedTable, NewTable};
 use crate::error::{Error, Kind, Result};
 use crate::export::{Export, ExportKind};
 use crate::load::{Load, Loaded};
-use crate::schema::{SchemaFile, TableSchema};
+use crate::schema::{SchemaFile, TableSchema, Target};
 use crate::storage::Location;
 use crate::table::watermark::{self, EXPORT_ARN, GAPS, WATERMARK, WINDOW_TO};
 use crate::table::{BuiltSnapshot, LiveFile, SnapshotBuilder, base_requirements, check_supported, live_files};
@@ -158,8 +158,10 @@ async fn columns(context: &Context, request: &FullLoad, export: &Export) -> Resu
         Some(name) => {
             let location = Location::parse(name)?;
             let bytes = context.exports.read(&location, SCHEMA_FILE_LIMIT).await?;
-            let text = std::str::from_utf8(&bytes)
-                .map_err(|_| Error::usage("the schema file is not UTF-8").in_file(name.as_str()))?;
+            let text = std::str::from_utf8(&bytes).map_err(|e| {
+                let line = bytes.iter().take(e.valid_up_to()).filter(|byte| **byte == b'\n').count() + 1;
+                Error::usage("the schema file is not UTF-8").in_file(name.as_str()).on_line(line as u64)
+            })?;
             Some(SchemaFile::parse(text).map_err(|e| e.in_file(name.as_str()))?)
         }
         None => None,
@@ -186,7 +188,13 @@ async fn columns(context: &Context, request: &FullLoad, export: &Export) -> Resu
         return Err(Error::usage("a key has one or two attributes: the partition key, then the sort key"));
     }
     let file = match given {
-        Some(file) if !file.needs_observation() => file,
+        Some(file) if !file.needs_observation() => {
+            key.iter().try_for_each(|name| check_listed(&file, name))?;
+            return TableSchema::create(&file, &key).map_err(|e| match &request.schema {
+                Some(name) if e.kind() == Kind::Usage => e.in_file(name.as_str()),
+                _ => e,
+            });
+        }
         given => {
             let seen = observe(context, export.files(), request.max_struct_fields).await?;
             match given {
@@ -200,6 +208,20 @@ async fn columns(context: &Context, request: &FullLoad, export: &Export) -> Resu
         }
     };
     TableSchema::create(&file, &key)
+}
+
+/// Makes sure that the schema file has a column that a key can have for an attribute that `--key` names.
+fn check_listed(file: &SchemaFile, name: &str) -> Result<()> {
+    match file.attributes.iter().find(|a| a.name == name).map(|a| &a.target) {
+        Some(Target::Column(ty)) if !ty.is_key() => {
+            Err(Error::usage(format!("the schema file makes this key attribute {ty}, which no key can be"))
+                .of_attribute(name)
+                .advice("Keys are string, long, decimal(P,S), number-string or binary"))
+        }
+        Some(Target::Column(_)) => Ok(()),
+        Some(Target::Exclude) => Err(Error::usage("the schema file leaves out this key attribute").of_attribute(name)),
+        _ => Err(Error::usage("the schema file does not list this key attribute").of_attribute(name)),
+    }
 }
 
 /// Properties that every load sets.

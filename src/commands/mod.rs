@@ -1,6 +1,7 @@
 //! The library's front door: one file a command, a request in, a report out.
 
 mod detect_schema;
+mod detect_table;
 mod full_load;
 mod incremental;
 mod partitioning;

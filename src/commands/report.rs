@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::catalog::LoadedTable;
 use crate::error::{Error, Result};
+use crate::schema::Hint;
 use crate::table::watermark;
 use crate::time::{self, Time};
 
@@ -201,10 +202,12 @@ impl From<&Error> for ErrorReport {
 pub struct DetectReport {
     /// The schema file's text.
     pub schema_file: String,
-    /// The table for people, one line an attribute.
+    /// The table for people, one line an attribute, then the hints.
     pub table: String,
     /// Items seen.
     pub items: u64,
+    /// What deserves a look in the attributes.
+    pub hints: Vec<Hint>,
     /// What deserves a look.
     pub warnings: Vec<String>,
 }

@@ -17,7 +17,7 @@ use futures::StreamExt;
 
 use super::engine::{BATCH_ROWS, Engine, Fill, convert, source};
 use super::images::Superseded;
-use crate::columns::{ChangeBuilder, DELETED, LINE, ORDER, WRITTEN};
+use crate::columns::{CHANGE_COLUMNS, ChangeBuilder, LINE, ORDER, WRITTEN};
 use crate::error::{Error, Result};
 use crate::export::{DataFileRef, LineFile, LineFiles};
 use crate::progress::Progress;
@@ -77,14 +77,13 @@ impl ChangeFiles {
                 SortOptions { descending: false, nulls_first: true },
             )
         };
-        let newest_first = |name: &str| -> Result<PhysicalSortExpr> {
-            let column = Column::new_with_schema(name, &schema).map_err(convert)?;
-            Ok(PhysicalSortExpr::new(Arc::new(column), SortOptions { descending: true, nulls_first: false }))
+        let newest_first = |(name, slot): (&str, usize)| {
+            let column = Arc::new(Column::new(name, slot));
+            PhysicalSortExpr::new(column, SortOptions { descending: true, nulls_first: false })
         };
         let mut order: Vec<PhysicalSortExpr> = keys.iter().map(|slot| ascending(*slot)).collect();
-        for name in [WRITTEN, ORDER, LINE] {
-            order.push(newest_first(name)?);
-        }
+        // Behind the keys and the kind of change.
+        order.extend([WRITTEN, ORDER, LINE].into_iter().zip(keys.len() + 1..).map(newest_first));
         let order = LexOrdering::new(order).ok_or_else(|| Error::failed("the table has no key"))?;
         let converter = RowConverter::new(
             keys.iter().map(|slot| SortField::new(schema.field(*slot).data_type().clone())).collect(),
@@ -128,9 +127,8 @@ impl ChangeFiles {
             let slot = fields.iter().position(|field| field.id == key.id);
             columns.push(slot.ok_or_else(|| Error::failed("a key column is missing"))?);
         }
-        for name in [DELETED, WRITTEN, ORDER, LINE] {
-            columns.push(wide.index_of(name)?);
-        }
+        let all = wide.fields().len();
+        columns.extend(all - CHANGE_COLUMNS..all);
         Ok(columns)
     }
 
@@ -190,10 +188,10 @@ impl Newest {
         if newest.true_count() == newest.len() {
             return Ok(());
         }
-        let column = |name: &str| {
-            Ok::<_, Error>(batch.column(batch.schema().index_of(name)?).as_primitive::<UInt64Type>().clone())
+        let [.., orders, lines] = batch.columns() else {
+            return Err(Error::failed("changes without their place"));
         };
-        let (orders, lines) = (column(ORDER)?, column(LINE)?);
+        let (orders, lines) = (orders.as_primitive::<UInt64Type>(), lines.as_primitive::<UInt64Type>());
         for (newest, (order, line)) in newest.values().iter().zip(orders.values().iter().zip(lines.values())) {
             if !newest {
                 self.superseded.entry(*order).or_default().insert(*line);

@@ -14,7 +14,6 @@ use super::images::Images;
 use super::locate::{LiveKeys, locate};
 use super::plan::{Plan, Removal};
 use crate::catalog::LoadedTable;
-use crate::columns::DELETED;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 use crate::schema::TableSchema;
@@ -50,7 +49,9 @@ impl Work {
         let mut positions: Vec<Vec<u64>> = vec![Vec::new(); self.live.files.len()];
         let mut next = Some(first);
         while let Some(batch) = next {
-            let deleted = batch.column_by_name(DELETED).ok_or_else(|| Error::failed("changes without their kind"))?;
+            let [.., deleted, _, _, _] = batch.columns() else {
+                return Err(Error::failed("changes without their kind"));
+            };
             let kept = batch.num_rows() - deleted.as_boolean().true_count();
             plan.inserted += u64::try_from(kept).unwrap_or(u64::MAX);
             chunk_bytes += batch.get_array_memory_size();

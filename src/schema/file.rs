@@ -2,9 +2,12 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{ColumnType, Field, Fields};
+use super::naming::{fold, is_reserved, short};
+use super::strict_json::{self, member, only, text_at, wrong};
+use super::type_text::{parse_type, type_to_json};
+use super::{ColumnType, Fields, RESCUED};
 use crate::attribute::Kind;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// What `detect-schema` writes and `full-load` takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,12 +81,9 @@ impl SchemaFile {
         self
     }
 
-    /// Reads a schema file of either form. Errors name the JSON path.
+    /// Reads a schema file of either form. Errors are of kind `Usage` and name the line and column, or the JSON path.
     pub fn parse(text: &str) -> Result<Self> {
-        let value: Value = serde_json::from_str(text).map_err(|e| {
-            Error::usage("the schema file is not JSON").on_line(u64::try_from(e.line()).unwrap_or(0)).caused_by(e)
-        })?;
-        let Value::Object(object) = value else {
+        let Value::Object(object) = strict_json::parse(text)? else {
             return Err(wrong(
                 "$",
                 "expected an object",
@@ -103,7 +103,7 @@ impl SchemaFile {
                 .iter()
                 .enumerate()
                 .map(|(n, name)| text_at(name, &format!("$.key[{n}]")).map(str::to_owned))
-                .collect::<Result<_>>()?,
+                .collect::<Result<Vec<_>>>()?,
             Some(_) => {
                 return Err(wrong("$.key", "expected a list of attribute names", "partition key, then sort key"));
             }
@@ -111,8 +111,11 @@ impl SchemaFile {
         if key.len() > 2 {
             return Err(wrong("$.key", "a key has one or two attributes", "partition key, then sort key"));
         }
+        if key.len() == 2 && key.first() == key.get(1) {
+            return Err(wrong("$.key", "the same attribute twice", "partition key, then sort key"));
+        }
         let items = match object.get("items") {
-            None | Some(Value::Null) => None,
+            None => None,
             Some(value) => Some(value.as_u64().ok_or_else(|| wrong("$.items", "expected a count", "or leave it out"))?),
         };
         let Some(Value::Object(listed)) = object.get("attributes") else {
@@ -128,15 +131,15 @@ impl SchemaFile {
                 Some(Target::Column(ty)) if ty.is_key() => {}
                 Some(Target::Column(ty)) => {
                     return Err(wrong(
-                        &path_of(name),
-                        &format!("a key cannot be of type {ty}"),
-                        "keys are string, long, decimal, number-string or binary",
+                        &format!("{}.type", path_of(name)),
+                        &format!("a key cannot be of type {}", short(&ty.to_string())),
+                        "keys are string, long, decimal(P,S), number-string or binary",
                     ));
                 }
                 _ => {
                     return Err(wrong(
                         "$.key",
-                        &format!("{name:?} is no attribute of the file"),
+                        &format!("{:?} is no attribute of the file", short(name)),
                         "list it, and do not exclude it",
                     ));
                 }
@@ -148,7 +151,7 @@ impl SchemaFile {
     fn parse_plain(object: &Map<String, Value>) -> Result<Self> {
         let attributes = object.iter().map(|(name, value)| {
             let kind = value.as_str().and_then(Kind::from_name).ok_or_else(|| {
-                wrong(&format!("$.{name}"), "expected a DynamoDB type", "S, N, B, BOOL, NULL, SS, NS, BS, L or M")
+                wrong(&member("$", name), "expected a DynamoDB type", "S, N, B, BOOL, NULL, SS, NS, BS, L or M")
             })?;
             Ok(Attribute { name: name.clone(), seen: Vec::new(), column: None, target: Target::Observe(kind) })
         });
@@ -214,7 +217,7 @@ fn parse_attribute(name: &str, value: &Value) -> Result<Attribute> {
             .map(|(kind, n)| match (Kind::from_name(kind), n.as_u64()) {
                 (Some(kind), Some(n)) => Ok((kind, n)),
                 _ => Err(wrong(
-                    &format!("{path}.seen.{kind}"),
+                    &member(&format!("{path}.seen"), kind),
                     "expected a DynamoDB type and a count",
                     "or leave `seen` out",
                 )),
@@ -223,9 +226,10 @@ fn parse_attribute(name: &str, value: &Value) -> Result<Attribute> {
         Some(_) => return Err(wrong(&format!("{path}.seen"), "expected an object", "or leave it out")),
     };
     let column = entry.get("column").map(|c| column_name(c, &format!("{path}.column"))).transpose()?;
-    let target = match (entry.get("exclude"), entry.get("type")) {
+    let ty = entry.get("type").map(|ty| parse_type(ty, &format!("{path}.type"), 0)).transpose()?;
+    let target = match (entry.get("exclude"), ty) {
         (Some(Value::Bool(true)), _) => Target::Exclude,
-        (None | Some(Value::Bool(false)), Some(ty)) => Target::Column(parse_type(ty, &format!("{path}.type"), 0)?),
+        (None | Some(Value::Bool(false)), Some(ty)) => Target::Column(ty),
         (None | Some(Value::Bool(false)), None) => {
             return Err(wrong(&path, "neither `type` nor `exclude`", "{\"type\":\"string\"} or {\"exclude\":true}"));
         }
@@ -234,193 +238,23 @@ fn parse_attribute(name: &str, value: &Value) -> Result<Attribute> {
     Ok(Attribute { name: name.to_owned(), seen, column, target })
 }
 
-const SCALARS: &str = "string, long, decimal(P,S), double, boolean, binary, json, number-string, \
-    {\"list\":…}, {\"set\":…}, {\"map\":…} or {\"struct\":{…}}";
-
-fn parse_type(value: &Value, path: &str, depth: u32) -> Result<ColumnType> {
-    if depth > crate::attribute::MAX_DEPTH {
-        return Err(wrong(path, "types are nested too deeply", ""));
-    }
-    match value {
-        Value::String(name) => Ok(match name.as_str() {
-            "string" => ColumnType::String,
-            "number-string" => ColumnType::NumberString,
-            "json" => ColumnType::Json,
-            "long" => ColumnType::Long,
-            "double" => ColumnType::Double,
-            "boolean" => ColumnType::Boolean,
-            "binary" => ColumnType::Binary,
-            other => parse_decimal(other)
-                .ok_or_else(|| wrong(path, &format!("unknown type {other:?}"), &format!("allowed are {SCALARS}")))?,
-        }),
-        Value::Object(object) if object.len() == 1 => {
-            let Some((head, inner)) = object.iter().next() else { return Err(wrong(path, "an empty type", SCALARS)) };
-            let below = format!("{path}.{head}");
-            match head.as_str() {
-                "list" => Ok(ColumnType::List(Box::new(parse_type(inner, &below, depth + 1)?))),
-                "map" => Ok(ColumnType::Map(Box::new(parse_type(inner, &below, depth + 1)?))),
-                "set" => match parse_type(inner, &below, depth + 1)? {
-                    element @ (ColumnType::String
-                    | ColumnType::NumberString
-                    | ColumnType::Long
-                    | ColumnType::Double
-                    | ColumnType::Decimal { .. }
-                    | ColumnType::Binary) => Ok(ColumnType::Set(Box::new(element))),
-                    other => {
-                        Err(wrong(&below, &format!("a set cannot hold {other}"), "string, a number type, or binary"))
-                    }
-                },
-                "struct" => parse_struct(inner, &below, depth),
-                other => Err(wrong(path, &format!("unknown type {other:?}"), &format!("allowed are {SCALARS}"))),
-            }
-        }
-        _ => Err(wrong(path, "expected a type", &format!("allowed are {SCALARS}"))),
-    }
-}
-
-fn parse_struct(value: &Value, path: &str, depth: u32) -> Result<ColumnType> {
-    let Value::Object(object) = value else {
-        return Err(wrong(path, "expected an object by field name", "{\"street\":{\"type\":\"string\"}}"));
-    };
-    if object.is_empty() {
-        return Err(wrong(path, "a struct without fields", "use {\"map\":\"string\"}"));
-    }
-    let mut fields = Vec::with_capacity(object.len());
-    for (name, entry) in object {
-        let path = format!("{path}.{name}");
-        let Value::Object(entry) = entry else {
-            return Err(wrong(&path, "expected an object", "{\"type\":\"string\"}"));
-        };
-        only(entry, &path, &["column", "type"])?;
-        let ty = entry.get("type").ok_or_else(|| wrong(&path, "no `type`", &format!("allowed are {SCALARS}")))?;
-        let column = entry.get("column").map(|c| column_name(c, &format!("{path}.column"))).transpose()?;
-        fields.push(Field {
-            name: name.clone(),
-            column: column.unwrap_or_else(|| name.clone()),
-            ty: parse_type(ty, &format!("{path}.type"), depth + 1)?,
-        });
-    }
-    let mut lower: Vec<_> = fields.iter().map(|f| f.column.to_lowercase()).collect();
-    lower.sort_unstable();
-    if lower.windows(2).any(|pair| pair.first() == pair.last()) {
-        return Err(wrong(path, "two fields have names that differ by case only", "give one a `column`"));
-    }
-    Ok(ColumnType::Struct(fields))
-}
-
-fn parse_decimal(text: &str) -> Option<ColumnType> {
-    let (precision, scale) = text.strip_prefix("decimal(")?.strip_suffix(')')?.split_once(',')?;
-    let (precision, scale) = (precision.trim().parse().ok()?, scale.trim().parse().ok()?);
-    ((1..=38).contains(&precision) && scale <= precision).then_some(ColumnType::Decimal { precision, scale })
-}
-
-fn type_to_json(ty: &ColumnType) -> Value {
-    match ty {
-        ColumnType::List(element) => json!({"list": type_to_json(element)}),
-        ColumnType::Set(element) => json!({"set": type_to_json(element)}),
-        ColumnType::Map(value) => json!({"map": type_to_json(value)}),
-        ColumnType::Struct(fields) => {
-            let fields: Map<String, Value> = fields
-                .iter()
-                .map(|field| {
-                    let mut entry = Map::new();
-                    if field.column != field.name {
-                        entry.insert("column".into(), json!(field.column));
-                    }
-                    entry.insert("type".into(), type_to_json(&field.ty));
-                    (field.name.clone(), Value::Object(entry))
-                })
-                .collect();
-            json!({"struct": fields})
-        }
-        scalar => json!(scalar.to_string()),
-    }
-}
-
-fn path_of(attribute: &str) -> String {
-    format!("$.attributes[{attribute:?}]")
-}
-
-fn text_at<'a>(value: &'a Value, path: &str) -> Result<&'a str> {
-    value.as_str().ok_or_else(|| wrong(path, "expected a string", ""))
-}
-
+/// The name of a column of the table.
 fn column_name(value: &Value, path: &str) -> Result<String> {
     let name = text_at(value, path)?;
-    if name.is_empty() || name.eq_ignore_ascii_case(super::RESCUED) {
-        return Err(wrong(path, "not a column name", &format!("it must not be empty or {}", super::RESCUED)));
+    if name.is_empty() || fold(name) == RESCUED || is_reserved(name) {
+        return Err(wrong(
+            path,
+            &format!("{name:?} is no name for a column"),
+            "a name must not be empty, _ddb_rescued, or one of Iceberg's own such as _file and _pos",
+        ));
     }
     Ok(name.to_owned())
 }
 
-fn only(object: &Map<String, Value>, path: &str, allowed: &[&str]) -> Result<()> {
-    match object.keys().find(|key| !allowed.contains(&key.as_str())) {
-        Some(key) => {
-            Err(wrong(&format!("{path}.{key}"), "unknown key", &format!("allowed are {}", allowed.join(", "))))
-        }
-        None => Ok(()),
-    }
-}
-
-fn wrong(path: &str, what: &str, allowed: &str) -> Error {
-    let error = Error::usage(format!("schema file, {path}: {what}"));
-    if allowed.is_empty() { error } else { error.advice(allowed) }
+fn path_of(attribute: &str) -> String {
+    format!("$.attributes[{:?}]", short(attribute))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const FILE: &str = r#"{"version":1,"key":["pk"],"items":3,"attributes":{
-        "pk":{"seen":{"S":3},"type":"string"},
-        "Pk":{"column":"Pk__x","type":"decimal(10, 2)"},
-        "tags":{"type":{"set":"long"}},
-        "rows":{"type":{"list":{"struct":{"a b":{"column":"ab","type":"json"},"n":{"type":{"map":"binary"}}}}}},
-        "secret":{"exclude":true}}}"#;
-
-    #[test]
-    fn what_is_written_is_read() {
-        let file = SchemaFile::parse(FILE).unwrap();
-        assert_eq!(file.attributes.len(), 5);
-        assert_eq!(file.attributes[1].target, Target::Column(ColumnType::Decimal { precision: 10, scale: 2 }));
-        assert_eq!(file.attributes[4].target, Target::Exclude);
-        assert_eq!(SchemaFile::parse(&file.to_text()).unwrap(), file);
-    }
-
-    #[test]
-    fn the_plain_form_is_read() {
-        let file = SchemaFile::parse(r#"{"product_id":"S","quantity":"N"}"#).unwrap();
-        assert!(file.needs_observation());
-        assert_eq!(file.attributes[1].target, Target::Observe(Kind::N));
-    }
-
-    #[test]
-    fn errors_name_the_path_and_what_is_allowed() {
-        for (text, expected) in [
-            ("[]", "$: expected an object"),
-            ("{\n\"version\":1,\n", "not JSON"),
-            (r#"{"version":2,"attributes":{}}"#, "$.version: expected 1"),
-            (r#"{"version":1,"attributes":{},"more":1}"#, "$.more: unknown key"),
-            (r#"{"version":1}"#, "$.attributes: expected an object"),
-            (r#"{"version":1,"key":["a"],"attributes":{}}"#, "$.key: \"a\" is no attribute"),
-            (r#"{"version":1,"key":["a"],"attributes":{"a":{"type":"boolean"}}}"#, "a key cannot be of type boolean"),
-            (r#"{"version":1,"attributes":{"a":{"type":"text"}}}"#, "$.attributes[\"a\"].type: unknown type \"text\""),
-            (r#"{"version":1,"attributes":{"a":{"type":"decimal(39,1)"}}}"#, "unknown type \"decimal(39,1)\""),
-            (
-                r#"{"version":1,"attributes":{"a":{"type":{"set":"boolean"}}}}"#,
-                "$.attributes[\"a\"].type.set: a set cannot hold boolean",
-            ),
-            (r#"{"version":1,"attributes":{"a":{"type":{"struct":{}}}}}"#, "a struct without fields"),
-            (
-                r#"{"version":1,"attributes":{"a":{"type":{"struct":{"x":{"type":"long"},"X":{"type":"long"}}}}}}"#,
-                "differ by case only",
-            ),
-            (r#"{"version":1,"attributes":{"a":{}}}"#, "neither `type` nor `exclude`"),
-            (r#"{"a":"S","b":"X"}"#, "$.b: expected a DynamoDB type"),
-        ] {
-            let error = SchemaFile::parse(text).expect_err(text);
-            assert_eq!(error.kind(), crate::error::Kind::Usage);
-            assert!(error.to_string().contains(expected), "{text}: {error}");
-        }
-    }
-}
+#[path = "file_tests.rs"]
+mod tests;

@@ -11,7 +11,8 @@ use iceberg::spec::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{ColumnType, Field, RESCUED, SchemaFile, Target};
+use super::naming::{fold, is_reserved, short};
+use super::{ColumnType, Field, RESCUED, SchemaFile, Target, TimestampForm};
 use crate::error::{Error, Result};
 
 /// A column of a table and the attribute it comes from.
@@ -47,7 +48,7 @@ pub struct FieldMapping {
     /// The name in DynamoDB; elements of lists and values of maps have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The conversion, by the name of the schema file's type without its parameters.
+    /// The conversion, by the name of the schema file's type, but for parameters that Iceberg's type has too.
     #[serde(rename = "type")]
     pub conversion: String,
 }
@@ -122,12 +123,10 @@ impl TableSchema {
                 key: is_key,
             });
         }
-        let mut lower: Vec<_> = columns.iter().map(|c| c.column.to_lowercase()).collect();
-        lower.sort_unstable();
-        if let Some(twin) = lower.windows(2).find(|pair| pair.first() == pair.last()).and_then(<[_]>::first) {
-            return Err(
-                Error::usage(format!("two columns are named {twin:?}")).advice("Give one of them another `column`")
-            );
+        if let Some(column) = columns.iter().find(|c| is_reserved(&c.column)) {
+            return Err(Error::usage(format!("{:?} is a name that Iceberg keeps for itself", column.column))
+                .of_attribute(column.name.as_str())
+                .advice("Give the attribute another `column`"));
         }
         let mut ids = FieldIds(0);
         let mut fields = Vec::with_capacity(columns.len() + 1);
@@ -144,6 +143,8 @@ impl TableSchema {
             nested.push(Arc::new(NestedField::new(*id, &column.column, ty, column.key)));
         }
         nested.push(Arc::new(NestedField::optional(rescued_id, RESCUED, Type::Primitive(PrimitiveType::String))));
+        let mut names = BTreeSet::new();
+        nested.iter().try_for_each(|field| take_names(field, "", &mut names))?;
         let schema = Schema::builder()
             .with_fields(nested)
             .with_identifier_field_ids(fields.iter().filter(|(_, c)| c.key).map(|(id, _)| *id))
@@ -184,6 +185,9 @@ impl TableSchema {
                 ColumnType::Decimal { precision: *precision, scale: *scale }
             }
             (Type::Primitive(PrimitiveType::Double), "double") => ColumnType::Double,
+            (Type::Primitive(PrimitiveType::Timestamptz), name) => {
+                ColumnType::Timestamp(TimestampForm::from_type_name(name).ok_or_else(|| unknown(name))?)
+            }
             (Type::Primitive(PrimitiveType::Boolean), "boolean") => ColumnType::Boolean,
             (Type::Primitive(PrimitiveType::Binary), "binary") => ColumnType::Binary,
             (Type::List(list), "list") => ColumnType::List(Box::new(self.column_type(&list.element_field)?)),
@@ -253,6 +257,7 @@ pub(super) fn build_type(ty: &ColumnType, ids: &mut FieldIds, mapping: &mut Mapp
         ColumnType::Long => PrimitiveType::Long,
         ColumnType::Decimal { precision, scale } => PrimitiveType::Decimal { precision: *precision, scale: *scale },
         ColumnType::Double => PrimitiveType::Double,
+        ColumnType::Timestamp(_) => PrimitiveType::Timestamptz,
         ColumnType::Boolean => PrimitiveType::Boolean,
         ColumnType::Binary => PrimitiveType::Binary,
         ColumnType::List(element) | ColumnType::Set(element) => {
@@ -280,6 +285,25 @@ pub(super) fn build_type(ty: &ColumnType, ids: &mut FieldIds, mapping: &mut Mapp
         }
     };
     Type::Primitive(primitive)
+}
+
+/// Makes sure that a reader who looks columns up by name, with dots for what is inside and whatever the case, finds one.
+fn take_names(field: &NestedField, path: &str, taken: &mut BTreeSet<String>) -> Result<()> {
+    let name = format!("{path}{}", field.name);
+    if !taken.insert(fold(&name)) {
+        return Err(Error::usage(format!("two columns or fields are named {:?}, whatever the case", short(&name)))
+            .advice("Give one of them another `column`"));
+    }
+    let below = format!("{name}.");
+    match &*field.field_type {
+        Type::Primitive(_) => Ok(()),
+        Type::Struct(fields) => fields.fields().iter().try_for_each(|field| take_names(field, &below, taken)),
+        Type::List(list) => take_names(&list.element_field, &below, taken),
+        Type::Map(map) => {
+            take_names(&map.key_field, &below, taken)?;
+            take_names(&map.value_field, &below, taken)
+        }
+    }
 }
 
 /// The mapping of a table that another program made: every field whose type we can make, by its own name.
@@ -322,54 +346,5 @@ fn note_foreign(field: &NestedField, named: bool, found: &mut BTreeMap<i32, Fiel
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn table() -> TableSchema {
-        let file = SchemaFile::parse(
-            r#"{"version":1,"key":["pk","sk"],"attributes":{
-            "z":{"type":{"struct":{"n":{"type":"long"},"t":{"type":{"set":"number-string"}}}}},
-            "a":{"type":{"list":{"map":"json"}}},
-            "sk":{"type":"decimal(38,9)"},"pk":{"type":"string"},"x":{"exclude":true}}}"#,
-        )
-        .unwrap();
-        TableSchema::create(&file, &file.key).unwrap()
-    }
-
-    #[test]
-    fn key_first_then_by_name_rescued_last() {
-        let table = table();
-        let fields = table.schema.as_struct().fields();
-        let names: Vec<_> = fields.iter().map(|f| f.name.as_str()).collect();
-        assert_eq!(names, ["pk", "sk", "a", "z", RESCUED]);
-        assert!(fields[0].required && fields[1].required && !fields[2].required);
-        assert_eq!(table.schema.identifier_field_ids().collect::<BTreeSet<_>>(), BTreeSet::from([1, 2]));
-        assert!(table.mapping.excluded.contains("x"));
-        assert_eq!(table.key_fields().unwrap().len(), 2);
-        assert_eq!(table.rescued_field().unwrap().id, 5);
-    }
-
-    #[test]
-    fn the_property_gives_back_every_conversion() {
-        let table = table();
-        let again = TableSchema::of_table(table.schema.clone(), Some(&table.mapping.to_text())).unwrap();
-        assert_eq!(again.mapping, table.mapping);
-        let types: Vec<_> = again
-            .schema
-            .as_struct()
-            .fields()
-            .iter()
-            .filter_map(|f| again.source(f).unwrap())
-            .map(|(name, ty)| format!("{} {ty}", name.unwrap()))
-            .collect();
-        assert_eq!(
-            types,
-            ["pk string", "sk decimal(38,9)", "a list<map<string, json>>", "z struct<n: long, t: set<number-string>>"]
-        );
-    }
-
-    #[test]
-    fn a_newer_mapping_is_refused() {
-        assert!(Mapping::parse(r#"{"version":2,"key":[],"fields":{}}"#).is_err());
-    }
-}
+#[path = "mapping_tests.rs"]
+mod tests;

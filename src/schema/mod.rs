@@ -2,18 +2,22 @@
 
 mod evolution;
 mod file;
+mod hints;
 mod mapping;
 mod naming;
 mod observed;
 mod partition;
 mod replacement;
+mod strict_json;
+mod type_text;
 mod types;
 
 pub use evolution::{Evolved, NewFields, evolve};
 pub use file::{Attribute, SchemaFile, Target};
+pub use hints::{Hint, HintKind, hints};
 pub use mapping::{Column, FieldMapping, Mapping, TableSchema};
 pub use naming::{RESCUED, column_names};
 pub use observed::{Fields, Limits, NumberRange, Observed};
 pub use partition::{MAX_WIDTH, PartitionTerm, partition_names, partition_spec};
 pub use replacement::replace;
-pub use types::{ColumnType, Field};
+pub use types::{ColumnType, Field, TimestampForm};

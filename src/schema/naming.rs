@@ -37,20 +37,48 @@ pub(super) fn add_column_names<'a>(
 ) -> Vec<String> {
     let names: Vec<&str> = names.into_iter().collect();
     let sorted: BTreeSet<&str> = names.iter().copied().collect();
-    let mut taken: BTreeSet<String> = existing.iter().map(|name| name.to_lowercase()).collect();
+    let mut taken: BTreeSet<String> = existing.iter().map(|name| fold(name)).collect();
     let mut columns = BTreeMap::new();
     for name in &sorted {
-        let lower = name.to_lowercase();
-        let reserved = top_level && is_reserved(&lower);
+        let lower = fold(name);
+        let reserved = top_level && (is_reserved(name) || lower == RESCUED);
         let column = if reserved || taken.contains(&lower) || clashes(&lower, &taken) || name.is_empty() {
             with_digest(name)
         } else {
             (*name).to_owned()
         };
-        taken.insert(column.to_lowercase());
+        taken.insert(fold(&column));
         columns.insert(*name, column);
     }
     names.iter().map(|name| columns.get(name).cloned().unwrap_or_default()).collect()
+}
+
+/// Whether Iceberg has a metadata column of that name.
+pub(super) fn is_reserved(name: &str) -> bool {
+    RESERVED.contains(&fold(name).as_str())
+}
+
+/// A name without its case: two names that fold alike are one name to a reader that ignores case.
+///
+/// Character by character as Java's `equalsIgnoreCase`, by which Spark finds columns: `K` and the Kelvin sign, `s` and the
+/// long `ſ` are alike, `ß` and `ss` are not. Characters do not depend on their neighbours, as they do in `to_lowercase`.
+pub(super) fn fold(name: &str) -> String {
+    name.chars()
+        .map(|c| {
+            let mut upper = c.to_uppercase();
+            let single = if upper.len() == 1 { upper.next() } else { None };
+            let upper = single.unwrap_or(c);
+            upper.to_lowercase().next().unwrap_or(upper)
+        })
+        .collect()
+}
+
+/// A name for a message: the beginning of a long one.
+pub(super) fn short(name: &str) -> String {
+    match name.char_indices().nth(80) {
+        Some((end, _)) => format!("{}…", name.get(..end).unwrap_or_default()),
+        None => name.to_owned(),
+    }
 }
 
 /// Whether a dotted name could be another's nested field, or another's dotted name a field of this one.
@@ -71,11 +99,6 @@ pub(super) fn digest(text: &str) -> String {
     Sha256::digest(text.as_bytes()).iter().take(4).fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
 }
 
-/// Whether no top-level column can have this name, given in lower case.
-pub(super) fn is_reserved(lower: &str) -> bool {
-    RESERVED.contains(&lower) || lower == RESCUED
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,6 +116,22 @@ mod tests {
         assert!(columns[0].starts_with("name__") && columns[1].starts_with("Name__"), "{columns:?}");
         assert_eq!(columns[0].len(), "name__".len() + 8);
         assert_ne!(columns[0].to_lowercase(), columns[1].to_lowercase());
+    }
+
+    #[test]
+    fn case_is_that_of_unicode() {
+        for (one, other) in
+            [("k", "\u{212a}"), ("s", "ſ"), ("µ", "μ"), ("ΟΔΟΣ", "οδος"), ("é", "É"), ("i", "İ"), ("ı", "I")]
+        {
+            let columns = column_names([one, other], true);
+            assert_eq!(columns.iter().filter(|c| c.contains("__")).count(), 1, "{columns:?}");
+        }
+        for (one, other) in [("ß", "ss"), ("ß", "SS"), ("e", "é"), ("é", "e\u{301}"), ("a", "а")] {
+            assert_eq!(column_names([one, other], true), [one, other]);
+        }
+        // The last sigma of a word has a small letter of its own.
+        let columns = column_names(["ΑΣ", "ΑΣ.Β", "ας.γ"], true);
+        assert_eq!(columns.iter().filter(|c| c.contains("__")).count(), 2, "{columns:?}");
     }
 
     #[test]

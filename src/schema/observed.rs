@@ -3,7 +3,7 @@
 //! Joining is associative, commutative and idempotent but for the counts, which add: any split of the files over tasks
 //! gives the same schema.
 
-use crate::attribute::{Kind, NameIndex, Number, Parser};
+use crate::attribute::{Kind, NameIndex, Number, Parser, instant};
 use crate::error::{Error, Result};
 
 /// Bounds of what is remembered.
@@ -37,19 +37,31 @@ pub struct NumberRange {
     pub scale: u32,
     /// Some number was no integer within 64 bits.
     pub beyond_long: bool,
+    /// The least and the greatest of those that were.
+    pub span: Option<(i64, i64)>,
 }
 
 impl NumberRange {
     fn see(&mut self, number: &Number) {
         self.integer_digits = self.integer_digits.max(number.integer_digits());
         self.scale = self.scale.max(number.scale());
-        self.beyond_long |= number.to_i64().is_none();
+        match number.to_i64() {
+            Some(value) => self.widen((value, value)),
+            None => self.beyond_long = true,
+        }
+    }
+
+    fn widen(&mut self, (least, greatest): (i64, i64)) {
+        self.span = Some(self.span.map_or((least, greatest), |(l, g)| (l.min(least), g.max(greatest))));
     }
 
     fn join(&mut self, other: Self) {
         self.integer_digits = self.integer_digits.max(other.integer_digits);
         self.scale = self.scale.max(other.scale);
         self.beyond_long |= other.beyond_long;
+        if let Some(span) = other.span {
+            self.widen(span);
+        }
     }
 }
 
@@ -59,6 +71,8 @@ pub struct Observed {
     counts: [u64; Kind::ALL.len()],
     numbers: NumberRange,
     set_numbers: NumberRange,
+    // Some S was no instant.
+    other_text: bool,
     element: Option<Box<Self>>,
     fields: Fields,
     // Past the limit the fields are forgotten, and all their values are one.
@@ -89,6 +103,11 @@ impl Observed {
     /// The numbers inside of NS.
     pub fn set_numbers(&self) -> NumberRange {
         self.set_numbers
+    }
+
+    /// Whether every S was an instant in ISO 8601, and there was one.
+    pub fn instants_only(&self) -> bool {
+        self.count(Kind::S) > 0 && !self.other_text
     }
 
     /// The elements of L, if any was seen.
@@ -129,8 +148,12 @@ impl Observed {
         self.see(kind);
         match kind {
             Kind::N => self.numbers.see(&parser.number(scratch)?),
+            Kind::S => {
+                let text = parser.string(scratch)?;
+                self.other_text = self.other_text || instant::of_text(text).is_none();
+            }
             Kind::Ns => {
-                parser.begin_array()?;
+                parser.begin_set(Kind::N)?;
                 let mut first = true;
                 while parser.next_element(&mut first)? {
                     self.set_numbers.see(&parser.number(scratch)?);
@@ -179,6 +202,7 @@ impl Observed {
         }
         self.numbers.join(other.numbers);
         self.set_numbers.join(other.set_numbers);
+        self.other_text |= other.other_text;
         if let Some(element) = other.element {
             self.element.get_or_insert_default().join(*element, limits);
         }
@@ -296,6 +320,7 @@ mod tests {
     fn value() -> impl Strategy<Value = String> {
         let leaf = prop_oneof![
             "[a-z]{0,3}".prop_map(|s| format!(r#"{{"S":"{s}"}}"#)),
+            Just(r#"{"S":"2026-01-14T10:20:00Z"}"#.to_owned()),
             (-1000i64..1000, 0u32..5).prop_map(|(n, s)| format!(r#"{{"N":"{n}E-{s}"}}"#)),
             Just(r#"{"N":"1E100"}"#.to_owned()),
             Just(r#"{"NULL":true}"#.to_owned()),
@@ -330,6 +355,12 @@ mod tests {
             right.join(a, &limits);
             prop_assert_eq!(&ColumnType::of(&left), &whole);
             prop_assert_eq!(&ColumnType::of(&right), &whole);
+            let all = observe(&values, &limits);
+            for joined in [&left, &right] {
+                prop_assert_eq!(joined.numbers(), all.numbers());
+                prop_assert_eq!(joined.set_numbers(), all.set_numbers());
+                prop_assert_eq!(joined.instants_only(), all.instants_only());
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use iceberg::spec::{
 };
 
 use super::TableSchema;
-use super::naming::{digest, is_reserved};
+use super::naming::{RESCUED, digest, fold, is_reserved};
 use crate::error::{Error, Result};
 
 const FORMS: &str = "Write bucket(16, name), truncate(4, name), year(name), month(name), day(name), hour(name), or the \
@@ -213,22 +213,23 @@ impl Names<'_> {
 
     /// Whether the name is a column's; an identity field may have its own column's.
     fn is_column(&self, name: &str, source: &NestedField, transform: Transform) -> bool {
-        let lower = name.to_lowercase();
+        let lower = fold(name);
         let own = transform == Transform::Identity && source.name == name;
         let mut columns = self.table.schema.as_struct().fields().iter().filter(|f| !(own && f.id == source.id));
-        columns.any(|f| f.name.to_lowercase() == lower)
+        columns.any(|f| fold(&f.name) == lower)
     }
 
     fn is_taken(&self, name: &str, source: &NestedField, transform: Transform) -> bool {
-        let lower = name.to_lowercase();
+        let lower = fold(name);
         let attributes = self.table.mapping.fields.values().filter_map(|mapped| mapped.name.as_ref());
         let mut attributes = attributes.chain(&self.table.mapping.excluded);
         let partitions = self.existing.iter().flat_map(|spec| spec.fields()).map(|field| &field.name);
         let mut partitions = partitions.chain(self.fields.iter().map(|field| &field.name));
         is_reserved(&lower)
+            || lower == RESCUED
             || self.is_column(name, source, transform)
-            || (transform != Transform::Identity && attributes.any(|other| other.to_lowercase() == lower))
-            || partitions.any(|other| other.to_lowercase() == lower)
+            || (transform != Transform::Identity && attributes.any(|other| fold(other) == lower))
+            || partitions.any(|other| fold(other) == lower)
     }
 }
 

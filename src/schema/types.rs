@@ -9,6 +9,9 @@ use crate::attribute::{Kind, MAX_DIGITS};
 /// Digits after the point that a decimal column has at least, so that prices of tomorrow fit the column of today.
 const LEAST_SCALE: u32 = 9;
 
+/// Lists and maps inside of each other that a type describes; DynamoDB has 32 levels. What lies deeper is JSON text.
+pub(super) const MAX_NESTING: u32 = 32;
+
 /// What values become.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ColumnType {
@@ -29,6 +32,8 @@ pub enum ColumnType {
     },
     /// Floats; only where the user asks for it, since it rounds.
     Double,
+    /// Instants, to the microsecond.
+    Timestamp(TimestampForm),
     /// BOOL.
     Boolean,
     /// B, decoded.
@@ -41,6 +46,36 @@ pub enum ColumnType {
     Struct(Vec<Field>),
     /// M from string to one type.
     Map(Box<Self>),
+}
+
+/// How an instant is written in DynamoDB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimestampForm {
+    /// N: seconds since 1970, with fractions or without.
+    Seconds,
+    /// N: milliseconds since 1970.
+    Milliseconds,
+    /// S: an ISO 8601 text as RFC 3339 has it; without an offset it is UTC.
+    Iso8601,
+}
+
+impl TimestampForm {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Seconds, Self::Milliseconds, Self::Iso8601];
+
+    /// The name in the schema file and in the table's mapping.
+    pub fn type_name(self) -> &'static str {
+        match self {
+            Self::Seconds => "timestamp(seconds)",
+            Self::Milliseconds => "timestamp(milliseconds)",
+            Self::Iso8601 => "timestamp(iso-8601)",
+        }
+    }
+
+    /// The form of that name.
+    pub fn from_type_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|form| form.type_name() == name)
+    }
 }
 
 /// A field of a struct.
@@ -57,17 +92,27 @@ pub struct Field {
 impl ColumnType {
     /// The type that holds everything that was seen.
     pub fn of(observed: &Observed) -> Self {
-        let mut kinds = observed.kinds().filter(|kind| *kind != Kind::Null);
-        match (kinds.next(), kinds.next()) {
-            (None, _) => Self::String,
-            (Some(kind), None) => Self::of_kind(observed, kind),
-            _ => Self::Json,
-        }
+        Self::of_level(observed, 0)
     }
 
     /// The type that holds the values of one DynamoDB type among those seen.
     pub fn of_kind(observed: &Observed, kind: Kind) -> Self {
+        Self::of_kind_at(observed, kind, 0)
+    }
+
+    fn of_level(observed: &Observed, level: u32) -> Self {
+        let mut kinds = observed.kinds().filter(|kind| *kind != Kind::Null);
+        match (kinds.next(), kinds.next()) {
+            (None, _) => Self::String,
+            (Some(kind), None) => Self::of_kind_at(observed, kind, level),
+            _ => Self::Json,
+        }
+    }
+
+    fn of_kind_at(observed: &Observed, kind: Kind, level: u32) -> Self {
+        let inner = |observed: &Observed| Self::of_level(observed, level + 1);
         match kind {
+            Kind::L | Kind::M if level >= MAX_NESTING => Self::Json,
             Kind::S | Kind::Null => Self::String,
             Kind::N => Self::of_numbers(observed.numbers()),
             Kind::B => Self::Binary,
@@ -75,9 +120,9 @@ impl ColumnType {
             Kind::Ss => Self::Set(Box::new(Self::String)),
             Kind::Ns => Self::Set(Box::new(Self::of_numbers(observed.set_numbers()))),
             Kind::Bs => Self::Set(Box::new(Self::Binary)),
-            Kind::L => Self::List(Box::new(observed.element().map_or(Self::String, Self::of))),
+            Kind::L => Self::List(Box::new(observed.element().map_or(Self::String, inner))),
             Kind::M => match observed.values() {
-                Some(values) => Self::Map(Box::new(Self::of(values))),
+                Some(values) => Self::Map(Box::new(inner(values))),
                 None if observed.fields().is_empty() => Self::Map(Box::new(Self::String)),
                 None => {
                     let fields = observed.fields().sorted();
@@ -89,7 +134,7 @@ impl ColumnType {
                             .map(|((name, observed), column)| Field {
                                 name: name.to_owned(),
                                 column,
-                                ty: Self::of(observed),
+                                ty: inner(observed),
                             })
                             .collect(),
                     )
@@ -125,6 +170,7 @@ impl fmt::Display for ColumnType {
             Self::Long => f.write_str("long"),
             Self::Decimal { precision, scale } => write!(f, "decimal({precision},{scale})"),
             Self::Double => f.write_str("double"),
+            Self::Timestamp(form) => f.write_str(form.type_name()),
             Self::Boolean => f.write_str("boolean"),
             Self::Binary => f.write_str("binary"),
             Self::List(element) => write!(f, "list<{element}>"),

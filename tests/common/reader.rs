@@ -1,13 +1,15 @@
 //! A plain reader of tables, for tests only: every manifest, every file, every delete, one row at a time, with nothing of
-//! the crate's own planning or pruning. Values become JSON: decimals `{"decimal":"1.5"}`, binaries `{"hex":"00ff"}`, nulls
-//! are left out of rows and structs.
+//! the crate's own planning or pruning. Values become JSON: decimals `{"decimal":"1.5"}`, binaries `{"hex":"00ff"}`,
+//! timestamps `{"instant":"…"}`, nulls are left out of rows and structs.
 #![allow(dead_code, clippy::unwrap_used, reason = "tests; each binary uses a part of it")]
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::datatypes::{DataType, Decimal128Type, Field, Float64Type, Int32Type, Int64Type};
+use arrow::datatypes::{
+    DataType, Decimal128Type, Field, Float64Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType,
+};
 use bytes::Bytes;
 use ddb_iceberg::catalog::LoadedTable;
 use ddb_iceberg::catalog::connect::connect;
@@ -154,6 +156,10 @@ fn value(array: &ArrayRef, row: usize, field: &NestedField) -> Option<Value> {
             let text = array.as_primitive::<Decimal128Type>().value_as_string(row);
             let plain = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
             json!({"decimal": plain})
+        }
+        (_, DataType::Timestamp(TimeUnit::Microsecond, Some(_))) => {
+            let micros = array.as_primitive::<TimestampMicrosecondType>().value(row);
+            json!({"instant": chrono::DateTime::from_timestamp_micros(micros).unwrap().to_rfc3339()})
         }
         (_, DataType::LargeBinary) => json!({"hex": hex(array.as_binary::<i64>().value(row))}),
         (_, DataType::Binary) => json!({"hex": hex(array.as_binary::<i32>().value(row))}),

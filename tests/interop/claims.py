@@ -1,12 +1,13 @@
 """Counts again, from the files themselves, what manifests, metadata tables and snapshot summaries claim."""
 
 from collections import Counter
+from datetime import timedelta
 from decimal import Decimal
 
 import pyarrow.parquet as parquet
 from pyarrow import types
 
-from judge import metadata, path, snapshots
+from judge import EPOCH, metadata, path, snapshots
 from shapes import EXACT
 
 FILE_PATH, POS = 2147483546, 2147483545
@@ -66,6 +67,9 @@ def decoded(raw, kind):
     if kind.startswith("decimal"):
         scale = int(kind.rstrip(")").split(",")[1])
         return Decimal(int.from_bytes(raw, "big", signed=True)).scaleb(-scale, EXACT)
+    if kind == "timestamptz":
+        assert len(raw) == 8
+        return EPOCH + timedelta(microseconds=int.from_bytes(raw, "little", signed=True))
     if kind == "boolean":
         assert raw in (b"\0", b"\1")
         return raw == b"\1"

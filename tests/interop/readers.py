@@ -80,6 +80,13 @@ class DuckDb:
         names = [column[0] for column in found.description]
         return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
+    def arrow(self, warehouse, table, condition="true", values=()):
+        """As `select`, by way of Arrow: DuckDB's own way from timestamps with time zone to Python takes another package."""
+        found = self.connection.execute(
+            f"select * from iceberg_scan(?) where {condition}", [warehouse.metadata_location(table), *values]
+        )
+        return found.fetch_arrow_table().to_pylist()
+
     def close(self):
         self.connection.close()
         shutil.rmtree(self.home)
