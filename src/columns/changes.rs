@@ -21,13 +21,9 @@ pub const ORDER: &str = "__order";
 /// Column of a change: its line.
 pub const LINE: &str = "__line";
 
-/// A batch of changes: the table's columns, then [`DELETED`], [`WRITTEN`], [`ORDER`] and [`LINE`].
-///
-/// These four are found by their place, at the end: an attribute may have one of their names.
+/// A batch of changes: the table's columns, then [`DELETED`], [`WRITTEN`], [`ORDER`] and [`LINE`], to be found by their
+/// places: a column of the table may have one of these names too.
 pub type Changes = RecordBatch;
-
-/// Columns of a change behind the table's.
-pub const CHANGE_COLUMNS: usize = 4;
 
 /// Builds batches of changes.
 #[derive(Debug)]

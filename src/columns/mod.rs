@@ -4,5 +4,5 @@ mod changes;
 mod items;
 mod node;
 
-pub use changes::{CHANGE_COLUMNS, ChangeBuilder, Changes, DELETED, LINE, ORDER, WRITTEN};
+pub use changes::{ChangeBuilder, Changes, DELETED, LINE, ORDER, WRITTEN};
 pub use items::{ItemBuilder, Rescued};

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::SortOptions;
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::{SchemaRef as ArrowSchemaRef, UInt64Type};
+use arrow::datatypes::{Schema, SchemaRef as ArrowSchemaRef, UInt64Type};
 use arrow::row::{OwnedRow, RowConverter, SortField};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_expr::expressions::Column;
@@ -17,7 +17,7 @@ use futures::StreamExt;
 
 use super::engine::{BATCH_ROWS, Engine, Fill, convert, source};
 use super::images::Superseded;
-use crate::columns::{CHANGE_COLUMNS, ChangeBuilder, LINE, ORDER, WRITTEN};
+use crate::columns::{ChangeBuilder, LINE, ORDER, WRITTEN};
 use crate::error::{Error, Result};
 use crate::export::{DataFileRef, LineFile, LineFiles};
 use crate::progress::Progress;
@@ -37,6 +37,8 @@ pub enum NewAttributesPolicy {
 
 /// Bytes of rows after which a task hands on a batch; a batch of small rows ends at [`BATCH_ROWS`].
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
+/// Names of key columns while changes are sorted and joined; the n-th has its number behind.
+const KEY: &str = "__key";
 
 /// What the tasks found besides the changes.
 #[derive(Debug, Default)]
@@ -54,6 +56,18 @@ pub(super) struct ChangeFiles {
     pub progress: Arc<Progress>,
 }
 
+/// What is kept of a change.
+struct Kept {
+    schema: ArrowSchemaRef,
+    columns: Vec<usize>,
+}
+
+impl Kept {
+    fn of(&self, changes: &RecordBatch) -> Result<RecordBatch> {
+        Ok(RecordBatch::try_new(self.schema.clone(), changes.project(&self.columns)?.columns().to_vec())?)
+    }
+}
+
 /// A stream of batches, one change a key, ordered by key.
 pub(super) struct Newest {
     stream: SendableRecordBatchStream,
@@ -67,9 +81,7 @@ pub(super) struct Newest {
 impl ChangeFiles {
     /// Starts reading, sorting and deduplicating.
     pub fn newest(self, engine: &Engine) -> Result<Newest> {
-        let wide = ChangeBuilder::schema(&self.arrow_schema);
-        let columns = self.columns(&wide)?;
-        let schema = Arc::new(wide.project(&columns)?);
+        let (schema, columns) = self.columns()?;
         let keys: Vec<usize> = (0..self.table.mapping.key.len()).collect();
         let ascending = |slot: usize| {
             PhysicalSortExpr::new(
@@ -77,13 +89,14 @@ impl ChangeFiles {
                 SortOptions { descending: false, nulls_first: true },
             )
         };
-        let newest_first = |(name, slot): (&str, usize)| {
-            let column = Arc::new(Column::new(name, slot));
-            PhysicalSortExpr::new(column, SortOptions { descending: true, nulls_first: false })
+        let newest_first = |name: &str| -> Result<PhysicalSortExpr> {
+            let column = Column::new_with_schema(name, &schema).map_err(convert)?;
+            Ok(PhysicalSortExpr::new(Arc::new(column), SortOptions { descending: true, nulls_first: false }))
         };
         let mut order: Vec<PhysicalSortExpr> = keys.iter().map(|slot| ascending(*slot)).collect();
-        // Behind the keys and the kind of change.
-        order.extend([WRITTEN, ORDER, LINE].into_iter().zip(keys.len() + 1..).map(newest_first));
+        for name in [WRITTEN, ORDER, LINE] {
+            order.push(newest_first(name)?);
+        }
         let order = LexOrdering::new(order).ok_or_else(|| Error::failed("the table has no key"))?;
         let converter = RowConverter::new(
             keys.iter().map(|slot| SortField::new(schema.field(*slot).data_type().clone())).collect(),
@@ -93,13 +106,14 @@ impl ChangeFiles {
         let files = Mutex::new(LineFiles::new(&self.store, &self.files, self.progress.clone())?);
         let partitions = engine.threads.min(self.files.len());
         let shared = found.clone();
+        let kept = Kept { schema: schema.clone(), columns };
         let fill: Arc<Fill> = Arc::new(move |_: usize, send: &mut super::engine::Send<'_>| -> Result<()> {
             let mut mine = Found::default();
             // Whichever partition is free takes the next file.
             loop {
                 let file = files.lock().unwrap_or_else(PoisonError::into_inner).take();
                 let Some(file) = file else { break };
-                self.read(file, &columns, &mut mine, send)?;
+                self.read(file, &kept, &mut mine, send)?;
             }
             let mut found = shared.lock().unwrap_or_else(PoisonError::into_inner);
             found.new.join(mine.new, &self.limits);
@@ -119,23 +133,31 @@ impl ChangeFiles {
         })
     }
 
-    /// What is kept of a change: its key, its kind, its time and its place.
-    fn columns(&self, wide: &ArrowSchemaRef) -> Result<Vec<usize>> {
+    /// What is kept of a change: its key, its kind, its time and its place; and where these stand in a change.
+    ///
+    /// Keys get names of their own: an attribute may have any name, that of a change's columns too.
+    fn columns(&self) -> Result<(ArrowSchemaRef, Vec<usize>)> {
+        let wide = ChangeBuilder::schema(&self.arrow_schema);
         let fields = self.table.schema.as_struct().fields();
         let mut columns = Vec::new();
         for key in self.table.key_fields()? {
             let slot = fields.iter().position(|field| field.id == key.id);
             columns.push(slot.ok_or_else(|| Error::failed("a key column is missing"))?);
         }
-        let all = wide.fields().len();
-        columns.extend(all - CHANGE_COLUMNS..all);
-        Ok(columns)
+        let width = columns.len();
+        columns.extend(fields.len()..wide.fields().len());
+        let kept = wide.project(&columns)?;
+        let named = kept.fields().iter().enumerate().map(|(n, field)| match field.as_ref() {
+            key if n < width => key.clone().with_name(format!("{KEY}{n}")),
+            other => other.clone(),
+        });
+        Ok((Arc::new(Schema::new(named.collect::<Vec<_>>())), columns))
     }
 
     fn read(
         &self,
         opening: LineFile,
-        columns: &[usize],
+        kept: &Kept,
         found: &mut Found,
         send: &mut super::engine::Send<'_>,
     ) -> Result<()> {
@@ -146,11 +168,11 @@ impl ChangeFiles {
             let number = line.number;
             builder.append(line.bytes, number).map_err(|e| e.in_file(file.name.as_str()).on_line(number))?;
             if builder.rows() >= BATCH_ROWS || builder.memory() >= BATCH_BYTES {
-                send(builder.finish().map_err(|e| e.in_file(file.name.as_str()))?.project(columns)?)?;
+                send(kept.of(&builder.finish().map_err(|e| e.in_file(file.name.as_str()))?)?)?;
             }
         }
         if builder.rows() > 0 {
-            send(builder.finish().map_err(|e| e.in_file(file.name.as_str()))?.project(columns)?)?;
+            send(kept.of(&builder.finish().map_err(|e| e.in_file(file.name.as_str()))?)?)?;
         }
         found.new.join(builder.take_new(), &self.limits);
         self.progress.file_done();
@@ -188,10 +210,10 @@ impl Newest {
         if newest.true_count() == newest.len() {
             return Ok(());
         }
-        let [.., orders, lines] = batch.columns() else {
-            return Err(Error::failed("changes without their place"));
+        let column = |name: &str| {
+            Ok::<_, Error>(batch.column(batch.schema().index_of(name)?).as_primitive::<UInt64Type>().clone())
         };
-        let (orders, lines) = (orders.as_primitive::<UInt64Type>(), lines.as_primitive::<UInt64Type>());
+        let (orders, lines) = (column(ORDER)?, column(LINE)?);
         for (newest, (order, line)) in newest.values().iter().zip(orders.values().iter().zip(lines.values())) {
             if !newest {
                 self.superseded.entry(*order).or_default().insert(*line);
