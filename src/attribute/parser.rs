@@ -10,8 +10,13 @@ use base64::engine::general_purpose::STANDARD;
 use super::{Kind, Number};
 use crate::error::{Error, Result};
 
-/// DynamoDB nests to 32 levels; deeper input is hostile.
-pub const MAX_DEPTH: u32 = 64;
+/// Levels of lists and maps; DynamoDB nests to 32, deeper input is hostile.
+///
+/// A few more are taken, but not so many that a table's metadata would nest deeper than JSON readers go: a struct takes
+/// three levels of it, and serde_json reads 128.
+pub const MAX_DEPTH: u32 = 36;
+/// The JSON around a value: the line, the item, and the descriptor of what stands innermost.
+const AROUND: u32 = 3;
 
 /// Walks over the text of one line.
 #[derive(Debug, Clone)]
@@ -140,7 +145,7 @@ impl<'a> Parser<'a> {
     fn enter(&mut self) -> Result<()> {
         self.depth += 1;
         // A value of type L or M takes two levels of JSON: the descriptor and its content.
-        if self.depth > 2 * MAX_DEPTH {
+        if self.depth > 2 * MAX_DEPTH + AROUND {
             return Err(Error::input(format!("values are nested deeper than {MAX_DEPTH} levels")));
         }
         Ok(())
