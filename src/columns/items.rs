@@ -169,10 +169,12 @@ impl ItemBuilder {
             }
             None => {
                 let limits = self.scratch.limits;
-                let new = self.scratch.new.inside(NewFields::ITEM);
-                new.observe(name, parser, &limits, &mut self.scratch.text)?;
-                if new.len() > limits.attributes {
-                    return Err(Error::input(format!("more than {} new attributes", limits.attributes)));
+                let new = &mut self.scratch.new;
+                new.observe(NewFields::ITEM, name, parser, &limits, &mut self.scratch.text)?;
+                // Each is counted by name in the report.
+                if new.too_many(NewFields::ITEM) {
+                    return Err(Error::input(format!("more than {} distinct new attributes", limits.attributes))
+                        .advice("Leave attributes out that are data rather than names, with `exclude` in a schema file for full-load"));
                 }
                 Ok(Fit::Part)
             }

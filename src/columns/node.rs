@@ -430,13 +430,7 @@ impl StructNode {
             let slot = self.names.find(name).and_then(|n| self.slots.get(n)).copied();
             let Some(node) = slot.and_then(|slot| self.nodes.get_mut(slot)) else {
                 let limits = scratch.limits;
-                let new = scratch.new.inside(self.id);
-                // Past the limit the struct is closed, whatever else comes: more names are not to be remembered.
-                if new.len() > limits.struct_fields && new.get(name).is_none() {
-                    parser.skip_value(&mut scratch.text)?;
-                } else {
-                    new.observe(name, parser, &limits, &mut scratch.text)?;
-                }
+                scratch.new.observe(self.id, name, parser, &limits, &mut scratch.text)?;
                 fit = Fit::Part;
                 continue;
             };

@@ -8,13 +8,19 @@ use iceberg::spec::{ListType, MapType, NestedField, NestedFieldRef, Schema, Stru
 use super::mapping::{FieldIds, build_type};
 use super::naming::add_column_names;
 use super::{ColumnType, Fields, Limits, Mapping, TableSchema};
+use crate::attribute::Parser;
 use crate::error::Result;
 
 /// What was seen that has no place yet, by the id of the struct field it was seen in; 0 stands for the item itself.
 ///
 /// For a struct inside a list or a map the id is the element's or the value's.
+///
+/// More new fields than a struct may have are not remembered by name: it takes none of them.
 #[derive(Debug, Clone, Default)]
-pub struct NewFields(BTreeMap<i32, Fields>);
+pub struct NewFields {
+    seen: BTreeMap<i32, Fields>,
+    too_many: BTreeSet<i32>,
+}
 
 impl NewFields {
     /// The id of the item itself.
@@ -22,25 +28,61 @@ impl NewFields {
 
     /// Whether nothing new was seen.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.seen.is_empty() && self.too_many.is_empty()
     }
 
-    /// What was seen inside one struct.
-    pub fn inside(&mut self, parent: i32) -> &mut Fields {
-        self.0.entry(parent).or_default()
+    /// Takes in the attribute value at the parser, under its name in a struct or the item.
+    pub fn observe(
+        &mut self,
+        parent: i32,
+        name: &str,
+        parser: &mut Parser<'_>,
+        limits: &Limits,
+        scratch: &mut String,
+    ) -> Result<()> {
+        if self.too_many.contains(&parent) {
+            return parser.skip_value(scratch);
+        }
+        self.seen.entry(parent).or_default().observe(name, parser, limits, scratch)?;
+        self.forget(parent, limits);
+        Ok(())
+    }
+
+    /// Whether there were more new names in a struct or the item than it may have.
+    pub fn too_many(&self, parent: i32) -> bool {
+        self.too_many.contains(&parent)
+    }
+
+    fn forget(&mut self, parent: i32, limits: &Limits) {
+        if self.seen.get(&parent).is_some_and(|fields| fields.len() > limit(parent, limits)) {
+            self.too_many.insert(parent);
+        }
+        if self.too_many.contains(&parent) {
+            self.seen.remove(&parent);
+        }
     }
 
     /// Names of new attributes, sorted.
     pub fn attributes(&self) -> Vec<&str> {
-        self.0.get(&Self::ITEM).map(|f| f.sorted().into_iter().map(|(name, _)| name).collect()).unwrap_or_default()
+        self.seen.get(&Self::ITEM).map(|f| f.sorted().into_iter().map(|(name, _)| name).collect()).unwrap_or_default()
     }
 
     /// Takes in everything that another saw.
     pub fn join(&mut self, other: Self, limits: &Limits) {
-        for (parent, fields) in other.0 {
-            self.inside(parent).join(fields, limits);
+        self.too_many.extend(other.too_many);
+        for (parent, fields) in other.seen {
+            self.seen.entry(parent).or_default().join(fields, limits);
+        }
+        let parents: Vec<i32> = self.seen.keys().copied().collect();
+        for parent in parents {
+            self.forget(parent, limits);
         }
     }
+}
+
+/// How many fields a struct, or columns a table, may have.
+fn limit(parent: i32, limits: &Limits) -> usize {
+    if parent == NewFields::ITEM { limits.attributes } else { limits.struct_fields }
 }
 
 /// A schema with room for everything new, and what it took.
@@ -97,13 +139,14 @@ impl Work<'_> {
     fn fields(&mut self, old: &[NestedFieldRef], parent: i32, path: &str) -> Vec<NestedFieldRef> {
         let mut fields: Vec<NestedFieldRef> =
             old.iter().map(|field| self.field(field, &format!("{path}{}", field.name))).collect();
-        let Some(new) = self.new.0.get(&parent) else { return fields };
         let top = parent == NewFields::ITEM;
-        let limit = if top { self.limits.attributes } else { self.limits.struct_fields };
-        if fields.len() + new.len() > limit {
+        let new = self.new.seen.get(&parent);
+        let full = new.is_some_and(|new| fields.len() + new.len() > limit(parent, self.limits));
+        if full || self.new.too_many(parent) {
             self.closed.push(if top { "the table".to_owned() } else { path.trim_end_matches('.').to_owned() });
             return fields;
         }
+        let Some(new) = new else { return fields };
         let mut existing: BTreeSet<String> = old.iter().map(|field| field.name.clone()).collect();
         existing.extend(self.taken.iter().filter_map(|name| name.strip_prefix(path)).map(str::to_owned));
         let sorted = new.sorted();
@@ -139,12 +182,11 @@ impl Work<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::attribute::Parser;
     use crate::schema::SchemaFile;
 
     fn see(new: &mut NewFields, parent: i32, name: &str, value: &str) {
         let mut parser = Parser::new(value.as_bytes()).unwrap();
-        new.inside(parent).observe(name, &mut parser, &Limits::default(), &mut String::new()).unwrap();
+        new.observe(parent, name, &mut parser, &Limits::default(), &mut String::new()).unwrap();
     }
 
     #[test]
