@@ -86,6 +86,7 @@ pub(super) async fn observe(context: &Context, files: &[DataFileRef], struct_fie
     let mut seen = Observations::default();
     for more in pool::run(context.threads, tasks, work, drop).await? {
         seen.join(more, &limits);
+        seen.fields.check(&limits)?;
     }
     Ok(seen)
 }

@@ -273,11 +273,7 @@ impl Fields {
             let position = self.index.insert(name);
             if position == self.observed.len() {
                 if position >= limits.attributes {
-                    return Err(Error::input(format!("more than {} distinct attributes", limits.attributes))
-                        .of_attribute(name)
-                        .advice(
-                            "A table this wide is of no use to a reader: model the attribute names as values of a map",
-                        ));
+                    return Err(too_many(limits).of_attribute(name));
                 }
                 self.observed.push(Observed::default());
             }
@@ -291,6 +287,11 @@ impl Fields {
         Ok(())
     }
 
+    /// Fails if these are more attributes than a table may have, which a join can make them.
+    pub fn check(&self, limits: &Limits) -> Result<()> {
+        if self.len() > limits.attributes { Err(too_many(limits)) } else { Ok(()) }
+    }
+
     /// Takes in everything that another saw.
     pub fn join(&mut self, other: Self, limits: &Limits) {
         let Self { index, observed } = other;
@@ -298,6 +299,11 @@ impl Fields {
             self.get_or_insert(name).join(observed, limits);
         }
     }
+}
+
+fn too_many(limits: &Limits) -> Error {
+    Error::input(format!("more than {} distinct attributes", limits.attributes))
+        .advice("A table this wide is of no use to a reader: model the attribute names as values of a map")
 }
 
 #[cfg(test)]
@@ -326,11 +332,16 @@ mod tests {
             Just(r#"{"NULL":true}"#.to_owned()),
             Just(r#"{"BOOL":true}"#.to_owned()),
             Just(r#"{"NS":["1","2.5"]}"#.to_owned()),
+            Just(r#"{"NS":["7"]}"#.to_owned()),
+            Just(r#"{"SS":["a"]}"#.to_owned()),
+            Just(r#"{"BS":["aGk="]}"#.to_owned()),
+            Just(r#"{"B":"aGk="}"#.to_owned()),
+            Just(r#"{"N":"99999999999999999999999999999999999999"}"#.to_owned()),
         ];
-        leaf.prop_recursive(3, 20, 4, |inner| {
+        leaf.prop_recursive(6, 30, 5, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..4).prop_map(|v| format!(r#"{{"L":[{}]}}"#, v.join(","))),
-                prop::collection::btree_map("[a-f]", inner, 0..5).prop_map(|m| {
+                prop::collection::btree_map("[a-f]", inner, 0..6).prop_map(|m| {
                     let fields: Vec<_> = m.iter().map(|(k, v)| format!(r#""{k}":{v}"#)).collect();
                     format!(r#"{{"M":{{{}}}}}"#, fields.join(","))
                 }),
@@ -338,7 +349,59 @@ mod tests {
         })
     }
 
+    const LIMITS: Limits = Limits { struct_fields: 3, attributes: 100 };
+
+    fn joined(a: &Observed, b: &Observed) -> Observed {
+        let mut joined = a.clone();
+        joined.join(b.clone(), &LIMITS);
+        joined
+    }
+
+    /// All that was seen, but for how often.
+    fn seen(observed: &Observed) -> String {
+        let kinds: Vec<_> = observed.kinds().map(Kind::name).collect();
+        let inside = |place: Option<&Observed>| place.map(seen).unwrap_or_default();
+        let fields: Vec<_> = observed.fields().sorted().iter().map(|(name, o)| format!("{name}:{}", seen(o))).collect();
+        let (numbers, set_numbers) = (observed.numbers(), observed.set_numbers());
+        format!(
+            "{kinds:?} {numbers:?} {set_numbers:?} [{}] {fields:?} <{}>",
+            inside(observed.element()),
+            inside(observed.values())
+        )
+    }
+
     proptest! {
+        #[test]
+        fn joining_is_a_lattice(values in prop::collection::vec(value(), 3..12), cut in 1usize..11, again in 1usize..11) {
+            let (a, rest) = values.split_at(cut.min(values.len() - 2));
+            let (b, c) = rest.split_at(again.min(rest.len() - 1));
+            let (a, b, c) = (observe(a, &LIMITS), observe(b, &LIMITS), observe(c, &LIMITS));
+            let all = joined(&joined(&a, &b), &c);
+            prop_assert_eq!(seen(&all), seen(&joined(&a, &joined(&b, &c))), "associative");
+            prop_assert_eq!(seen(&joined(&a, &b)), seen(&joined(&b, &a)), "commutative");
+            prop_assert_eq!(seen(&joined(&a, &a)), seen(&a), "idempotent");
+            prop_assert_eq!(seen(&joined(&all, &b)), seen(&all), "what was seen is seen");
+            prop_assert_eq!(seen(&joined(&Observed::default(), &a)), seen(&a), "nothing is the least");
+            for kind in Kind::ALL {
+                prop_assert_eq!(joined(&a, &b).count(kind), a.count(kind) + b.count(kind), "counts add");
+            }
+            prop_assert_eq!(ColumnType::of(&all), ColumnType::of(&joined(&c, &joined(&b, &a))));
+        }
+
+        #[test]
+        fn the_order_of_values_is_nothing(values in prop::collection::vec(value(), 1..12).prop_flat_map(|v| (Just(v.clone()), Just(v).prop_shuffle()))) {
+            let (values, shuffled) = values;
+            let (one, other) = (observe(&values, &LIMITS), observe(&shuffled, &LIMITS));
+            prop_assert_eq!(seen(&one), seen(&other));
+            let mut by_one = Observed::default();
+            for value in &shuffled {
+                by_one.join(observe(std::slice::from_ref(value), &LIMITS), &LIMITS);
+            }
+            prop_assert_eq!(seen(&by_one), seen(&one));
+            prop_assert_eq!(by_one.total(), one.total());
+            prop_assert_eq!(ColumnType::of(&by_one), ColumnType::of(&one));
+        }
+
         #[test]
         fn any_split_gives_the_same_type(values in prop::collection::vec(value(), 1..12), cut in 0usize..12, again in 0usize..12) {
             let limits = Limits { struct_fields: 3, ..Limits::default() };
