@@ -14,7 +14,7 @@ pub use observe::{Observations, ObserveTask};
 pub use partitions::{DistinctPartitions, MAX_PARTITIONS};
 pub use run::Load;
 pub use task::Loaded;
-pub use writer::{RunWriter, run_bytes};
+pub use writer::{RunWriter, Shares};
 
 use crate::attribute::Parser;
 use crate::error::{Error, Result};

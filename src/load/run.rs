@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use super::duplicates::{KeyHasher, KeyHashes, find_duplicate};
 use super::split;
 use super::task::{LoadTask, Loaded, Loader, duplicate};
-use super::writer::{RunWriter, key_batch, key_converter, run_bytes};
+use super::writer::{RunWriter, Shares, key_batch, key_converter};
 use crate::error::{Error, Result};
 use crate::export::Export;
 use crate::pool;
@@ -56,10 +56,11 @@ impl Load<'_> {
             options: WriteOptions::for_table(self.metadata, &self.table.schema),
             progress: self.progress.clone(),
         };
+        let shares = Shares::new(self.memory_limit, self.threads, &self.table.schema);
         let loader = Arc::new(Loader {
             exports: self.exports.clone(),
             writer,
-            run_bytes: run_bytes(self.memory_limit, self.threads),
+            run_bytes: shares.run_bytes,
             limits: Limits::default(),
             hashes: KeyHashes::new(self.memory_limit / 16),
             hasher: KeyHasher::default(),
@@ -71,7 +72,7 @@ impl Load<'_> {
         let undo = |loaded: Loaded| abandoned.lock().unwrap_or_else(PoisonError::into_inner).take_in(loaded);
         let shared = loader.clone();
         let work = move |task: LoadTask, stop: &pool::Stop| shared.run(&task, stop);
-        let result = pool::run(self.threads, tasks.collect(), work, undo).await;
+        let result = pool::run(shares.threads, tasks.collect(), work, undo).await;
         let mut all = abandoned.into_inner().unwrap_or_else(PoisonError::into_inner);
         let result = match result {
             Ok(parts) => {

@@ -6,7 +6,7 @@ use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::row::{RowConverter, Rows, SortField};
 use iceberg::io::FileIO;
-use iceberg::spec::DataFile;
+use iceberg::spec::{DataFile, Schema};
 use tokio::runtime::Handle;
 
 use super::partitions::DistinctPartitions;
@@ -89,10 +89,28 @@ impl RunWriter {
     }
 }
 
-/// Bytes of rows that a task collects before it writes them: the rows, the order they are written in and the encoded pages
-/// are in memory at once.
-pub fn run_bytes(memory_limit: usize, threads: usize) -> usize {
-    (memory_limit / threads.max(1) / 4).clamp(8 << 20, 512 << 20)
+/// How a memory limit is shared by tasks that write data files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shares {
+    /// Tasks that write at once.
+    pub threads: usize,
+    /// Bytes of rows that a task collects before it writes them: the rows, the order they are written in and the encoded
+    /// pages are in memory at once.
+    pub run_bytes: usize,
+}
+
+impl Shares {
+    /// Bytes that an open file takes for each column, before any value: 25 KB were measured.
+    const COLUMN_BYTES: usize = 32 * 1024;
+
+    /// The shares of at most so many threads; a very wide table has room for fewer.
+    pub fn new(memory_limit: usize, threads: usize, schema: &Schema) -> Self {
+        // Ids count the columns and all that is inside of them.
+        let columns = usize::try_from(schema.highest_field_id()).unwrap_or(0);
+        let writer = columns.saturating_mul(Self::COLUMN_BYTES).max(1);
+        let run_bytes = (memory_limit / threads.max(1) / 4).clamp(8 << 20, 512 << 20);
+        Self { threads: (memory_limit / 2 / writer).clamp(1, threads.max(1)), run_bytes }
+    }
 }
 
 /// The key columns of a batch in the table's columns.
@@ -110,4 +128,29 @@ pub(super) fn key_batch(table: &TableSchema, batch: &RecordBatch) -> Result<Reco
 pub(super) fn key_converter(keys: &RecordBatch) -> Result<RowConverter> {
     let fields = keys.columns().iter().map(|column| SortField::new(column.data_type().clone())).collect();
     Ok(RowConverter::new(fields)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use iceberg::spec::{NestedField, PrimitiveType, Type};
+
+    use super::*;
+
+    #[test]
+    fn wide_tables_have_room_for_fewer_writers() {
+        let shares = |columns: i32, memory: usize, threads: usize| {
+            let fields = (1..=columns)
+                .map(|n| Arc::new(NestedField::optional(n, n.to_string(), Type::Primitive(PrimitiveType::Long))));
+            let schema = Schema::builder().with_fields(fields).build().unwrap();
+            let shares = Shares::new(memory << 20, threads, &schema);
+            (shares.threads, shares.run_bytes >> 20)
+        };
+        assert_eq!(shares(32, 512, 2), (2, 64));
+        assert_eq!(shares(32, 1 << 20, 2), (2, 512));
+        assert_eq!(shares(10_000, 512, 2), (1, 64));
+        assert_eq!(shares(10_000, 4096, 8), (6, 128));
+        assert_eq!(shares(20_000, 512, 2), (1, 64));
+    }
 }

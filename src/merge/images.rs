@@ -14,7 +14,7 @@ use crate::attribute::Parser;
 use crate::columns::{ItemBuilder, Rescued};
 use crate::error::{Error, Result};
 use crate::export::{DataFileRef, LineFiles};
-use crate::load::{RunWriter, split};
+use crate::load::{RunWriter, Shares, split};
 use crate::pool;
 use crate::schema::Limits;
 use crate::storage::Store;
@@ -29,7 +29,7 @@ pub(super) struct Images {
     pub files: Vec<DataFileRef>,
     pub limits: Limits,
     pub superseded: Superseded,
-    pub run_bytes: usize,
+    pub shares: Shares,
 }
 
 /// "Write the new images in these files."
@@ -69,7 +69,7 @@ impl Work {
         let undo = |written: Written| abandoned.lock().unwrap_or_else(PoisonError::into_inner).extend(written.files);
         let progress = Arc::clone(&self.progress);
         progress.start("writing new images", u64::try_from(images.files.len()).unwrap_or(u64::MAX));
-        let threads = self.engine.threads;
+        let threads = images.shares.threads;
         let shared = Arc::new((images, writer, progress));
         let work = move |task: ImageTask, stop: &pool::Stop| {
             let (images, writer, progress) = &*shared;
@@ -128,7 +128,7 @@ impl Images {
                     continue;
                 }
                 append_image(line.bytes, &mut builder).map_err(|e| e.in_file(file.name.as_str()).on_line(number))?;
-                if builder.memory() >= self.run_bytes {
+                if builder.memory() >= self.shares.run_bytes {
                     stop.check()?;
                     write_run(task.number, &mut builder, writer, written)?;
                 }

@@ -15,7 +15,7 @@ use crate::catalog::LoadedTable;
 use crate::columns::Rescued;
 use crate::error::{Error, Result};
 use crate::export::Export;
-use crate::load::run_bytes;
+use crate::load::Shares;
 use crate::progress::Progress;
 use crate::schema::{Limits, NewFields, TableSchema, evolve, partition_names};
 use crate::storage::Store;
@@ -125,6 +125,13 @@ impl Planner {
             deletes: DeleteCache::new(self.base.file_io.clone(), handle.clone(), memory / 8),
         };
         let table = plan.evolved.as_ref().unwrap_or(&self.table).clone();
+        let images = Images {
+            store: self.exports.clone(),
+            files: export.files().to_vec(),
+            limits: self.limits,
+            superseded: Superseded::new(),
+            shares: Shares::new(memory, self.engine.threads, &table.schema),
+        };
         let work = Work {
             engine: self.engine.clone(),
             live: Arc::new(live),
@@ -138,13 +145,6 @@ impl Planner {
             progress: self.progress.clone(),
         };
         let removal = self.removal;
-        let images = Images {
-            store: self.exports.clone(),
-            files: export.files().to_vec(),
-            limits: self.limits,
-            superseded: Superseded::new(),
-            run_bytes: run_bytes(memory, self.engine.threads),
-        };
         let (done, result) = tokio::task::spawn_blocking(move || {
             let mut done = Plan::default();
             let result = work.run(first, newest, images, removal, &mut done);

@@ -25,6 +25,9 @@ pub const DEFAULT_ZSTD_LEVEL: i32 = 3;
 pub const DEFAULT_ROW_GROUP_BYTES: usize = 32 * 1024 * 1024;
 /// Rows of a row group, so that small rows too leave something to prune.
 pub const DEFAULT_ROW_GROUP_ROWS: usize = 1024 * 1024;
+/// The most columns, those within others counted too, that get dictionaries: each takes about 40 KB from its first value
+/// on, which a wide table has no memory for.
+const DICTIONARY_COLUMNS: usize = 1024;
 /// Bytes handed to storage at once.
 const CHUNK_BYTES: usize = 1024 * 1024;
 /// The most rows handed to the encoder at once.
@@ -184,7 +187,7 @@ impl DataFileWriter {
         let mut properties = WriterProperties::builder()
             .set_created_by(concat!("ddb-iceberg version ", env!("CARGO_PKG_VERSION")).to_owned())
             .set_compression(Compression::ZSTD(ZstdLevel::try_new(options.zstd_level)?))
-            .set_dictionary_enabled(true)
+            .set_dictionary_enabled(arrow_schema.flattened_fields().len() <= DICTIONARY_COLUMNS)
             .set_statistics_enabled(EnabledStatistics::Chunk)
             .set_offset_index_disabled(true)
             .set_max_row_group_row_count(Some(options.row_group_rows.max(1)))
