@@ -235,6 +235,31 @@ mod tests {
     }
 
     #[test]
+    fn too_many_new_fields_are_not_remembered() {
+        let file = SchemaFile::parse(
+            r#"{"version":1,"key":["pk"],"attributes":{"pk":{"type":"string"},"m":{"type":{"struct":{"a":{"type":"long"}}}}}}"#,
+        )
+        .unwrap();
+        let table = TableSchema::create(&file, &file.key).unwrap();
+        let limits = Limits { struct_fields: 10, ..Limits::default() };
+        let mut all = NewFields::default();
+        for part in 0..3 {
+            let mut new = NewFields::default();
+            for n in 0..6 {
+                see(&mut new, 2, &format!("f{part}{n}"), r#"{"N":"1"}"#);
+            }
+            all.join(new, &limits);
+        }
+        assert!(all.too_many(2) && !all.is_empty() && all.seen.is_empty());
+        let mut parser = Parser::new(br#"{"N":"1"}"#).unwrap();
+        all.observe(2, "g", &mut parser, &limits, &mut String::new()).unwrap();
+        parser.end().unwrap();
+        see(&mut all, NewFields::ITEM, "b", r#"{"S":"x"}"#);
+        let evolved = evolve(&table, &all, 4, &limits, &BTreeSet::new()).unwrap();
+        assert_eq!((evolved.added, evolved.closed), (vec!["b".to_owned()], vec!["m".to_owned()]));
+    }
+
+    #[test]
     fn a_full_struct_is_closed() {
         let file = SchemaFile::parse(
             r#"{"version":1,"key":["pk"],"attributes":{"pk":{"type":"string"},"m":{"type":{"struct":{"a":{"type":"long"}}}}}}"#,
