@@ -75,12 +75,14 @@ pub async fn rows_of(table: &LoadedTable) -> Vec<Row> {
         for batch in reader.build().unwrap() {
             let batch = batch.unwrap();
             let schema = batch.schema();
+            let fields = table.metadata.current_schema().as_struct().fields();
+            let slots: HashMap<i32, usize> =
+                schema.fields().iter().enumerate().filter_map(|(n, f)| Some((field_id(f)?, n))).collect();
             for row in 0..batch.num_rows() {
                 if !gone.contains(&position) {
                     let mut values = Row::new();
-                    for field in table.metadata.current_schema().as_struct().fields() {
-                        let column = schema.fields().iter().position(|f| field_id(f) == Some(field.id));
-                        let value = column.and_then(|c| value(batch.column(c), row, field));
+                    for field in fields {
+                        let value = slots.get(&field.id).and_then(|c| value(batch.column(*c), row, field));
                         if let Some(value) = value {
                             values.insert(field.name.clone(), value);
                         }
