@@ -25,10 +25,10 @@ pub fn of_text(text: &str) -> Option<i64> {
     let (date, rest) = bytes.split_at_checked(10)?;
     let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = date else { return None };
     let (time, rest) = rest.split_at_checked(9)?;
-    let [b'T' | b't' | b' ', h1, h2, b':', min1, min2, b':', s1, s2] = time else { return None };
+    let [b'T' | b't' | b' ', h1, h2, b':', n1, n2, b':', s1, s2] = time else { return None };
     let year = number(&[*y1, *y2, *y3, *y4])?;
     let date = NaiveDate::from_ymd_opt(i32::try_from(year).ok()?, number(&[*m1, *m2])?, number(&[*d1, *d2])?)?;
-    let (hour, minute, second) = (number(&[*h1, *h2])?, number(&[*min1, *min2])?, number(&[*s1, *s2])?);
+    let (hour, minute, second) = (number(&[*h1, *h2])?, number(&[*n1, *n2])?, number(&[*s1, *s2])?);
     if hour > 23 || minute > 59 || second > 59 {
         return None;
     }

@@ -1,5 +1,7 @@
 //! What `detect-schema` shows people: names, counts and types, no item's values.
 
+use std::fmt::Write as _;
+
 use crate::schema::{Hint, SchemaFile, Target};
 
 /// Characters of a name, and of a type, that a line has room for.
@@ -57,7 +59,7 @@ pub(super) fn text(file: &SchemaFile, hints: &[Hint]) -> String {
         text.push('\n');
     }
     if let Some(more @ 1..) = hints.len().checked_sub(MAX_HINTS) {
-        text.push_str(&format!("  and {more} more\n"));
+        let _ = writeln!(text, "  and {more} more");
     }
     text
 }

@@ -157,7 +157,13 @@ async fn columns(context: &Context, request: &FullLoad, export: &Export) -> Resu
     let given = match &request.schema {
         Some(name) => {
             let location = Location::parse(name)?;
-            let bytes = context.exports.read(&location, SCHEMA_FILE_LIMIT).await?;
+            let bytes = context.exports.read(&location, SCHEMA_FILE_LIMIT).await.map_err(|e| match e.kind() {
+                // It is no part of the export.
+                Kind::Input => {
+                    Error::usage(format!("the schema file cannot be read: {}", e.message())).in_file(name.as_str())
+                }
+                _ => e,
+            })?;
             let text = std::str::from_utf8(&bytes).map_err(|e| {
                 let line = bytes.iter().take(e.valid_up_to()).filter(|byte| **byte == b'\n').count() + 1;
                 Error::usage("the schema file is not UTF-8").in_file(name.as_str()).on_line(line as u64)
