@@ -14,6 +14,8 @@ mod exports;
 mod memory;
 #[path = "model/metadata.rs"]
 mod metadata;
+#[path = "model/partitions.rs"]
+mod partitions;
 #[path = "model/profile.rs"]
 mod profile;
 #[path = "model/random.rs"]

@@ -249,8 +249,7 @@ fn what_is_not_supported_yet_says_so() {
     let (export, other) = (export.to_str().unwrap(), other.to_str().unwrap());
     let before = site.files();
     for arguments in [
-        &["full-load", other, "--key", "pk", "--partition-by", "v"][..],
-        &["incremental", export, "--catalog-property", "type=rest", "--catalog-property", "uri=http://localhost:1"],
+        &["incremental", export, "--catalog-property", "type=rest", "--catalog-property", "uri=http://localhost:1"][..],
         &["incremental", export, "--catalog-property", "uri=https://localhost:1/catalog"],
         &["incremental", export, "--catalog-property", "type=glue"],
         &["full-load", other, "--key", "pk", "--catalog-property", "type=hive"],

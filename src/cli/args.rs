@@ -46,6 +46,10 @@ Examples:
     ddb-iceberg full-load s3://bucket/AWSDynamoDB/01700000000000-a1b2c3d4 --table shop.orders \\
       --schema orders.json
 
+  In 16 partitions by the customer, so that a window reads only those that its keys are in:
+    ddb-iceberg full-load s3://bucket/AWSDynamoDB/01700000000000-a1b2c3d4 --table shop.orders \\
+      --key customer_id --key order_id --partition-by 'bucket(16, customer_id)'
+
   See what it would do:
     ddb-iceberg full-load s3://bucket/AWSDynamoDB/01700000000000-a1b2c3d4 --table shop.orders \\
       --key id --dry-run";
@@ -150,7 +154,11 @@ pub(crate) struct FullLoadArgs {
     pub schema: Option<String>,
     #[command(flatten)]
     pub key: Key,
-    /// A partition field; may be repeated
+    /// A partition field, such as "bucket(16, customer_id)"; may be repeated
+    ///
+    /// bucket(16, x), truncate(4, x), year(x), month(x), day(x), hour(x), or x alone, where x is an attribute's name, in double
+    /// quotes if need be, or a column's. A load of more than 10,000 partitions is refused. A table that is replaced keeps its
+    /// partition fields if none is given.
     #[arg(long, value_name = "SPEC")]
     pub partition_by: Vec<String>,
     /// What to do when the table exists

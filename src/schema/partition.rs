@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use iceberg::spec::{
-    NestedField, NestedFieldRef, PartitionSpecRef, Transform, Type, UnboundPartitionField, UnboundPartitionSpec,
+    NestedField, NestedFieldRef, PartitionSpecRef, PrimitiveType, Transform, Type, UnboundPartitionField,
+    UnboundPartitionSpec,
 };
 
 use super::TableSchema;
@@ -95,6 +96,7 @@ pub fn partition_spec(
     existing: &[PartitionSpecRef],
 ) -> Result<UnboundPartitionSpec> {
     let mut fields: Vec<UnboundPartitionField> = Vec::with_capacity(terms.len());
+    let mut decimals = BTreeSet::new();
     for term in terms {
         let source = find(&term.source, table)?;
         check_type(term, &source)?;
@@ -110,10 +112,29 @@ pub fn partition_spec(
                 .of_attribute(term.source.as_str())
                 .advice("Leave one out; of year, month, day and hour the finest says it all"));
         }
+        if let Some(ty) = decimal(&source, term.transform)
+            && !decimals.insert(ty.clone())
+        {
+            return Err(Error::usage(format!("--partition-by: two fields would hold values of {ty}"))
+                .of_attribute(term.source.as_str())
+                .advice(
+                    "Not every reader opens the manifests of such a table: take bucket(…) for one of them, or give one \
+                     attribute another type in the schema file (--schema)",
+                ));
+        }
         let name = Names { table, existing, fields: &fields }.of(&source, term.transform);
         fields.push(UnboundPartitionField { source_id: source.id, field_id: None, name, transform: term.transform });
     }
     Ok(UnboundPartitionSpec::builder().add_partition_fields(fields)?.build())
+}
+
+/// The type of a partition's value, if it is a decimal. The `iceberg` crate writes such a type into a manifest's Avro schema
+/// under a name made of precision and scale, and if there are two, twice: DuckDB, for one, does not open that.
+fn decimal(source: &NestedField, transform: Transform) -> Option<String> {
+    match transform.result_type(&source.field_type) {
+        Ok(Type::Primitive(ty @ PrimitiveType::Decimal { .. })) => Some(ty.to_string()),
+        _ => None,
+    }
 }
 
 /// The names of all partition fields of a table's specs. A column that comes later must have none of them: Iceberg's Java

@@ -141,4 +141,6 @@ fn what_does_not_fit_is_told() {
     assert!(refused(&["bucket(2, n)", "bucket(2, n)"]).contains("twice"));
     assert!(refused(&["n", "identity(\"n\")"]).contains("twice"));
     assert!(!refused(&["nowhere"]).contains("did you mean"));
+    assert!(refused(&["d", "truncate(10, d)"]).contains("decimal(38, 9)"));
+    assert_eq!(names(&["d", "bucket(2, d)"]).len(), 2);
 }

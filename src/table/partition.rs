@@ -1,6 +1,6 @@
 //! Which partition rows belong to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array};
@@ -139,6 +139,18 @@ pub(super) fn check_specs(metadata: &TableMetadata) -> Result<()> {
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
         if !field.name.chars().all(plain) || field.name.starts_with(|c: char| c.is_ascii_digit()) {
             return Err(refused(field, "has a name that is no plain identifier, which is not supported"));
+        }
+    }
+    for spec in metadata.partition_specs_iter() {
+        let ty = metadata.schemas_iter().find_map(|schema| spec.partition_type(schema).ok());
+        let mut decimals = HashSet::new();
+        for (field, ty) in spec.fields().iter().zip(ty.iter().flat_map(StructType::fields)) {
+            // The crate would write their type into a manifest twice, under one name, and not every reader takes that.
+            if let Type::Primitive(decimal @ PrimitiveType::Decimal { .. }) = &*ty.field_type
+                && !decimals.insert(decimal.clone())
+            {
+                return Err(refused(field, &format!("is the second of type {decimal}, which is not supported")));
+            }
         }
     }
     Ok(())

@@ -104,3 +104,45 @@ fn an_old_partition_gets_the_types_of_now() {
     assert_eq!(conform(&metadata, metadata.current_schema(), 0, &old), of(&[Some(5)]));
     assert_eq!(conform(&metadata, metadata.current_schema(), 0, &of(&[None])), of(&[None]));
 }
+
+#[test]
+fn specs_that_would_be_written_wrongly_are_refused() {
+    let decimal = || Type::Primitive(PrimitiveType::Decimal { precision: 38, scale: 9 });
+    let schema = Schema::builder()
+        .with_fields([
+            NestedField::optional(1, "a", decimal()).into(),
+            NestedField::optional(2, "b", decimal()).into(),
+            NestedField::optional(3, "order-id", Type::Primitive(PrimitiveType::Long)).into(),
+        ])
+        .build()
+        .unwrap();
+    let check = |fields: &[(i32, &str, Transform)]| {
+        let fields = fields.iter().map(|(source_id, name, transform)| UnboundPartitionField {
+            source_id: *source_id,
+            field_id: None,
+            name: (*name).to_owned(),
+            transform: *transform,
+        });
+        let spec = iceberg::spec::UnboundPartitionSpec::builder().add_partition_fields(fields).unwrap().build();
+        let metadata = iceberg::spec::TableMetadataBuilder::new(
+            schema.clone(),
+            spec,
+            iceberg::spec::SortOrder::unsorted_order(),
+            "/t".to_owned(),
+            iceberg::spec::FormatVersion::V2,
+            std::collections::HashMap::new(),
+        );
+        check_specs(&metadata.unwrap().build().unwrap().metadata)
+    };
+    check(&[(1, "a", Transform::Identity), (2, "b_bucket", Transform::Bucket(3))]).unwrap();
+    for (wrong, said) in [
+        (&[(1, "a", Transform::Identity), (2, "b_trunc", Transform::Truncate(3))][..], "second of type decimal(38, 9)"),
+        (&[(3, "order-id", Transform::Identity)], "no plain identifier"),
+        (&[(3, "1st", Transform::Bucket(2))], "no plain identifier"),
+        (&[(3, "n_bucket", Transform::Bucket(0))], "impossible transform bucket[0]"),
+        (&[(3, "n_bucket", Transform::Bucket(u32::MAX))], "impossible transform"),
+    ] {
+        let error = check(wrong).unwrap_err();
+        assert!(error.message().contains(said), "{error}");
+    }
+}

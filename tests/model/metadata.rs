@@ -68,6 +68,7 @@ impl Checked {
         let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
         let mut paths = HashSet::new();
         let mut data_sequences = HashMap::new();
+        let mut partitions = HashMap::new();
         let mut deletes = Vec::new();
         for manifest in list.entries() {
             self.known.insert(local(&manifest.manifest_path).to_owned());
@@ -101,17 +102,19 @@ impl Checked {
                         add("total-data-files", "added-data-files", 1);
                         add("total-records", "added-records", records);
                         data_sequences.insert(file.file_path().to_owned(), own);
+                        let partition = (manifest.partition_spec_id, file.partition().clone());
+                        partitions.insert(file.file_path().to_owned(), partition);
                     }
                     DataContentType::PositionDeletes => {
                         add("total-delete-files", "added-delete-files", 1);
                         add("total-position-deletes", "added-position-deletes", records);
-                        deletes.push((file.clone(), own));
+                        deletes.push((file.clone(), own, (manifest.partition_spec_id, file.partition().clone())));
                     }
                     DataContentType::EqualityDeletes => panic!("an equality delete file"),
                 }
                 if self.files.insert(file.file_path().to_owned()) {
                     match file.content_type() {
-                        DataContentType::Data => check_data(table, snapshot, file),
+                        DataContentType::Data => check_data(table, snapshot, file, manifest.partition_spec_id),
                         _ => check_deletes(file),
                     }
                 }
@@ -144,11 +147,12 @@ impl Checked {
         }
         // No row is deleted twice, and none that is younger than its delete.
         let mut gone = HashSet::new();
-        for (file, own) in deletes {
+        for (file, own, partition) in deletes {
             for (path, position) in positions(file.file_path()) {
                 // A data file that was rewritten leaves the deletes of its old self in files that cover others too.
                 let Some(data) = data_sequences.get(&path) else { continue };
                 assert!(*data < own, "{path} is as young as its delete");
+                assert_eq!(partitions[&path], partition, "{path} and its delete");
                 assert!(gone.insert((path, position)), "a row is deleted twice");
             }
         }
@@ -201,7 +205,7 @@ fn check_deletes(file: &DataFile) {
     assert_eq!(file.referenced_data_file(), (paths.len() == 1).then(|| first.clone()));
 }
 
-fn check_data(table: &LoadedTable, snapshot: &Snapshot, file: &DataFile) {
+fn check_data(table: &LoadedTable, snapshot: &Snapshot, file: &DataFile, spec_id: i32) {
     let path = file.file_path();
     let batch = read(path);
     assert_eq!(batch.num_rows() as u64, file.record_count(), "{path}");
@@ -209,6 +213,8 @@ fn check_data(table: &LoadedTable, snapshot: &Snapshot, file: &DataFile) {
     let schema = snapshot.schema(&table.metadata).unwrap();
     let fields = schema.as_struct().fields();
     assert_eq!(batch.num_columns(), fields.len(), "{path} has the columns of its snapshot's schema");
+    let spec = table.metadata.partition_spec_by_id(spec_id).unwrap();
+    super::partitions::check(spec, &schema, file, &batch);
     let everywhere = vec![true; batch.num_rows()];
     for field in fields {
         let n = batch.schema().fields().iter().position(|f| field_id(f) == field.id).expect("a column by field id");
@@ -232,7 +238,7 @@ fn check_data(table: &LoadedTable, snapshot: &Snapshot, file: &DataFile) {
     }
 }
 
-fn field_id(field: &Field) -> i32 {
+pub fn field_id(field: &Field) -> i32 {
     field.metadata()["PARQUET:field_id"].parse().unwrap()
 }
 
@@ -278,7 +284,7 @@ fn unbounded(array: &ArrayRef, there: &[bool]) -> bool {
     })
 }
 
-fn literal(array: &ArrayRef, n: usize) -> PrimitiveLiteral {
+pub fn literal(array: &ArrayRef, n: usize) -> PrimitiveLiteral {
     match array.data_type() {
         DataType::Utf8 => PrimitiveLiteral::String(array.as_string::<i32>().value(n).to_owned()),
         DataType::LargeBinary => PrimitiveLiteral::Binary(array.as_binary::<i64>().value(n).to_vec()),

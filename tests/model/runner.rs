@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use ddb_iceberg::catalog::LoadedTable;
 use ddb_iceberg::catalog::connect::connect;
+use ddb_iceberg::catalog::{Commit, LoadedTable};
 use ddb_iceberg::commands::{
     Context, FullLoad, IfExists, Incremental, NewAttributes, Report, Status, WriteMode, full_load, incremental,
 };
 use ddb_iceberg::error::{Error, Kind};
 use ddb_iceberg::progress::Progress;
+use ddb_iceberg::schema::{PartitionTerm, TableSchema, partition_spec};
 use ddb_iceberg::storage::Store;
 use iceberg::TableIdent;
 use iceberg::spec::{MAIN_BRANCH, Snapshot, SnapshotReference, SnapshotRetention};
@@ -20,6 +21,7 @@ use tempfile::TempDir;
 use super::columns::{RESCUED, Row, Table};
 use super::exports::IncrementalExport;
 use super::metadata::{Checked, history};
+use super::partitions;
 use super::profile::Profile;
 use super::random::Random;
 use super::reader;
@@ -45,7 +47,13 @@ impl Runner {
     /// Loads the full export.
     pub async fn load(random: Random, profile: Profile, operations: usize, threads: usize, memory: usize) -> Self {
         let (warehouse, bucket) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let (world, load) = World::load(random, profile, bucket.path(), operations);
+        let (mut world, load) = World::load(random, profile, bucket.path(), operations);
+        // Not the large histories: partitions by whole keys would be too many.
+        let partition_by = if operations < 1000 && world.random.percent(60) {
+            partitions::fields(&mut world.random, &world.table)
+        } else {
+            Vec::new()
+        };
         let checked = Checked::default();
         let mut runner = Self {
             world,
@@ -64,7 +72,7 @@ impl Runner {
             table: TableIdent::from_strs(NAME.split('.')).unwrap(),
             schema: load.schema.as_deref().map(text),
             key: runner.world.profile.key.clone(),
-            partition_by: Vec::new(),
+            partition_by,
             if_exists: IfExists::Fail,
             max_struct_fields: load.struct_fields,
             dry_run: false,
@@ -119,6 +127,9 @@ impl Runner {
         let count = self.world.random.range(1, 4);
         let windows: Vec<Window> = (0..count).map(|_| self.world.window(add)).collect();
         self.foreign(&windows[0]);
+        if self.world.operations < 1000 && self.world.random.percent(15) {
+            self.repartition().await;
+        }
         self.mode = match self.world.random.range(0, 10) {
             0 | 1 => Some(WriteMode::CopyOnWrite),
             2 => Some(WriteMode::MergeOnRead),
@@ -154,6 +165,25 @@ impl Runner {
                 assert_eq!(report.status, Status::NothingToDo);
                 assert_eq!(self.reload().await.unwrap().metadata_location, location);
             }
+        }
+    }
+
+    /// Another program makes another partition spec the default.
+    async fn repartition(&mut self) {
+        let fields = partitions::fields(&mut self.world.random, &self.world.table);
+        let base = self.reload().await.unwrap();
+        let property = base.metadata.properties().get("ddb-iceberg.schema").map(String::as_str);
+        let columns = TableSchema::of_table(base.metadata.current_schema().clone(), property).unwrap();
+        let specs: Vec<_> = base.metadata.partition_specs_iter().cloned().collect();
+        let terms: Vec<_> = fields.iter().map(|field| PartitionTerm::parse(field).unwrap()).collect();
+        // A column that the model expects may not have come yet.
+        let Ok(spec) = partition_spec(&terms, &columns, &specs) else { return };
+        let builder = (*base.metadata).clone().into_builder(Some(base.metadata_location.clone()));
+        let made = builder.add_default_partition_spec(spec).unwrap().build().unwrap();
+        if !made.changes.is_empty() {
+            let catalog = self.context().await.catalog.unwrap();
+            let done = catalog.commit(&base, Vec::new(), made.changes).await.unwrap();
+            assert!(matches!(done, Commit::Done(_)));
         }
     }
 
