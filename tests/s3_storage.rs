@@ -321,6 +321,37 @@ async fn parts_overlap_and_uploads_are_never_left_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_upload_whose_id_was_lost_is_found_and_aborted() {
+    let (server, store) = start();
+    // Somebody else's, of another key.
+    let other = Store::routed(config(&server));
+    let mut writer = other.file_io().new_output(at("lost-other").as_str()).unwrap().writer().await.unwrap();
+    writer.write(data(25_000).into()).await.unwrap();
+
+    server.fail_times(2, Fault::Unanswered, |r| r.query.contains_key("uploads"));
+    write(&store, "lost", data(35_000)).await.unwrap();
+    assert_eq!(server.get(B, "lost").unwrap().bytes, data(35_000));
+    assert_eq!(server.open_uploads(), 3);
+
+    // It never succeeds.
+    server.fail_times(9, Fault::Unanswered, |r| r.query.contains_key("uploads") && r.key == "never");
+    write(&store, "never", data(35_000)).await.unwrap_err();
+    assert_eq!(server.open_uploads(), 3 + 4);
+
+    server.take_requests();
+    store.close().await;
+    assert_eq!(server.open_uploads(), 1);
+    writer.close().await.unwrap();
+    assert_eq!(server.get(B, "lost-other").unwrap().bytes, data(25_000));
+
+    // Where nothing was lost, nobody is asked.
+    let (server, store) = start();
+    write(&store, "fine", data(35_000)).await.unwrap();
+    store.close().await;
+    assert!(server.take_requests().iter().all(|r| r.method != "GET"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn listings_page_by_page() {
     let (server, store) = start();
     server.page(7);

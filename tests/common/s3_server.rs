@@ -361,6 +361,7 @@ fn answer(request: &Request, state: &Mutex<State>) -> Answer {
     }
     let asked = |name: &str| request.query.contains_key(name);
     match request.method.as_str() {
+        "GET" if asked("uploads") => list_uploads(request, &state),
         "GET" if request.key.is_empty() => list(request, &state),
         "GET" | "HEAD" => read(request, &state),
         "POST" if asked("delete") => delete_many(request, &mut state),
@@ -500,6 +501,16 @@ fn delete_many(request: &Request, state: &mut State) -> Answer {
         objects.remove(&unescape(key));
     }
     Answer::xml(200, "<DeleteResult></DeleteResult>".to_owned())
+}
+
+fn list_uploads(request: &Request, state: &State) -> Answer {
+    let prefix = request.query.get("prefix").map_or("", String::as_str);
+    let listed =
+        state.uploads.iter().filter(|(_, upload)| upload.bucket == request.bucket && upload.key.starts_with(prefix));
+    let body: String = listed
+        .map(|(id, upload)| format!("<Upload><Key>{}</Key><UploadId>{id}</UploadId></Upload>", upload.key))
+        .collect();
+    Answer::xml(200, format!("<ListMultipartUploadsResult>{body}</ListMultipartUploadsResult>"))
 }
 
 fn list(request: &Request, state: &State) -> Answer {

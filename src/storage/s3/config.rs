@@ -1,7 +1,7 @@
 //! How S3 is reached: endpoint, region, credentials, limits, encryption, as plain data.
 //!
-//! Read from catalog properties with PyIceberg's names (its page "Configuration", section FileIO, S3); encryption and
-//! access lists with those of Iceberg's Java (`S3FileIOProperties`). What is not given comes from the standard AWS chain:
+//! Read from catalog properties with PyIceberg's names (its page "Configuration", section FileIO, S3); encryption, access
+//! lists and retries with those of Iceberg's Java (`S3FileIOProperties`). What is not given comes from the standard AWS chain:
 //! variables, profile files, web identity, container and instance metadata.
 
 use std::collections::BTreeMap;
@@ -226,6 +226,39 @@ impl Properties<'_> {
         }
     }
 
+    /// A whole number of at most `most`.
+    fn number(&self, name: &str, most: u32) -> Result<Option<u32>> {
+        let Some(value) = self.get(&[name]) else { return Ok(None) };
+        match value.trim().parse() {
+            Ok(number) if number <= most => Ok(Some(number)),
+            _ => Err(self.wrong(name, &format!("is not a whole number from 0 to {most}"))),
+        }
+    }
+
+    /// Timeouts are PyIceberg's properties, the rest Java's.
+    fn retry(&self) -> Result<RetryPolicy> {
+        const DAY_MS: u32 = 86_400_000;
+        let mut retry = RetryPolicy::default();
+        if let Some(timeout) = self.seconds("s3.connect-timeout")? {
+            retry.connect_timeout = timeout;
+        }
+        if let Some(timeout) = self.seconds("s3.request-timeout")? {
+            retry.attempt_timeout = timeout;
+            retry.total_timeout = retry.total_timeout.max(timeout.saturating_mul(3));
+        }
+        if let Some(retries) = self.number("s3.retry.num-retries", 1000)? {
+            retry.attempts = retries + 1;
+        }
+        if let Some(wait) = self.number("s3.retry.min-wait-ms", DAY_MS)? {
+            retry.base_backoff = Duration::from_millis(wait.into());
+        }
+        if let Some(wait) = self.number("s3.retry.max-wait-ms", DAY_MS)? {
+            retry.max_backoff = Duration::from_millis(wait.into());
+        }
+        retry.max_backoff = retry.max_backoff.max(retry.base_backoff);
+        Ok(retry)
+    }
+
     fn config(&self) -> Result<S3Config> {
         if self.get(&["s3.signer"]).is_some() || self.flag("s3.remote-signing-enabled")? == Some(true) {
             return Err(self.wrong("s3.signer", "asks for remote signing, which is not supported yet"));
@@ -253,14 +286,6 @@ impl Properties<'_> {
             (_, Some(path)) => Some(path),
             (_, None) => None,
         };
-        let mut retry = RetryPolicy::default();
-        if let Some(timeout) = self.seconds("s3.connect-timeout")? {
-            retry.connect_timeout = timeout;
-        }
-        if let Some(timeout) = self.seconds("s3.request-timeout")? {
-            retry.attempt_timeout = timeout;
-            retry.total_timeout = retry.total_timeout.max(timeout.saturating_mul(3));
-        }
         Ok(S3Config {
             endpoint,
             region: self.get(&["s3.region", "client.region"]),
@@ -273,7 +298,7 @@ impl Properties<'_> {
             proxy: self.get(&["s3.proxy-uri"]),
             encryption: self.encryption()?,
             acl: self.get(&["s3.acl"]),
-            retry,
+            retry: self.retry()?,
             transfer: Transfer::default(),
         })
     }
@@ -320,6 +345,9 @@ mod tests {
             ("s3.role-session-name", "nightly"),
             ("s3.connect-timeout", "1.5"),
             ("s3.request-timeout", "200"),
+            ("s3.retry.num-retries", "2"),
+            ("s3.retry.min-wait-ms", "50"),
+            ("s3.retry.max-wait-ms", "700"),
             ("s3.sse.type", "kms"),
             ("s3.sse.key", "arn:aws:kms:key"),
             ("s3.force-virtual-addressing", "True"),
@@ -337,6 +365,8 @@ mod tests {
         assert_eq!(read.retry.connect_timeout, Duration::from_millis(1500));
         assert_eq!(read.retry.attempt_timeout, Duration::from_secs(200));
         assert_eq!(read.retry.total_timeout, Duration::from_mins(10));
+        assert_eq!(read.retry.attempts, 3);
+        assert_eq!((read.retry.base_backoff.as_millis(), read.retry.max_backoff.as_millis()), (50, 700));
         assert_eq!(read.encryption, Encryption::Kms(Some("arn:aws:kms:key".to_owned())));
         assert_eq!(read.path_style, Some(false));
         let debug = format!("{read:?}");
@@ -359,6 +389,9 @@ mod tests {
             ("s3.connect-timeout", "0"),
             ("s3.request-timeout", "NaN"),
             ("s3.request-timeout", "hush"),
+            ("s3.retry.num-retries", "-1"),
+            ("s3.retry.num-retries", "4294967295"),
+            ("s3.retry.min-wait-ms", "hush"),
             ("s3.sse.type", "hush"),
             ("s3.sse.type", "custom"),
             ("s3.sse.key", "hush"),

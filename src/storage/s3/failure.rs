@@ -13,6 +13,7 @@ pub(super) enum Act {
     Read,
     Look,
     List,
+    ListUploads,
     Write,
     Delete,
 }
@@ -24,6 +25,7 @@ impl Act {
             Self::Read => "read the object",
             Self::Look => "look for the object",
             Self::List => "list the folder",
+            Self::ListUploads => "list the uploads",
             Self::Write => "write the object",
             Self::Delete => "delete the object",
         }
@@ -35,6 +37,7 @@ impl Act {
         match self {
             Self::Read | Self::Look => format!("s3:GetObject on arn:aws:s3:::{bucket}/{key}"),
             Self::List => format!("s3:ListBucket on arn:aws:s3:::{bucket}"),
+            Self::ListUploads => format!("s3:ListBucketMultipartUploads on arn:aws:s3:::{bucket}"),
             Self::Write => format!("s3:PutObject on arn:aws:s3:::{bucket}/{key}"),
             Self::Delete => format!("s3:DeleteObject on arn:aws:s3:::{bucket}/{key}"),
         }

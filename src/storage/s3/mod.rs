@@ -4,7 +4,8 @@
 //!   changes meanwhile is an error and never a mixture; a body that breaks off is taken up where it broke.
 //! - Writing never overwrites (`If-None-Match: *`), but for [`ObjectStore::replace`]. Each object carries a random token in
 //!   its metadata, so that "it exists" in answer to a retry can be told from somebody else's object.
-//! - Multipart uploads that do not complete are aborted: on an error, on drop, and by [`ObjectStore::close`].
+//! - Multipart uploads that do not complete are aborted: on an error, on drop, and by [`ObjectStore::close`], which also
+//!   looks for those whose id never arrived.
 //!
 //! S3 has no folders: a folder is there if a key begins with its name and a slash. It has no links either.
 
@@ -14,11 +15,12 @@ mod config;
 mod delete;
 mod failure;
 mod list;
+mod lost;
 mod multipart;
 mod read;
 mod write;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -62,6 +64,8 @@ struct Shared {
     unconditional: AtomicBool,
     /// Multipart uploads that are neither completed nor aborted, by upload id.
     uploads: Mutex<HashMap<String, Address>>,
+    /// See [`lost`].
+    lost: Mutex<HashSet<Address>>,
     /// No more uploads are begun.
     closed: AtomicBool,
 }
@@ -77,6 +81,7 @@ impl S3Store {
                 buffers: Arc::new(Semaphore::new(units)),
                 unconditional: AtomicBool::new(false),
                 uploads: Mutex::default(),
+                lost: Mutex::default(),
                 closed: AtomicBool::new(false),
             })),
         }

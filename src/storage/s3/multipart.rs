@@ -19,7 +19,8 @@ use tokio::time::timeout;
 
 use super::Shared;
 use super::address::Address;
-use super::failure::{Act, failed, is_code};
+use super::failure::{Act, failed, is_code, status};
+use super::lost::{Attempts, abort_lost};
 use super::write::{Existing, Next, TOKEN, acl, condition, encryption, judge, new_token, put_as};
 use crate::error::{Error, Result};
 use crate::storage::failure::into_iceberg;
@@ -145,6 +146,9 @@ impl S3Write {
     async fn begin(&mut self) -> Result<String> {
         let client = self.shared.client().await?;
         let (encryption, key) = encryption(&self.shared);
+        let attempts = Attempts::default();
+        // Before it is sent: whoever waits for the answer may go away.
+        self.shared.lost().insert(self.address.clone());
         let begun = client
             .create_multipart_upload()
             .bucket(&self.address.bucket)
@@ -154,9 +158,15 @@ impl S3Write {
             .set_server_side_encryption(encryption)
             .set_ssekms_key_id(key)
             .set_acl(acl(&self.shared))
+            .customize()
+            .interceptor(attempts.clone())
             .send()
-            .await
-            .map_err(|error| failed(Act::Write, &self.address, error))?;
+            .await;
+        let known = begun.as_ref().map_or_else(|error| status(error).is_some_and(|status| status < 500), |_| true);
+        if known && !attempts.repeated() {
+            self.shared.lost().remove(&self.address);
+        }
+        let begun = begun.map_err(|error| failed(Act::Write, &self.address, error))?;
         let Some(id) = begun.upload_id().map(str::to_owned) else {
             return Err(Error::failed("the server began an upload without an id").in_file(self.address.to_string()));
         };
@@ -244,7 +254,7 @@ async fn send(
 }
 
 /// Aborts an upload; one that is gone is fine.
-async fn abort(shared: &Shared, address: &Address, id: &str) {
+pub(super) async fn abort(shared: &Shared, address: &Address, id: &str) {
     let aborted = match shared.client().await {
         Ok(client) => {
             let asked = client.abort_multipart_upload().bucket(&address.bucket).key(&address.key).upload_id(id);
@@ -263,14 +273,18 @@ async fn abort(shared: &Shared, address: &Address, id: &str) {
     }
 }
 
-/// Aborts all uploads that are open, within a time.
+/// Aborts all uploads that are open, or that may be, within a time.
 pub(super) async fn abort_all(shared: &Shared) {
     let open: Vec<(String, Address)> = shared.uploads().iter().map(|(id, a)| (id.clone(), a.clone())).collect();
-    let all = futures::stream::iter(open).for_each_concurrent(ABORTS, |(id, address)| async move {
-        abort(shared, &address, &id).await;
-    });
+    let lost: Vec<Address> = shared.lost().iter().cloned().collect();
+    let all = async {
+        let open = futures::stream::iter(open);
+        open.for_each_concurrent(ABORTS, |(id, address)| async move { abort(shared, &address, &id).await }).await;
+        let lost = futures::stream::iter(lost);
+        lost.for_each_concurrent(ABORTS, |address| async move { abort_lost(shared, &address).await }).await;
+    };
     if timeout(ABORT_WAIT, all).await.is_err() {
-        let left = shared.uploads().len();
+        let left = shared.uploads().len() + shared.lost().len();
         tracing::warn!("{left} multipart uploads could not be aborted in time: a lifecycle rule can clear them away");
     }
 }
