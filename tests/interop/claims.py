@@ -7,7 +7,8 @@ from decimal import Decimal
 import pyarrow.parquet as parquet
 from pyarrow import types
 
-from judge import EPOCH, metadata, path, snapshots
+from judge import EPOCH, metadata, snapshots
+from readers import path
 from shapes import EXACT
 
 FILE_PATH, POS = 2147483546, 2147483545

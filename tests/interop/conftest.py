@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("claims", "judge", "story")
+pytest.register_assert_rewrite("claims", "judge", "s3", "story")
 
 import readers as all_readers  # noqa: E402
 from readers import Readers, Warehouse  # noqa: E402
@@ -15,7 +15,7 @@ from tool import Tool  # noqa: E402
 def pytest_addoption(parser):
     target = os.environ.get("CARGO_TARGET_DIR") or Path.home() / ".cache/ddb-iceberg/target"
     parser.addoption("--binary", default=str(Path(target) / "ci/ddb-iceberg"), help="the ddb-iceberg to judge")
-    parser.addoption("--readers", default=",".join(all_readers.DEFAULT), help="a comma list of " + ", ".join(all_readers.ALL))
+    parser.addoption("--readers", default=",".join(all_readers.ALL), help="a comma list of " + ", ".join(all_readers.ALL))
     parser.addoption("--seed", default="1", help="the seed of random histories")
 
 
@@ -45,17 +45,31 @@ def spark(readers):
     return readers["spark"]
 
 
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory):
+    """An S3 server with a proxy before it."""
+    from s3 import Server
+
+    server = Server(tmp_path_factory.mktemp("s3") / "server.log")
+    yield server
+    server.close()
+
+
 @pytest.fixture
 def warehouse(tmp_path):
     return Warehouse(tmp_path / "warehouse")
 
 
-@pytest.fixture
-def tool(request, tmp_path):
-    binary = Path(os.environ.get("DDB_INTEROP_FROM", "."), request.config.getoption("binary"))
+def make_tool(config, folder):
+    binary = Path(os.environ.get("DDB_INTEROP_FROM", "."), config.getoption("binary"))
     if not binary.is_file():
         pytest.exit(f"no binary at {binary}: build it first, or say --binary PATH", returncode=3)
-    return Tool(binary, tmp_path)
+    return Tool(binary, folder)
+
+
+@pytest.fixture
+def tool(request, tmp_path):
+    return make_tool(request.config, tmp_path)
 
 
 @pytest.fixture(autouse=True)

@@ -138,6 +138,11 @@ def arn(folder):
     return json.loads((Path(folder) / "manifest-summary.json").read_text())["exportArn"]
 
 
+def files(folder):
+    """What the list of files says of each."""
+    return [json.loads(text) for text in (Path(folder) / "manifest-files.json").read_text().splitlines()]
+
+
 def read(folder, root):
     """Records of an export, read back by its manifests alone: checks the writer against the layout's rules."""
     folder, root = Path(folder), Path(root)

@@ -2,7 +2,6 @@
 
 import json
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 
 from shapes import Mismatch, canonical, stored
 
@@ -57,14 +56,8 @@ def assert_same(model, warehouse, table, readers, when):
             )
 
 
-def path(location):
-    """The local path of a location; Java spells them `file:/…`, everyone else `file:///…`."""
-    assert location.startswith("file:/"), location
-    return Path("/" + location.removeprefix("file:").lstrip("/"))
-
-
 def metadata(warehouse, table):
-    return json.loads(path(warehouse.metadata_location(table)).read_text())
+    return json.loads(warehouse.read(warehouse.metadata_location(table)))
 
 
 def assert_schema(model, warehouse, table):
@@ -123,7 +116,7 @@ def assert_report(result, command, table, status, warehouse, watermark):
     assert isinstance(report["lag_seconds"], int) and report["lag_seconds"] >= 0
     assert report["pending"] == 0
     assert report["metadata_location"] == warehouse.metadata_location(table)
-    assert report["metadata_location"].startswith("file:///") or status != "applied"
+    assert report["metadata_location"].startswith(warehouse.scheme) or status != "applied"
     assert isinstance(report["seconds"], (int, float)) and report["seconds"] >= 0
     assert isinstance(report["warnings"], list)
     return report

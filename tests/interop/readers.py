@@ -8,13 +8,21 @@ import weakref
 from pathlib import Path
 from urllib.parse import quote
 
-DEFAULT = ("duckdb", "pyiceberg", "spark")
-ALL = (*DEFAULT, "polars")
+ALL = ("duckdb", "pyiceberg", "spark", "polars")
 ODD_FOLDER = "wäre house + 100%"
+
+
+def path(location):
+    """The local path of a location; Java spells them `file:/…`, everyone else `file:///…`."""
+    assert location.startswith("file:/"), location
+    return Path("/" + location.removeprefix("file:").lstrip("/"))
 
 
 class Warehouse:
     """A warehouse folder with `catalog.db` in it."""
+
+    scheme = "file:///"
+    properties = {}  # that reading its files takes, by PyIceberg's names
 
     def __init__(self, folder, catalog="default"):
         self.folder = Path(folder).resolve()
@@ -27,6 +35,14 @@ class Warehouse:
     @property
     def uri(self):
         return f"file://{self.folder}"
+
+    @property
+    def arguments(self):
+        """The command's options."""
+        return ["--warehouse", self.folder]
+
+    def read(self, location):
+        return path(location).read_bytes()
 
     def query(self, statement, *values):
         with sqlite3.connect(f"file:{quote(str(self.database))}?mode=ro", uri=True) as connection:
@@ -43,7 +59,7 @@ class Warehouse:
     def pyiceberg(self):
         from pyiceberg.catalog.sql import SqlCatalog
 
-        return SqlCatalog(self.catalog, uri=f"sqlite:///{self.database}", warehouse=self.uri)
+        return SqlCatalog(self.catalog, uri=f"sqlite:///{self.database}", warehouse=self.uri, **self.properties)
 
 
 class DuckDb:
@@ -74,6 +90,12 @@ class DuckDb:
 
     def select(self, warehouse, table, condition, values):
         """Rows for which a condition with `?` marks holds."""
+        if given := warehouse.properties:
+            host = given["s3.endpoint"].removeprefix("http://")
+            self.connection.execute(
+                f"""create or replace secret (type s3, key_id '{given["s3.access-key-id"]}', url_style 'path', use_ssl false,
+                secret '{given["s3.secret-access-key"]}', region '{given["s3.region"]}', endpoint '{host}')"""
+            )
         found = self.connection.execute(
             f"select * from iceberg_scan(?) where {condition}", [warehouse.metadata_location(table), *values]
         )
@@ -110,9 +132,11 @@ class Polars:
     collapse = True
 
     def rows(self, warehouse, table):
+        os.environ["POLARS_ICEBERG_PLANNER"] = "pyiceberg"  # as it does anyhow, but with a warning
         import polars
 
-        return polars.scan_iceberg(warehouse.metadata_location(table)).collect().to_dicts()
+        location, options = warehouse.metadata_location(table), warehouse.properties or None
+        return polars.scan_iceberg(location, storage_options=options).collect().to_dicts()
 
     def close(self):
         pass
@@ -160,6 +184,12 @@ class Spark:
             session.conf.set(f"{name}.jdbc.schema-version", "V1")
             session.conf.set(f"{name}.warehouse", warehouse.uri)
             session.conf.set(f"{name}.cache-enabled", "false")
+            if given := warehouse.properties:
+                session.conf.set(f"{name}.io-impl", "org.apache.iceberg.aws.s3.S3FileIO")
+                session.conf.set(f"{name}.s3.path-style-access", "true")
+                session.conf.set(f"{name}.client.region", given["s3.region"])
+                for option, value in given.items():
+                    session.conf.set(f"{name}.{option}", value)
             self.sessions[warehouse] = session
         return self.sessions[warehouse]
 

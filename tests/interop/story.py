@@ -15,6 +15,10 @@ class Story:
         self.arns = []
         self.exports = []
 
+    def place(self, folder):
+        """Where the command finds an export that was written to this folder."""
+        return folder
+
     def export_full(self, files=4, empty=()):
         self.full = self.bucket.full(self.bucket.spread(self.model.items.values(), files, empty), self.model.until)
         return self.full
@@ -24,7 +28,7 @@ class Story:
         if count:
             self.model.fill(count)
         folder = self.export_full(files, empty)
-        result = self.tool.full_load(folder, self.table, self.warehouse, *keys(self.model.profile), *more)
+        result = self.tool.full_load(self.place(folder), self.table, self.warehouse, *keys(self.model.profile), *more)
         report = assert_report(result, "full-load", self.table, "applied", self.warehouse, START)
         (one,) = report["windows"]
         assert "from" not in one
@@ -54,7 +58,7 @@ class Story:
         return window
 
     def apply_exported(self, window, folder, warnings=0):
-        result = self.tool.incremental(folder, self.table, self.warehouse, *self.modes)
+        result = self.tool.incremental(self.place(folder), self.table, self.warehouse, *self.modes)
         report = assert_report(result, "incremental", self.table, "applied", self.warehouse, window.end)
         (one,) = report["windows"]
         assert_window(one, window, exports.arn(folder), snapshots(self.warehouse, self.table)[-1])

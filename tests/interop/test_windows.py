@@ -135,3 +135,21 @@ def test_the_fine_print_of_types(view, tool, warehouse, readers, seed):
     story.same(readers, "after the load")
     story.apply(60)
     story.same(readers, "after window 1")
+
+
+def test_copy_on_write_leaves_other_files_alone(tool, warehouse, readers, seed):
+    """A window whose keys lie in one data file writes that file again; the others stay, by their paths."""
+    story = Story(COMMON, seed, tool, warehouse, modes=("--write-mode", "copy-on-write"))
+    story.load(40)
+    for _ in range(4):
+        story.apply(0, lambda model: [model.put(model.new_item()) for _ in range(10)])
+    before = data_files(warehouse)
+    assert len(before) == 5
+    story.apply(0, lambda model: [model.remove(key) for key in list(model.items)[-3:]])
+    after = data_files(warehouse)
+    assert len(after) == 5 and len(before & after) == 4
+    story.same(readers, "after one file was written again")
+
+
+def data_files(warehouse):
+    return {one["file_path"] for one in warehouse.pyiceberg().load_table("ns.t").inspect.files().to_pylist()}

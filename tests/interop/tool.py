@@ -44,11 +44,11 @@ class Tool:
         return Result(arguments, done.returncode, report, done.stdout, done.stderr)
 
     def full_load(self, export, table, warehouse, *more):
-        return self.run("full-load", export, "--table", table, "--warehouse", warehouse.folder, "--format", "json", *more)
+        return self.run("full-load", export, "--table", table, *warehouse.arguments, "--format", "json", *more)
 
     def incremental(self, exports, table, warehouse, *more):
         exports = exports if isinstance(exports, (list, tuple)) else [exports]
-        return self.run("incremental", *exports, "--table", table, "--warehouse", warehouse.folder, "--format", "json", *more)
+        return self.run("incremental", *exports, "--table", table, *warehouse.arguments, "--format", "json", *more)
 
 
 def keys(profile):
