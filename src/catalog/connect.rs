@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::glue::GlueCatalog;
 use super::sql::SqlCatalog;
 use super::{Catalog, property};
 use crate::error::{Error, Result};
@@ -20,7 +21,6 @@ pub const DEFAULT_FILE: &str = "catalog.db";
 /// `warehouse` alone, the file `catalog.db` in it. A warehouse on S3 needs a `uri`. `name` is the value of the column `catalog_name`.
 ///
 /// Errors: [`Kind::Usage`](crate::error::Kind::Usage) for whatever is not supported or makes no sense.
-#[expect(clippy::unused_async, reason = "catalogs over a network are asked for their configuration here")]
 pub async fn connect(name: &str, properties: &BTreeMap<String, String>, store: Store) -> Result<Arc<dyn Catalog>> {
     let get = |key: &str| properties.get(key).map(String::as_str).filter(|value| !value.is_empty());
     if name.is_empty() {
@@ -43,13 +43,17 @@ pub async fn connect(name: &str, properties: &BTreeMap<String, String>, store: S
     };
     match kind.as_str() {
         "sql" => {}
-        "rest" | "glue" | "hive" | "dynamodb" | "bigquery" | "in-memory" | "s3tables" => {
+        "glue" => {
+            let warehouse = get("warehouse").map(Location::parse).transpose()?.map(|w| w.as_str().to_owned());
+            return Ok(Arc::new(GlueCatalog::glue(properties, warehouse, store.file_io()).await?));
+        }
+        "rest" | "hive" | "dynamodb" | "bigquery" | "in-memory" | "s3tables" => {
             return Err(Error::usage(format!("catalog {name:?}: type {kind:?} is not supported yet"))
-                .advice("Supported is \"sql\" with a sqlite:/// uri"));
+                .advice("Supported are \"glue\", and \"sql\" with a sqlite:/// uri"));
         }
         other => {
             return Err(Error::usage(format!("catalog {name:?}: there is no catalog type {other:?}"))
-                .advice("Supported is \"sql\" with a sqlite:/// uri"));
+                .advice("Supported are \"glue\", and \"sql\" with a sqlite:/// uri"));
         }
     }
 
@@ -142,7 +146,7 @@ mod tests {
     async fn what_is_not_supported_is_a_usage_error_without_secrets() {
         for (key, value) in [
             ("type", "rest"),
-            ("type", "glue"),
+            ("type", "hive"),
             ("type", "nonsense"),
             ("uri", "https://me:hush@host/catalog"),
             ("uri", "postgresql+psycopg2://me:hush@host/db"),

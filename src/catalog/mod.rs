@@ -1,14 +1,15 @@
 //! Load, create and commit: what the rest needs of a catalog, behind one small trait.
 //!
 //! - [`connect`] makes a catalog of PyIceberg's properties ([`property`] knows their names).
-//! - [`sql`] keeps pointers to metadata files in SQLite; [`pointer`] is the rest of such a catalog: it writes the metadata
-//!   file and swaps the pointer.
+//! - [`sql`] keeps pointers to metadata files in SQLite, [`glue`] in the AWS Glue Data Catalog; [`pointer`] is the rest of such
+//!   a catalog: it writes the metadata file and swaps the pointer.
 //! - [`settle`] learns what became of a commit whose answer was not a plain success. Callers commit through it.
 //!
 //! Why not the `iceberg` crate's own `Catalog`? Its commit carries only changes that the crate itself can make, and
 //! nothing outside of it can commit a delete.
 
 pub mod connect;
+pub mod glue;
 pub mod pointer;
 pub mod property;
 pub mod settle;

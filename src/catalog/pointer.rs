@@ -73,6 +73,13 @@ pub trait Pointers: Debug + Send + Sync {
 
     /// Makes sure that the namespace exists.
     async fn ensure_namespace(&self, namespace: &NamespaceIdent) -> Result<()>;
+
+    /// The folder of a namespace's new tables, without a last slash; `None` if nothing says where that is.
+    async fn folder(&self, namespace: &NamespaceIdent, warehouse: Option<&str>) -> Result<Option<String>> {
+        // One folder for all levels of a namespace, as PyIceberg has it: a folder a level would put the table a.b.data
+        // into the data folder of the table a.b.
+        Ok(warehouse.map(|warehouse| format!("{warehouse}/{}", namespace.join("."))))
+    }
 }
 
 /// A [`Catalog`] over [`Pointers`].
@@ -145,16 +152,14 @@ impl<P: Pointers> Catalog for PointerCatalog<P> {
     }
 
     async fn new_table_location(&self, ident: &TableIdent) -> Result<String> {
-        let Some(warehouse) = &self.warehouse else {
-            return Err(Error::usage(format!("there is no warehouse in which {ident} could be made"))
-                .advice("Give --warehouse, or the catalog's property \"warehouse\""));
-        };
         for name in ident.namespace().iter().chain([&ident.name().to_owned()]) {
             check_name(name)?;
         }
-        // One folder for all levels of a namespace, as PyIceberg has it: a folder a level would put the table a.b.data
-        // into the data folder of the table a.b.
-        Ok(format!("{warehouse}/{}/{}", ident.namespace().join("."), ident.name()))
+        match self.pointers.folder(ident.namespace(), self.warehouse.as_deref()).await? {
+            Some(folder) => Ok(format!("{folder}/{}", ident.name())),
+            None => Err(Error::usage(format!("there is no warehouse in which {ident} could be made"))
+                .advice("Give --warehouse, or the catalog's property \"warehouse\"")),
+        }
     }
 
     async fn load(&self, ident: &TableIdent) -> Result<Option<LoadedTable>> {

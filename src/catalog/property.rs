@@ -23,6 +23,21 @@ const NAMES: &[&str] = &[
     "snapshot-loading-mode",
     "vended-credentials-enabled",
     "view-endpoints-supported",
+    // Glue
+    "glue.id",
+    "glue.endpoint",
+    "glue.region",
+    "glue.profile-name",
+    "glue.access-key-id",
+    "glue.secret-access-key",
+    "glue.session-token",
+    "glue.role-arn",
+    "glue.role-session-name",
+    "glue.skip-archive",
+    "glue.max-retries",
+    "glue.retry-mode",
+    "glue.skip-name-validation",
+    "glue.lakeformation-enabled",
     // shared
     "py-catalog-impl",
     "py-io-impl",
@@ -66,7 +81,6 @@ const FAMILIES: &[&str] = &[
     "header.",
     "auth.",
     "ssl.",
-    "glue.",
     "rest.",
     "client.",
     "dynamodb.",
@@ -170,6 +184,7 @@ mod tests {
             ("url", "uri"),
             ("warehous", "warehouse"),
             ("s3.acess-key-id", "s3.access-key-id"),
+            ("glue.skip-archiv", "glue.skip-archive"),
             ("export.s3.endpiont", "export.s3.endpoint"),
         ] {
             let said = unknown(typed).unwrap();

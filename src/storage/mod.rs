@@ -5,9 +5,11 @@
 //!
 //! [`Store::routed`] serves both kinds; [`Store::local`] refuses `s3://`, in one place ([`LocalStore`]).
 
+mod aws;
 mod failure;
 mod local;
 mod location;
+mod properties;
 mod read_ahead;
 mod routed;
 mod s3;
@@ -20,9 +22,11 @@ use bytes::Bytes;
 use iceberg::io::{FileIO, FileIOBuilder, Storage, StorageConfig, StorageFactory};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::aws::{AwsAccess, causes, shorten};
 pub use self::failure::into_iceberg;
 pub use self::local::LocalStore;
 pub use self::location::Location;
+pub(crate) use self::properties::Properties;
 pub use self::read_ahead::{CHUNK, Lookahead, ReadAhead};
 pub use self::routed::RoutedStore;
 pub use self::s3::{Encryption, RetryPolicy, S3Config, S3Store, Transfer};

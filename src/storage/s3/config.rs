@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::storage::aws::AwsAccess;
+use crate::storage::properties::Properties;
 
 /// When a request is tried again, and for how long.
 ///
@@ -48,7 +50,7 @@ impl Default for RetryPolicy {
 
 impl RetryPolicy {
     /// How long to wait after so many attempts (from 1).
-    pub(super) fn backoff(&self, attempts: u32) -> Duration {
+    pub(crate) fn backoff(&self, attempts: u32) -> Duration {
         let doubled = 2_u32.saturating_pow(attempts.saturating_sub(1));
         let longest = self.base_backoff.saturating_mul(doubled).min(self.max_backoff);
         let [.., random] = *Uuid::new_v4().as_bytes();
@@ -104,26 +106,11 @@ pub enum Encryption {
     DoubleKms(Option<String>),
 }
 
-/// Keys that were given as they are.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) struct StaticKeys {
-    pub id: String,
-    pub secret: String,
-    pub token: Option<String>,
-}
-
 /// How S3 is reached.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct S3Config {
-    pub(super) endpoint: Option<String>,
-    pub(super) region: Option<String>,
-    pub(super) keys: Option<StaticKeys>,
-    pub(super) profile: Option<String>,
-    pub(super) role: Option<String>,
-    pub(super) role_session: Option<String>,
-    pub(super) anonymous: bool,
+    pub(super) access: AwsAccess,
     pub(super) path_style: Option<bool>,
-    pub(super) proxy: Option<String>,
     pub(super) encryption: Encryption,
     pub(super) acl: Option<String>,
     /// When a request is tried again.
@@ -136,9 +123,8 @@ impl fmt::Debug for S3Config {
     /// Without secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("S3Config")
-            .field("region", &self.region)
+            .field("access", &self.access)
             .field("path_style", &self.path_style)
-            .field("anonymous", &self.anonymous)
             .field("encryption", &self.encryption)
             .field("retry", &self.retry)
             .field("transfer", &self.transfer)
@@ -163,7 +149,7 @@ impl S3Config {
     /// Errors: [`Kind::Usage`](crate::error::Kind::Usage) for a value that makes no sense, or asks for what is not
     /// supported. No message has a value of a secret.
     pub fn from_properties(properties: &BTreeMap<String, String>) -> Result<Self> {
-        Properties { map: properties, prefix: "" }.config()
+        Properties::new(properties, "").config()
     }
 
     /// For exports: `export.s3.*` over what [`from_properties`](Self::from_properties) reads. Credentials are never mixed
@@ -189,52 +175,11 @@ impl S3Config {
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect();
         joined.extend(own);
-        Properties { map: &joined, prefix: "export." }.config()
+        Properties::new(&joined, "export.").config()
     }
-}
-
-struct Properties<'a> {
-    map: &'a BTreeMap<String, String>,
-    /// What messages put before a name.
-    prefix: &'static str,
 }
 
 impl Properties<'_> {
-    fn get(&self, names: &[&str]) -> Option<String> {
-        names.iter().filter_map(|name| self.map.get(*name)).find(|value| !value.is_empty()).cloned()
-    }
-
-    fn wrong(&self, name: &str, why: &str) -> Error {
-        Error::usage(format!("the property {}{name} {why}", self.prefix))
-    }
-
-    fn flag(&self, name: &str) -> Result<Option<bool>> {
-        match self.get(&[name]).map(|value| value.to_lowercase()).as_deref() {
-            None => Ok(None),
-            Some("true" | "yes" | "on" | "1" | "y" | "t") => Ok(Some(true)),
-            Some("false" | "no" | "off" | "0" | "n" | "f") => Ok(Some(false)),
-            Some(_) => Err(self.wrong(name, "is neither true nor false")),
-        }
-    }
-
-    fn seconds(&self, name: &str) -> Result<Option<Duration>> {
-        let Some(value) = self.get(&[name]) else { return Ok(None) };
-        let seconds = value.trim().parse::<f64>().ok().and_then(|s| Duration::try_from_secs_f64(s).ok());
-        match seconds {
-            Some(seconds) if !seconds.is_zero() && seconds.as_secs() <= 86_400 => Ok(Some(seconds)),
-            _ => Err(self.wrong(name, "is not a number of seconds above 0")),
-        }
-    }
-
-    /// A whole number of at most `most`.
-    fn number(&self, name: &str, most: u32) -> Result<Option<u32>> {
-        let Some(value) = self.get(&[name]) else { return Ok(None) };
-        match value.trim().parse() {
-            Ok(number) if number <= most => Ok(Some(number)),
-            _ => Err(self.wrong(name, &format!("is not a whole number from 0 to {most}"))),
-        }
-    }
-
     /// Timeouts are PyIceberg's properties, the rest Java's.
     fn retry(&self) -> Result<RetryPolicy> {
         const DAY_MS: u32 = 86_400_000;
@@ -263,21 +208,6 @@ impl Properties<'_> {
         if self.get(&["s3.signer"]).is_some() || self.flag("s3.remote-signing-enabled")? == Some(true) {
             return Err(self.wrong("s3.signer", "asks for remote signing, which is not supported yet"));
         }
-        let endpoint = self.get(&["s3.endpoint"]).map(|e| e.trim_end_matches('/').to_owned());
-        if endpoint.as_ref().is_some_and(|e| !(e.starts_with("http://") || e.starts_with("https://"))) {
-            return Err(self.wrong("s3.endpoint", "is not a URL that starts with http:// or https://"));
-        }
-        let keys = match (
-            self.get(&["s3.access-key-id", "client.access-key-id"]),
-            self.get(&["s3.secret-access-key", "client.secret-access-key"]),
-        ) {
-            (None, None) => None,
-            (Some(id), Some(secret)) => {
-                Some(StaticKeys { id, secret, token: self.get(&["s3.session-token", "client.session-token"]) })
-            }
-            (Some(_), None) => return Err(self.wrong("s3.secret-access-key", "is missing beside s3.access-key-id")),
-            (None, Some(_)) => return Err(self.wrong("s3.access-key-id", "is missing beside s3.secret-access-key")),
-        };
         let path_style = match (self.flag("s3.force-virtual-addressing")?, self.flag("s3.path-style-access")?) {
             (Some(true), Some(true)) => {
                 return Err(self.wrong("s3.force-virtual-addressing", "contradicts s3.path-style-access"));
@@ -287,15 +217,8 @@ impl Properties<'_> {
             (_, None) => None,
         };
         Ok(S3Config {
-            endpoint,
-            region: self.get(&["s3.region", "client.region"]),
-            keys,
-            profile: self.get(&["s3.profile-name", "client.profile-name"]),
-            role: self.get(&["s3.role-arn", "client.role-arn"]),
-            role_session: self.get(&["s3.role-session-name", "client.role-session-name"]),
-            anonymous: self.flag("s3.anonymous")?.unwrap_or(false),
+            access: AwsAccess::read(self, "s3")?,
             path_style,
-            proxy: self.get(&["s3.proxy-uri"]),
             encryption: self.encryption()?,
             acl: self.get(&["s3.acl"]),
             retry: self.retry()?,
@@ -353,15 +276,18 @@ mod tests {
             ("s3.force-virtual-addressing", "True"),
             ("warehouse", "s3://b/w"),
         ]);
-        assert_eq!(read.endpoint.as_deref(), Some("http://localhost:9000"));
-        assert_eq!(read.region.as_deref(), Some("eu-north-1"));
-        let keys = read.keys.as_ref().unwrap();
+        assert_eq!(read.access.endpoint.as_deref(), Some("http://localhost:9000"));
+        assert_eq!(read.access.region.as_deref(), Some("eu-north-1"));
+        let keys = read.access.keys.as_ref().unwrap();
         assert_eq!(
             (keys.id.as_str(), keys.secret.as_str(), keys.token.as_deref()),
             ("AKIA", "hush", Some("hush-token"))
         );
-        assert_eq!((read.profile.as_deref(), read.role.as_deref()), (Some("work"), Some("arn:aws:iam::1:role/r")));
-        assert_eq!(read.role_session.as_deref(), Some("nightly"));
+        assert_eq!(
+            (read.access.profile.as_deref(), read.access.role.as_deref()),
+            (Some("work"), Some("arn:aws:iam::1:role/r"))
+        );
+        assert_eq!(read.access.role_session.as_deref(), Some("nightly"));
         assert_eq!(read.retry.connect_timeout, Duration::from_millis(1500));
         assert_eq!(read.retry.attempt_timeout, Duration::from_secs(200));
         assert_eq!(read.retry.total_timeout, Duration::from_mins(10));
@@ -372,7 +298,7 @@ mod tests {
         let debug = format!("{read:?}");
         assert!(!debug.contains("hush") && !debug.contains("AKIA"), "{debug}");
         let both = config(&[("s3.region", "a"), ("client.region", "b")]);
-        assert_eq!(both.region.as_deref(), Some("a"), "s3.* is stronger");
+        assert_eq!(both.access.region.as_deref(), Some("a"), "s3.* is stronger");
         let pyiceberg = config(&[("s3.server-side-encryption", "aws:kms"), ("s3.sse-kms-key-id", "k")]);
         assert_eq!(pyiceberg.encryption, Encryption::Kms(Some("k".to_owned())));
         assert_eq!(config(&[]), S3Config::default());
@@ -418,20 +344,20 @@ mod tests {
         let with = |more: &[(&str, &str)]| {
             let properties = map(&[&tables[..], more].concat());
             let tables_config = S3Config::from_properties(&properties).unwrap();
-            assert_eq!(tables_config.endpoint.as_deref(), Some("http://tables"));
+            assert_eq!(tables_config.access.endpoint.as_deref(), Some("http://tables"));
             (S3Config::for_exports(&properties).unwrap(), tables_config)
         };
         let (exports, same) = with(&[]);
         assert_eq!(exports, same);
         let (exports, _) = with(&[("export.s3.access-key-id", "E"), ("export.s3.secret-access-key", "e")]);
-        let keys = exports.keys.unwrap();
+        let keys = exports.access.keys.unwrap();
         assert_eq!((keys.id.as_str(), keys.token), ("E", None), "not the table's token");
-        assert_eq!(exports.region.as_deref(), Some("eu-north-1"));
+        assert_eq!(exports.access.region.as_deref(), Some("eu-north-1"));
         let (exports, _) = with(&[("export.s3.profile-name", "reader")]);
-        assert!(exports.keys.is_none() && exports.profile.is_some());
+        assert!(exports.access.keys.is_none() && exports.access.profile.is_some());
         let (exports, _) = with(&[("export.s3.endpoint", "https://other")]);
-        assert_eq!(exports.endpoint.as_deref(), Some("https://other"));
-        assert!(exports.keys.is_some());
+        assert_eq!(exports.access.endpoint.as_deref(), Some("https://other"));
+        assert!(exports.access.keys.is_some());
     }
 
     #[test]

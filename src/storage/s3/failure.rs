@@ -6,6 +6,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 use super::address::Address;
 use crate::error::Error;
+use crate::storage::aws::{causes, shorten};
 
 /// What was being done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,29 +95,6 @@ fn unanswered<E: std::error::Error + Send + Sync + 'static>(words: &str, error: 
     Error::failed(format!("cannot {words}: {what}"))
         .caused_by(text)
         .advice("Check the network, s3.endpoint and the region, then run again")
-}
-
-/// The texts of an error's causes, the outermost first, without the SDK's own wrappings.
-fn causes(error: &dyn std::error::Error) -> Vec<String> {
-    let mut texts: Vec<String> = Vec::new();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let text = shorten(&cause.to_string());
-        if texts.last().is_none_or(|last| !last.contains(&text)) {
-            texts.push(text);
-        }
-        next = cause.source();
-    }
-    if texts.is_empty() {
-        texts.push(shorten(&error.to_string()));
-    }
-    texts
-}
-
-fn shorten(text: &str) -> String {
-    const LONGEST: usize = 300;
-    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST).collect();
-    line.trim().to_owned()
 }
 
 /// An answer that is an error.

@@ -1,0 +1,266 @@
+//! What Glue said, in words: which permission, and what to do; and whether a write may have been applied.
+
+use aws_sdk_glue::error::{ProvideErrorMetadata, SdkError};
+
+use crate::error::Error;
+use crate::storage::{causes, shorten};
+
+/// What was being done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Act {
+    GetTable,
+    CreateTable,
+    UpdateTable,
+    GetDatabase,
+    CreateDatabase,
+}
+
+impl Act {
+    /// Continues "cannot …", before the name.
+    fn words(self) -> &'static str {
+        match self {
+            Self::GetTable => "look up the table",
+            Self::CreateTable => "create the table",
+            Self::UpdateTable => "change the table",
+            Self::GetDatabase => "look up the database",
+            Self::CreateDatabase => "create the database",
+        }
+    }
+
+    fn action(self) -> &'static str {
+        match self {
+            Self::GetTable => "glue:GetTable",
+            Self::CreateTable => "glue:CreateTable",
+            Self::UpdateTable => "glue:UpdateTable",
+            Self::GetDatabase => "glue:GetDatabase",
+            Self::CreateDatabase => "glue:CreateDatabase",
+        }
+    }
+
+    /// As Lake Formation's page "Lake Formation permissions reference" has it.
+    fn lake_formation(self) -> &'static str {
+        match self {
+            Self::GetTable => "DESCRIBE on the table",
+            Self::CreateTable => "CREATE_TABLE on the database, and DATA_LOCATION_ACCESS on the table's location",
+            Self::UpdateTable => "ALTER on the table",
+            Self::GetDatabase => "DESCRIBE on the database",
+            Self::CreateDatabase => "CREATE_DATABASE, and DATA_LOCATION_ACCESS on the warehouse",
+        }
+    }
+}
+
+const THROTTLED: [&str; 6] = [
+    "ThrottlingException",
+    "Throttling",
+    "TooManyRequestsException",
+    "RequestLimitExceeded",
+    "RequestThrottled",
+    "RequestThrottledException",
+];
+
+/// Given before anything is changed. Glue's `OperationTimeoutException`, `GlueEncryptionException` and
+/// `FederationSourceException` have a status of 400 too, but do not say so.
+const REFUSED: [&str; 18] = [
+    "AccessDeniedException",
+    "AlreadyExistsException",
+    "ConcurrentModificationException",
+    "EntityNotFoundException",
+    "ExpiredTokenException",
+    "IncompleteSignature",
+    "InvalidClientTokenId",
+    "InvalidInputException",
+    "InvalidSignatureException",
+    "MissingAuthenticationToken",
+    "MissingAuthenticationTokenException",
+    "NotAuthorized",
+    "OptInRequired",
+    "RequestExpired",
+    "ResourceNotReadyException",
+    "ResourceNumberLimitExceededException",
+    "UnrecognizedClientException",
+    "ValidationException",
+];
+
+pub(super) fn is_code<E: ProvideErrorMetadata>(error: &SdkError<E>, code: &str) -> bool {
+    error.code() == Some(code)
+}
+
+/// Whether Glue had too many requests to look at this one.
+pub(super) fn is_throttled<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
+    error.code().is_some_and(|code| THROTTLED.contains(&code)) || status(error) == Some(429)
+}
+
+/// Whether a write was surely not applied, and will not be. Everything else may have been: an answer that was lost, a
+/// time-out, a failure inside of Glue, a code that is not known here.
+pub(super) fn is_refused<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
+    match error {
+        // Not sent: no credentials, for example.
+        SdkError::ConstructionFailure(_) => true,
+        SdkError::ServiceError(_) => {
+            is_throttled(error)
+                || status(error) == Some(403)
+                || error.code().is_some_and(|code| REFUSED.contains(&code)) && status(error).is_some_and(|s| s < 500)
+        }
+        _ => false,
+    }
+}
+
+fn status<E>(error: &SdkError<E>) -> Option<u16> {
+    error.raw_response().map(|response| response.status().as_u16())
+}
+
+/// The error for people. `name` is the table's or the database's.
+#[expect(clippy::needless_pass_by_value, reason = "as `map_err` gives it")]
+pub(super) fn failed<E>(act: Act, name: &str, error: SdkError<E>) -> Error
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+{
+    let Some(status) = status(&error) else { return unanswered(act, name, &error) };
+    let said = Said {
+        status,
+        code: shorten(error.code().unwrap_or_default()),
+        message: shorten(without_request(error.message().unwrap_or_default())),
+        request: error.raw_response().and_then(|r| r.headers().get("x-amzn-requestid")).map(shorten),
+    };
+    said.explain(act, name)
+}
+
+/// An answer to a wrong signature repeats the request's headers, and the session token with them.
+fn without_request(message: &str) -> &str {
+    message.split_once("The Canonical String").map_or(message, |(text, _)| text)
+}
+
+/// No answer: the network, or no credentials to sign a request with.
+fn unanswered<E: std::error::Error + Send + Sync + 'static>(act: Act, name: &str, error: &SdkError<E>) -> Error {
+    let words = act.words();
+    let causes = causes(error);
+    let text = causes.join(": ");
+    if causes.iter().any(|cause| cause.to_lowercase().contains("credential")) {
+        return Error::failed(format!("cannot {words} {name} in Glue: there are no usable AWS credentials"))
+            .caused_by(text)
+            .advice(
+                "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or the catalog properties \
+                 glue.access-key-id and glue.secret-access-key",
+            );
+    }
+    let timed_out = matches!(error, SdkError::TimeoutError(_));
+    let what = if timed_out { "Glue did not answer in time" } else { "Glue was not reached" };
+    Error::failed(format!("cannot {words} {name}: {what}"))
+        .caused_by(text)
+        .advice("Check the network, glue.endpoint and the region, then run again")
+}
+
+/// An answer that is an error.
+struct Said {
+    status: u16,
+    code: String,
+    message: String,
+    request: Option<String>,
+}
+
+impl Said {
+    fn explain(&self, act: Act, name: &str) -> Error {
+        let cannot = format!("cannot {} {name} in Glue", act.words());
+        let detail = self.detail();
+        let lower = self.message.to_lowercase();
+        match self.code.as_str() {
+            "ExpiredTokenException" | "RequestExpired" => Error::failed(format!(
+                "{cannot}: the AWS credentials have expired, or this machine's clock is wrong{detail}"
+            ))
+            .advice("Sign in again (aws sso login), then run the command again"),
+            "UnrecognizedClientException"
+            | "InvalidClientTokenId"
+            | "InvalidSignatureException"
+            | "IncompleteSignature"
+            | "MissingAuthenticationToken"
+            | "MissingAuthenticationTokenException" => Error::failed(format!(
+                "{cannot}: Glue does not take the AWS credentials{detail}"
+            ))
+            .advice("Check the access key and secret (AWS_*, the profile, or glue.access-key-id), and the region"),
+            _ if lower.contains("lake formation") => Error::failed(format!(
+                "{cannot}: Lake Formation denies it; this takes {}{detail}",
+                act.lake_formation()
+            ))
+            .advice("Ask an administrator of the data lake to grant it (aws lakeformation grant-permissions)"),
+            "AccessDeniedException" | "NotAuthorized" => {
+                Error::failed(format!("{cannot}: access denied; this takes {}{detail}", act.action())).advice(
+                    "Grant the permission, on the catalog, the database and the table, or use credentials that have it",
+                )
+            }
+            "EntityNotFoundException" => {
+                Error::failed(format!("{cannot}: the database or the table does not exist{detail}"))
+                    .advice("Check the names, glue.id and the region")
+            }
+            "ResourceNumberLimitExceededException" => Error::failed(format!(
+                "{cannot}: a limit of the account is reached{detail}"
+            ))
+            .advice("If it is the number of table versions, let glue.skip-archive be true and delete old versions"),
+            _ if lower.contains("payload size") || lower.contains("exceeded the maximum allowed size") => {
+                Error::failed(format!("{cannot}: the table has more columns than Glue can hold{detail}")).advice(
+                    "Leave attributes out in the schema file, or turn wide structs into maps (--max-struct-fields)",
+                )
+            }
+            _ if THROTTLED.contains(&self.code.as_str()) || self.status == 429 => {
+                Error::failed(format!("{cannot}: too many requests of this account{detail}"))
+                    .advice("Run it again later, or raise glue.max-retries")
+            }
+            _ if self.status == 403 => {
+                Error::failed(format!("{cannot}: access denied; this takes {}{detail}", act.action()))
+                    .advice("Grant the permission, or use credentials that have it")
+            }
+            _ => Error::failed(format!("{cannot}: Glue refused or failed{detail}"))
+                .advice("If this goes on, look at the AWS Health Dashboard"),
+        }
+    }
+
+    /// ` (400 AccessDeniedException: …, request …)`.
+    fn detail(&self) -> String {
+        let mut text = format!(" ({}", self.status);
+        for (before, part) in
+            [(" ", Some(&self.code)), (": ", Some(&self.message)), (", request ", self.request.as_ref())]
+        {
+            if let Some(part) = part.filter(|part| !part.is_empty()) {
+                text.push_str(before);
+                text.push_str(part);
+            }
+        }
+        text.push(')');
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_out_is_named() {
+        for (status, code, message, act, expected) in [
+            (400, "AccessDeniedException", "User: x is not authorized", Act::UpdateTable, "glue:UpdateTable"),
+            (
+                400,
+                "AccessDeniedException",
+                "Insufficient Lake Formation permission(s) on orders",
+                Act::UpdateTable,
+                "takes alter on the table",
+            ),
+            (400, "ExpiredTokenException", "", Act::GetTable, "aws sso login"),
+            (400, "UnrecognizedClientException", "", Act::GetTable, "does not take the aws credentials"),
+            (400, "InvalidInputException", "Payload size of request exceeded limit", Act::UpdateTable, "more columns"),
+            (400, "ThrottlingException", "Rate exceeded", Act::CreateTable, "glue.max-retries"),
+            (403, "", "", Act::CreateDatabase, "glue:createdatabase"),
+            (500, "InternalServiceException", "boo", Act::GetTable, "500 internalserviceexception: boo, request req1"),
+        ] {
+            let said =
+                Said { status, code: code.to_owned(), message: message.to_owned(), request: Some("REQ1".to_owned()) };
+            let text = said.explain(act, "shop.orders").to_string().to_lowercase();
+            assert!(text.contains(&expected.to_lowercase()) && text.contains("shop.orders"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_message_that_repeats_the_request_is_cut() {
+        let message = "The signature is wrong.\n\nThe Canonical String for this request should have been\n'token:hush'";
+        assert_eq!(without_request(message).trim(), "The signature is wrong.");
+    }
+}

@@ -1,0 +1,183 @@
+//! Who asks AWS, and where: region, endpoint and credentials, the same way for each of its services.
+//!
+//! A service's own properties (`s3.*`, `glue.*`) are the strongest, then `client.*`, then the standard AWS chain:
+//! variables, profile files, web identity, container and instance metadata.
+
+use std::fmt;
+
+use aws_config::environment::EnvironmentVariableRegionProvider;
+use aws_config::meta::region::RegionProviderChain;
+use aws_config::profile::ProfileFileRegionProvider;
+use aws_config::sts::AssumeRoleProvider;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider, SharedHttpClient, StalledStreamProtectionConfig};
+use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_smithy_http_client::{Builder as HttpBuilder, Connector};
+
+use super::properties::Properties;
+use crate::error::{Error, Result};
+
+/// Where nobody names a region: what other vendors' servers take, and where S3 tells us the right one.
+pub(crate) const DEFAULT_REGION: &str = "us-east-1";
+/// What the SDK calls us in the requests' `User-Agent`.
+pub(crate) const APP: &str = "ddb-iceberg";
+
+/// Keys that were given as they are.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct StaticKeys {
+    pub(crate) id: String,
+    pub(crate) secret: String,
+    pub(crate) token: Option<String>,
+}
+
+/// Who asks one service of AWS, and where.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub(crate) struct AwsAccess {
+    /// A URL without a last slash, of another server than AWS's own.
+    pub(crate) endpoint: Option<String>,
+    pub(crate) region: Option<String>,
+    pub(crate) keys: Option<StaticKeys>,
+    pub(crate) profile: Option<String>,
+    /// A role to assume with what the others give.
+    pub(crate) role: Option<String>,
+    pub(crate) role_session: Option<String>,
+    /// Requests are not signed.
+    pub(crate) anonymous: bool,
+    /// The URL of a proxy, which may have a password in it.
+    pub(crate) proxy: Option<String>,
+}
+
+impl fmt::Debug for AwsAccess {
+    /// Without secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AwsAccess")
+            .field("region", &self.region)
+            .field("anonymous", &self.anonymous)
+            .finish_non_exhaustive()
+    }
+}
+
+impl AwsAccess {
+    /// `<service>.*`, and `client.*` where that is not given.
+    pub(crate) fn read(properties: &Properties<'_>, service: &str) -> Result<Self> {
+        let own = |name: &str| format!("{service}.{name}");
+        let get = |name: &str| properties.get(&[&own(name), &format!("client.{name}")]);
+        let endpoint = properties.get(&[&own("endpoint")]).map(|e| e.trim_end_matches('/').to_owned());
+        if endpoint.as_ref().is_some_and(|e| !(e.starts_with("http://") || e.starts_with("https://"))) {
+            return Err(properties.wrong(&own("endpoint"), "is not a URL that starts with http:// or https://"));
+        }
+        let missing = |name: &str, beside: &str| {
+            Err(properties.wrong(&own(name), &format!("is missing beside {service}.{beside}")))
+        };
+        let keys = match (get("access-key-id"), get("secret-access-key")) {
+            (None, None) => None,
+            (Some(id), Some(secret)) => Some(StaticKeys { id, secret, token: get("session-token") }),
+            (Some(_), None) => return missing("secret-access-key", "access-key-id"),
+            (None, Some(_)) => return missing("access-key-id", "secret-access-key"),
+        };
+        Ok(Self {
+            endpoint,
+            region: get("region"),
+            keys,
+            profile: get("profile-name"),
+            role: get("role-arn"),
+            role_session: get("role-session-name"),
+            anonymous: properties.flag(&own("anonymous"))?.unwrap_or(false),
+            proxy: properties.get(&[&own("proxy-uri")]),
+        })
+    }
+
+    /// Reads variables and profile files; the service is not asked yet. The region may still be missing.
+    pub(crate) async fn load(&self, retry: RetryConfig, timeouts: TimeoutConfig) -> Result<SdkConfig> {
+        let mut loader = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(self.http_client()?)
+            .retry_config(retry)
+            .timeout_config(timeouts)
+            // What needs a timeout for each piece of a body has its own.
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+        if let Some(profile) = &self.profile {
+            loader = loader.profile_name(profile);
+        }
+        if let Some(region) = &self.region {
+            loader = loader.region(Region::new(region.clone()));
+        } else if self.endpoint.is_some() {
+            // The instance metadata is left out: another vendor's server does not care, and off EC2 it takes seconds.
+            let mut profile = ProfileFileRegionProvider::builder();
+            if let Some(name) = &self.profile {
+                profile = profile.profile_name(name);
+            }
+            loader = loader.region(
+                RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
+                    .or_else(profile.build())
+                    .or_else(DEFAULT_REGION),
+            );
+        }
+        if self.anonymous {
+            loader = loader.no_credentials();
+        } else if let Some(keys) = &self.keys {
+            let keys = Credentials::new(&keys.id, &keys.secret, keys.token.clone(), None, APP);
+            loader = loader.credentials_provider(keys);
+        }
+        let shared = loader.load().await;
+        let Some(role) = self.role.as_ref().filter(|_| !self.anonymous) else { return Ok(shared) };
+        let asking = match shared.region() {
+            Some(_) => shared.clone(),
+            None => shared.clone().into_builder().region(Region::from_static(DEFAULT_REGION)).build(),
+        };
+        let mut provider = AssumeRoleProvider::builder(role).configure(&asking);
+        if let Some(name) = &self.role_session {
+            provider = provider.session_name(name);
+        }
+        let provider = SharedCredentialsProvider::new(provider.build().await);
+        Ok(shared.into_builder().credentials_provider(provider).build())
+    }
+
+    fn http_client(&self) -> Result<SharedHttpClient> {
+        let proxy = match &self.proxy {
+            Some(uri) => ProxyConfig::all(uri.clone())
+                // Its text may hold a password.
+                .map_err(|_| Error::usage("the property s3.proxy-uri is not the URL of a proxy"))?,
+            None if self.endpoint.as_deref().is_some_and(is_loopback) => ProxyConfig::disabled(),
+            None => ProxyConfig::from_env(),
+        };
+        Ok(HttpBuilder::new().build_with_connector_fn(move |settings, components| {
+            let mut connector = Connector::builder().proxy_config(proxy.clone());
+            connector.set_connector_settings(settings.cloned());
+            connector.set_sleep_impl(components.and_then(aws_sdk_s3::config::RuntimeComponents::sleep_impl));
+            connector.tls_provider(Provider::Rustls(CryptoMode::Ring)).build()
+        }))
+    }
+}
+
+/// Whether a URL is of this machine, which no proxy reaches.
+fn is_loopback(url: &str) -> bool {
+    let host = url.split_once("://").map_or(url, |(_, rest)| rest);
+    ["localhost", "127.", "[::1]"].iter().any(|name| host.starts_with(name))
+}
+
+/// The texts of an error's causes, the outermost first, without the SDK's own wrappings.
+pub(crate) fn causes(error: &dyn std::error::Error) -> Vec<String> {
+    let mut texts: Vec<String> = Vec::new();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let text = shorten(&cause.to_string());
+        if texts.last().is_none_or(|last| !last.contains(&text)) {
+            texts.push(text);
+        }
+        next = cause.source();
+    }
+    if texts.is_empty() {
+        texts.push(shorten(&error.to_string()));
+    }
+    texts
+}
+
+/// One line of at most 300 characters.
+pub(crate) fn shorten(text: &str) -> String {
+    const LONGEST: usize = 300;
+    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST).collect();
+    line.trim().to_owned()
+}
