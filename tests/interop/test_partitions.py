@@ -201,7 +201,7 @@ def test_a_later_attribute_named_like_a_partition_field(tool, warehouse, spark, 
     story = Story(PLAIN, seed, tool, warehouse)
     story.load(20, files=1, more=by(["bucket(4, id)", "region"]))
     act = lambda model: model.put(model.new_item() | {"id_bucket": s("x")})  # noqa: E731
-    window, folder = story.export_window(act=act)
+    window, folder = story.export_window(0, act)
     result = tool.incremental(folder, "ns.t", warehouse)
     assert result.exit == 0, result
     (added,) = result.json["windows"][0]["columns_added"]
