@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::glue::GlueCatalog;
+use super::rest::RestCatalog;
 use super::sql::SqlCatalog;
 use super::{Catalog, property};
 use crate::error::{Error, Result};
@@ -15,7 +16,8 @@ pub const DEFAULT_WAREHOUSE: &str = "warehouse";
 /// The SQLite file inside the warehouse when no `uri` is configured.
 pub const DEFAULT_FILE: &str = "catalog.db";
 
-/// Makes the catalog `name` of PyIceberg's properties. Nothing is opened or written yet.
+/// Makes the catalog `name` of PyIceberg's properties. Nothing is opened or written yet; a REST catalog is asked for its
+/// configuration.
 ///
 /// With neither `uri` nor `warehouse` it is the SQLite file `warehouse/catalog.db` in the working directory; with a local
 /// `warehouse` alone, the file `catalog.db` in it. A warehouse on S3 needs a `uri`. `name` is the value of the column `catalog_name`.
@@ -43,17 +45,18 @@ pub async fn connect(name: &str, properties: &BTreeMap<String, String>, store: S
     };
     match kind.as_str() {
         "sql" => {}
+        "rest" => return Ok(Arc::new(RestCatalog::connect(name, properties, store).await?)),
         "glue" => {
             let warehouse = get("warehouse").map(Location::parse).transpose()?.map(|w| w.as_str().to_owned());
             return Ok(Arc::new(GlueCatalog::glue(properties, warehouse, store.file_io()).await?));
         }
-        "rest" | "hive" | "dynamodb" | "bigquery" | "in-memory" | "s3tables" => {
+        "hive" | "dynamodb" | "bigquery" | "in-memory" | "s3tables" => {
             return Err(Error::usage(format!("catalog {name:?}: type {kind:?} is not supported yet"))
-                .advice("Supported are \"glue\", and \"sql\" with a sqlite:/// uri"));
+                .advice("Supported are \"rest\", \"glue\", and \"sql\" with a sqlite:/// uri"));
         }
         other => {
             return Err(Error::usage(format!("catalog {name:?}: there is no catalog type {other:?}"))
-                .advice("Supported are \"glue\", and \"sql\" with a sqlite:/// uri"));
+                .advice("Supported are \"rest\", \"glue\", and \"sql\" with a sqlite:/// uri"));
         }
     }
 
@@ -139,7 +142,12 @@ mod tests {
         properties.insert("uri".to_owned(), "sqlite:////srv/catalog.db".to_owned());
         let catalog = connect("default", &properties, Store::local()).await.unwrap();
         let ident = iceberg::TableIdent::from_strs(["shop", "orders"]).unwrap();
-        assert_eq!(catalog.new_table_location(&ident).await.unwrap(), "s3://bucket/warehouse/shop/orders");
+        let schema = iceberg::spec::Schema::builder().build().unwrap();
+        let creation = iceberg::TableCreation::builder().name("t".to_owned()).location(String::new()).schema(schema);
+        let planned =
+            iceberg::spec::TableMetadataBuilder::from_table_creation(creation.build()).unwrap().build().unwrap();
+        let home = catalog.prepare(&ident, &planned.metadata).await.unwrap().unwrap();
+        assert_eq!(home.location, "s3://bucket/warehouse/shop/orders");
     }
 
     #[tokio::test]
@@ -148,7 +156,7 @@ mod tests {
             ("type", "rest"),
             ("type", "hive"),
             ("type", "nonsense"),
-            ("uri", "https://me:hush@host/catalog"),
+            ("uri", "https://me:hush@host/catalog"), // never connected to: passwords are no part of it
             ("uri", "postgresql+psycopg2://me:hush@host/db"),
             ("py-catalog-impl", "my.Catalog"),
         ] {

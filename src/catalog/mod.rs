@@ -3,6 +3,7 @@
 //! - [`connect`] makes a catalog of PyIceberg's properties ([`property`] knows their names).
 //! - [`sql`] keeps pointers to metadata files in SQLite, [`glue`] in the AWS Glue Data Catalog; [`pointer`] is the rest of such
 //!   a catalog: it writes the metadata file and swaps the pointer.
+//! - [`rest`] is a client of the REST catalog protocol: the server writes the metadata.
 //! - [`settle`] learns what became of a commit whose answer was not a plain success. Callers commit through it.
 //!
 //! Why not the `iceberg` crate's own `Catalog`? Its commit carries only changes that the crate itself can make, and
@@ -12,15 +13,18 @@ pub mod connect;
 pub mod glue;
 pub mod pointer;
 pub mod property;
+pub mod rest;
 pub mod settle;
 pub mod sql;
 
+use std::collections::HashMap;
 use std::fmt::Debug;
 
 use async_trait::async_trait;
 use iceberg::io::FileIO;
 use iceberg::spec::{TableMetadata, TableMetadataRef};
 use iceberg::{NamespaceIdent, TableIdent, TableRequirement, TableUpdate};
+use uuid::Uuid;
 
 use self::settle::Patience;
 use crate::error::Result;
@@ -38,6 +42,28 @@ pub struct LoadedTable {
     pub file_io: FileIO,
     /// The catalog's own version token, where it has one.
     pub version: Option<String>,
+}
+
+/// Table property of a table that was created empty because its catalog can't create it with its first snapshot: a random
+/// id. It is gone with the commit of that snapshot.
+pub const LOADING: &str = "ddb-iceberg.loading";
+
+/// Whether a table is only the place that a first load was given, and the load has not finished. See [`LOADING`].
+pub fn is_unfinished(metadata: &TableMetadata) -> bool {
+    metadata.current_snapshot_id().is_none() && metadata.properties().contains_key(LOADING)
+}
+
+/// The place of a table that does not exist yet.
+#[derive(Debug, Clone)]
+pub struct TableHome {
+    /// The table's location, without a last slash.
+    pub location: String,
+    /// Storage for the table's files.
+    pub file_io: FileIO,
+    /// The id that the catalog has given the table already.
+    pub uuid: Option<Uuid>,
+    /// Properties that the catalog gives new tables; those of the load go over them.
+    pub properties: HashMap<String, String>,
 }
 
 /// A table that does not exist yet, complete with its first snapshot.
@@ -66,16 +92,15 @@ pub enum Commit {
 /// itself. Whatever leaves that open is [`Commit::Unknown`]; [`settle`] finds out.
 #[async_trait]
 pub trait Catalog: Debug + Send + Sync {
-    /// Storage for the files of its tables.
-    fn file_io(&self) -> &FileIO;
-
     /// How long to look for what became of a commit. It depends on what lies between us and the catalog.
     fn patience(&self) -> Patience {
         Patience::default()
     }
 
-    /// Where a new table of this name goes, without a last slash.
-    async fn new_table_location(&self, ident: &TableIdent) -> Result<String>;
+    /// Where a new table of this name goes; `None` if the name is taken. `planned` is the table but for its id and its
+    /// location; the catalog may refuse it now. What it makes, if anything, is an empty table that is marked as [`LOADING`],
+    /// which the next load takes over.
+    async fn prepare(&self, ident: &TableIdent, planned: &TableMetadata) -> Result<Option<TableHome>>;
 
     /// The table, or `None` if there is none.
     async fn load(&self, ident: &TableIdent) -> Result<Option<LoadedTable>>;
@@ -83,7 +108,8 @@ pub trait Catalog: Debug + Send + Sync {
     /// Makes sure that the namespace exists.
     async fn ensure_namespace(&self, namespace: &NamespaceIdent) -> Result<()>;
 
-    /// Creates the table, complete with its first snapshot; [`Commit::Conflict`] if the name is taken.
+    /// Creates the table at the place that [`prepare`](Catalog::prepare) gave, complete with its first snapshot;
+    /// [`Commit::Conflict`] if the name is taken.
     async fn create(&self, ident: &TableIdent, table: NewTable) -> Result<Commit>;
 
     /// Applies the updates if every requirement holds and nobody has moved the table since `base`.

@@ -8,6 +8,7 @@
 //! - The new metadata file has a name that nobody else can have, and is durable before the pointer moves.
 //! - The metadata file of an attempt that surely failed is deleted; while the outcome is open nothing is deleted.
 
+use std::collections::HashMap;
 use std::fmt::Debug;
 use std::io::Write as _;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use iceberg::spec::{MetadataLog, TableMetadata};
 use iceberg::{NamespaceIdent, TableIdent, TableRequirement, TableUpdate};
 use uuid::Uuid;
 
-use super::{Catalog, Commit, LoadedTable, NewTable};
+use super::{Catalog, Commit, LoadedTable, NewTable, TableHome};
 use crate::error::{Error, Result};
 
 /// Loads that find the metadata file gone look at the pointer again, so often: another writer may have moved it and
@@ -96,6 +97,18 @@ impl<P: Pointers> PointerCatalog<P> {
         Self { pointers, file_io, warehouse: warehouse.map(|w| w.trim_end_matches('/').to_owned()) }
     }
 
+    /// Where a new table goes, without a last slash.
+    async fn location(&self, ident: &TableIdent) -> Result<String> {
+        for name in ident.namespace().iter().chain([&ident.name().to_owned()]) {
+            check_name(name)?;
+        }
+        match self.pointers.folder(ident.namespace(), self.warehouse.as_deref()).await? {
+            Some(folder) => Ok(format!("{folder}/{}", ident.name())),
+            None => Err(Error::usage(format!("there is no warehouse in which {ident} could be made"))
+                .advice("Give --warehouse, or the catalog's property \"warehouse\"")),
+        }
+    }
+
     async fn remove(&self, location: &str) {
         if let Err(error) = self.file_io.delete(location).await {
             tracing::info!("{location} is no longer needed and could not be deleted: {error}");
@@ -147,19 +160,10 @@ impl<P: Pointers> PointerCatalog<P> {
 
 #[async_trait]
 impl<P: Pointers> Catalog for PointerCatalog<P> {
-    fn file_io(&self) -> &FileIO {
-        &self.file_io
-    }
-
-    async fn new_table_location(&self, ident: &TableIdent) -> Result<String> {
-        for name in ident.namespace().iter().chain([&ident.name().to_owned()]) {
-            check_name(name)?;
-        }
-        match self.pointers.folder(ident.namespace(), self.warehouse.as_deref()).await? {
-            Some(folder) => Ok(format!("{folder}/{}", ident.name())),
-            None => Err(Error::usage(format!("there is no warehouse in which {ident} could be made"))
-                .advice("Give --warehouse, or the catalog's property \"warehouse\"")),
-        }
+    /// Makes nothing.
+    async fn prepare(&self, ident: &TableIdent, _: &TableMetadata) -> Result<Option<TableHome>> {
+        let location = self.location(ident).await?;
+        Ok(Some(TableHome { location, file_io: self.file_io.clone(), uuid: None, properties: HashMap::new() }))
     }
 
     async fn load(&self, ident: &TableIdent) -> Result<Option<LoadedTable>> {

@@ -73,7 +73,7 @@ impl Mark {
 ///
 /// Errors: [`Kind::Unknown`] if it can't be learned.
 pub async fn settle(catalog: &dyn Catalog, ident: &TableIdent, answer: Commit, snapshot_id: i64) -> Result<Outcome> {
-    find(catalog, ident, answer, Mark::Snapshot(snapshot_id), &[], Patience::default()).await
+    find(catalog, ident, answer, Mark::Snapshot(snapshot_id), |_| false, Patience::default()).await
 }
 
 /// Creates a table and learns what became of it: [`Outcome::Moved`] if the name was taken.
@@ -86,8 +86,12 @@ pub async fn create_and_settle(
     patience: Patience,
 ) -> Result<Outcome> {
     let mark = table.metadata.current_snapshot_id().map_or(Mark::Table(table.metadata.uuid()), Mark::Snapshot);
+    let place = table.metadata.uuid();
     let answer = catalog.create(ident, table).await?;
-    find(catalog, ident, answer, mark, &[TableRequirement::NotExist], patience).await
+    // A catalog may have made the place already: then the table exists, and the creation can be applied all the same.
+    let cannot_apply =
+        |now: &LoadedTable| !(now.metadata.uuid() == place && now.metadata.current_snapshot_id().is_none());
+    find(catalog, ident, answer, mark, cannot_apply, patience).await
 }
 
 /// Commits a change whose new snapshot is `snapshot_id`, and learns what became of it: [`Outcome::Moved`] if another
@@ -103,15 +107,18 @@ pub async fn commit_and_settle(
     patience: Patience,
 ) -> Result<Outcome> {
     let answer = catalog.commit(base, requirements.clone(), updates).await?;
-    find(catalog, &base.ident, answer, Mark::Snapshot(snapshot_id), &requirements, patience).await
+    let cannot_apply =
+        |now: &LoadedTable| requirements.iter().any(|requirement| requirement.check(Some(&now.metadata)).is_err());
+    find(catalog, &base.ident, answer, Mark::Snapshot(snapshot_id), cannot_apply, patience).await
 }
 
+/// `cannot_apply`: whether the table as it is now refuses the change for good.
 async fn find(
     catalog: &dyn Catalog,
     ident: &TableIdent,
     answer: Commit,
     mark: Mark,
-    requirements: &[TableRequirement],
+    cannot_apply: impl Fn(&LoadedTable) -> bool + Send + Sync,
     patience: Patience,
 ) -> Result<Outcome> {
     let (why, unknown) = match answer {
@@ -137,7 +144,7 @@ async fn find(
                 match now {
                     Some(table) if mark.is_in(&table.metadata) => return Ok(Outcome::Committed(table)),
                     now if !unknown => return Ok(Outcome::Moved(now)),
-                    Some(table) if cannot_apply(requirements, &table) => return Ok(Outcome::Moved(Some(table))),
+                    Some(table) if cannot_apply(&table) => return Ok(Outcome::Moved(Some(table))),
                     _ => {}
                 }
                 reload_until = Instant::now() + patience.reload;
@@ -156,11 +163,6 @@ async fn find(
         sleep(pause.min(deadline - now)).await;
         pause = (pause * 2).min(patience.longest_pause);
     }
-}
-
-/// Whether a commit with these requirements is refused by the table as it is now.
-fn cannot_apply(requirements: &[TableRequirement], table: &LoadedTable) -> bool {
-    requirements.iter().any(|requirement| requirement.check(Some(&table.metadata)).is_err())
 }
 
 fn unknown_outcome(ident: &TableIdent, why: &str) -> Error {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use iceberg::io::FileIO;
 use iceberg::spec::{
     FormatVersion, MAIN_BRANCH, NullOrder, Operation, SortDirection, SortField, SortOrder, TableMetadata,
     TableMetadataBuilder, Transform,
@@ -12,7 +13,7 @@ use super::partitioning::{Partitioning, replaced};
 use super::report::{FileCounts, Report, RowCounts, Status, WindowReport};
 use super::request::{Context, FullLoad, IfExists};
 use crate::catalog::settle::{Outcome, commit_and_settle, create_and_settle};
-use crate::catalog::{Catalog, LoadedTable, NewTable};
+use crate::catalog::{Catalog, LoadedTable, NewTable, is_unfinished};
 use crate::error::{Error, Kind, Result};
 use crate::export::{Export, ExportKind};
 use crate::load::{Load, Loaded};
@@ -37,7 +38,7 @@ pub async fn full_load(context: &Context, request: &FullLoad, report: &mut Repor
     let catalog = context.catalog()?;
     let export = open_full(context, &request.export, request.without_manifest).await?;
     let mut window = window_of(&export);
-    let mut old = catalog.load(&request.table).await?;
+    let mut old = catalog.load(&request.table).await?.filter(|table| !is_unfinished(&table.metadata));
     if let Some(table) = &old
         && may_replace(table, request, &export, &mut window, report)?.is_none()
     {
@@ -77,6 +78,7 @@ pub async fn full_load(context: &Context, request: &FullLoad, report: &mut Repor
             Outcome::Moved(found) => {
                 // What was written is gone again.
                 window = window_of(&export);
+                let found = found.filter(|table| !is_unfinished(&table.metadata));
                 if let Some(table) = &found
                     && may_replace(table, request, &export, &mut window, report)?.is_none()
                 {
@@ -255,14 +257,15 @@ fn sort_order(table: &TableSchema) -> Result<SortOrder> {
     Ok(SortOrder { order_id: 1, fields: fields.collect() })
 }
 
-/// A new table's metadata, but for the snapshot.
+/// A new table's metadata, but for the snapshot. `given` are the catalog's own properties.
 fn new_table(
     table: &TableSchema,
     export: &Export,
     location: String,
+    given: HashMap<String, String>,
     partitioning: &Partitioning,
 ) -> Result<TableMetadataBuilder> {
-    let mut properties = properties(table, export);
+    let mut properties: HashMap<String, String> = given.into_iter().chain(properties(table, export)).collect();
     for (name, value) in [
         ("write.merge.mode", "merge-on-read"),
         ("write.delete.mode", "merge-on-read"),
@@ -286,6 +289,13 @@ fn new_table(
     Ok(builder)
 }
 
+/// The files that a load has written, and where.
+#[derive(Default)]
+struct Written {
+    file_io: Option<FileIO>,
+    paths: Vec<String>,
+}
+
 /// One load on its way into a table.
 struct Work<'a> {
     context: &'a Context,
@@ -298,9 +308,9 @@ struct Work<'a> {
 impl Work<'_> {
     /// A new table, complete with its first snapshot.
     async fn create(&self, columns: &TableSchema, window: &mut WindowReport) -> Result<Outcome> {
-        let mut written = Vec::new();
+        let mut written = Written::default();
         let outcome = self.try_create(columns, window, &mut written).await;
-        self.settled(outcome, &written).await
+        Self::settled(outcome, &written).await
     }
 
     /// `written` is told of every file.
@@ -308,15 +318,22 @@ impl Work<'_> {
         &self,
         columns: &TableSchema,
         window: &mut WindowReport,
-        written: &mut Vec<String>,
+        written: &mut Written,
     ) -> Result<Outcome> {
-        let location = self.catalog.new_table_location(&self.request.table).await?;
-        let builder = new_table(columns, self.export, location, self.partitioning)?;
+        let planned = new_table(columns, self.export, String::new(), HashMap::new(), self.partitioning)?.build()?.metadata;
+        let Some(home) = self.catalog.prepare(&self.request.table, &planned).await? else {
+            return Ok(Outcome::Moved(self.catalog.load(&self.request.table).await?));
+        };
+        let mut builder = new_table(columns, self.export, home.location, home.properties, self.partitioning)?;
+        if let Some(uuid) = home.uuid {
+            builder = builder.assign_uuid(uuid);
+        }
         let empty = builder.clone().build()?.metadata;
-        let loaded = self.load(columns, &empty, window).await?;
-        written.extend(paths(&loaded));
-        let built = self.snapshot(None, &empty, &loaded, &[]).await?;
-        written.extend(built.files);
+        written.file_io = Some(home.file_io.clone());
+        let loaded = self.load(columns, &empty, &home.file_io, window).await?;
+        written.paths.extend(paths(&loaded));
+        let built = self.snapshot(None, &empty, &loaded, &[], &home.file_io).await?;
+        written.paths.extend(built.files);
         let id = built.snapshot.snapshot_id();
         window.snapshot_id = Some(id.to_string());
         let property = self.watermark(id);
@@ -331,9 +348,9 @@ impl Work<'_> {
 
     /// All rows of a table replaced in one commit. History, foreign properties and the ids of fitting columns stay.
     async fn replace(&self, base: &LoadedTable, columns: &TableSchema, window: &mut WindowReport) -> Result<Outcome> {
-        let mut written = Vec::new();
+        let mut written = Written::default();
         let outcome = self.try_replace(base, columns, window, &mut written).await;
-        self.settled(outcome, &written).await
+        Self::settled(outcome, &written).await
     }
 
     /// `written` is told of every file.
@@ -342,7 +359,7 @@ impl Work<'_> {
         base: &LoadedTable,
         columns: &TableSchema,
         window: &mut WindowReport,
-        written: &mut Vec<String>,
+        written: &mut Written,
     ) -> Result<Outcome> {
         let (old, columns) = replaced(base, columns)?;
         let mut builder = (*base.metadata).clone().into_builder(Some(base.metadata_location.clone()));
@@ -359,11 +376,12 @@ impl Work<'_> {
         }
         let after = builder.clone().build()?.metadata;
         let live = live_files(base).await?;
-        let loaded = self.load(&columns, &after, window).await?;
-        written.extend(paths(&loaded));
+        written.file_io = Some(base.file_io.clone());
+        let loaded = self.load(&columns, &after, &base.file_io, window).await?;
+        written.paths.extend(paths(&loaded));
         window.files.data_removed = live.len() as u64;
-        let built = self.snapshot(Some(base), &after, &loaded, &live).await?;
-        written.extend(built.files);
+        let built = self.snapshot(Some(base), &after, &loaded, &live, &base.file_io).await?;
+        written.paths.extend(built.files);
         let id = built.snapshot.snapshot_id();
         window.snapshot_id = Some(id.to_string());
         let mut properties = properties(&columns, self.export);
@@ -386,13 +404,19 @@ impl Work<'_> {
         outcome
     }
 
-    async fn load(&self, columns: &TableSchema, metadata: &TableMetadata, window: &mut WindowReport) -> Result<Loaded> {
+    async fn load(
+        &self,
+        columns: &TableSchema,
+        metadata: &TableMetadata,
+        file_io: &FileIO,
+        window: &mut WindowReport,
+    ) -> Result<Loaded> {
         let load = Load {
             exports: self.context.exports.clone(),
             export: self.export,
             metadata,
             table: columns,
-            file_io: self.catalog.file_io().clone(),
+            file_io: file_io.clone(),
             threads: self.context.threads,
             memory_limit: self.context.memory_limit,
             progress: self.context.progress.clone(),
@@ -411,6 +435,7 @@ impl Work<'_> {
         after: &TableMetadata,
         loaded: &Loaded,
         live: &[LiveFile],
+        file_io: &FileIO,
     ) -> Result<BuiltSnapshot> {
         let operation = if base.is_some() { Operation::Overwrite } else { Operation::Append };
         let mut snapshot = SnapshotBuilder::new(base.map(|base| base.metadata.as_ref()), after, operation);
@@ -429,7 +454,7 @@ impl Work<'_> {
         if let Some(time) = time_of(self.export) {
             snapshot.set(WINDOW_TO, time::format(time)).set(WATERMARK, time::format(time));
         }
-        snapshot.build(self.catalog.file_io()).await
+        snapshot.build(file_io).await
     }
 
     fn watermark(&self, snapshot_id: i64) -> HashMap<String, String> {
@@ -438,10 +463,13 @@ impl Work<'_> {
     }
 
     /// Deletes the files of a load that surely is in no table.
-    async fn settled(&self, outcome: Result<Outcome>, files: &[String]) -> Result<Outcome> {
+    async fn settled(outcome: Result<Outcome>, written: &Written) -> Result<Outcome> {
         let unknown = matches!(&outcome, Err(error) if error.kind() == Kind::Unknown);
-        if !unknown && !matches!(outcome, Ok(Outcome::Committed(_))) {
-            discard(self.catalog, files.iter().map(String::as_str)).await;
+        if !unknown
+            && !matches!(outcome, Ok(Outcome::Committed(_)))
+            && let Some(file_io) = &written.file_io
+        {
+            discard(file_io, written.paths.iter().map(String::as_str)).await;
         }
         outcome
     }
@@ -452,9 +480,9 @@ fn paths(loaded: &Loaded) -> impl Iterator<Item = String> {
 }
 
 /// Deletes files that no table will ever name, as far as possible.
-pub(super) async fn discard(catalog: &dyn Catalog, paths: impl Iterator<Item = &str>) {
+pub(super) async fn discard(file_io: &FileIO, paths: impl Iterator<Item = &str>) {
     for path in paths {
-        if let Err(error) = catalog.file_io().delete(path).await {
+        if let Err(error) = file_io.delete(path).await {
             tracing::warn!("{path} was left behind: {error}");
         }
     }

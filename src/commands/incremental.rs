@@ -10,7 +10,7 @@ use iceberg::spec::{MAIN_BRANCH, Operation};
 use super::report::{FileCounts, Report, RowCounts, Status, WindowReport};
 use super::request::{Context, Incremental, NewAttributes, WriteMode};
 use crate::catalog::settle::{Outcome, commit_and_settle};
-use crate::catalog::{Catalog, LoadedTable};
+use crate::catalog::{Catalog, LoadedTable, is_unfinished};
 use crate::error::{Error, Kind, Result};
 use crate::export::{Export, Prefix, resolve};
 use crate::merge::{Allow, Engine, NewAttributesPolicy, Plan, Planner, Removal, Verdict, judge};
@@ -121,6 +121,13 @@ async fn load(catalog: &dyn Catalog, request: &Incremental) -> Result<LoadedTabl
         return Err(Error::failed(format!("there is no table {}", request.table))
             .advice("Create it from a full export with `ddb-iceberg full-load`"));
     };
+    if is_unfinished(&table.metadata) {
+        return Err(Error::failed(format!(
+            "the first load of table {} has not finished; the table is empty",
+            request.table
+        ))
+        .advice("Run that `ddb-iceberg full-load` again: it goes on with this table"));
+    }
     watermark::check_version(&table.metadata)?;
     check_supported(&table.metadata)?;
     // New images will be written by it: better to know now.
@@ -289,7 +296,7 @@ impl Work<'_> {
         let unknown = matches!(&committed, Err(error) if error.kind() == Kind::Unknown);
         if !unknown && !matches!(committed, Ok(Outcome::Committed(_))) {
             plan.discard(base).await;
-            super::full_load::discard(self.catalog, manifests.iter().map(String::as_str)).await;
+            super::full_load::discard(&base.file_io, manifests.iter().map(String::as_str)).await;
         }
         let Outcome::Committed(table) = committed? else { return Ok(Applied::Moved) };
         window.status = Status::Applied;

@@ -29,7 +29,7 @@ pub use self::location::Location;
 pub(crate) use self::properties::Properties;
 pub use self::read_ahead::{CHUNK, Lookahead, ReadAhead};
 pub use self::routed::RoutedStore;
-pub use self::s3::{Encryption, RetryPolicy, S3Config, S3Store, Transfer};
+pub use self::s3::{Encryption, KeyLender, LentKeys, RetryPolicy, S3Config, S3Store, Transfer};
 use crate::error::{Error, Result};
 
 /// A file in a listing.
@@ -103,6 +103,11 @@ pub trait ObjectStore: Storage {
     /// How many files it pays to open before it is their turn: none where opening takes no request.
     fn open_ahead(&self, _location: &Location) -> usize {
         0
+    }
+
+    /// The same with S3 reached in another way, within the same memory and closed together; `None` where there is no S3.
+    fn with_s3(&self, _config: S3Config, _lender: Option<Arc<dyn KeyLender>>) -> Option<Arc<dyn ObjectStore>> {
+        None
     }
 
     /// Ends what was begun and not finished, such as uploads, and refuses to begin more. Reading still works.
@@ -184,6 +189,13 @@ impl Store {
     /// As [`ObjectStore::open_ahead`].
     pub fn open_ahead(&self, location: &Location) -> usize {
         self.backend.open_ahead(location)
+    }
+
+    /// As [`ObjectStore::with_s3`]; the same store where there is no S3. With a lender its keys are used, not those of
+    /// `config`.
+    #[must_use]
+    pub fn with_s3(&self, config: S3Config, lender: Option<Arc<dyn KeyLender>>) -> Self {
+        self.backend.with_s3(config, lender).map_or_else(|| self.clone(), Self::new)
     }
 
     /// As [`ObjectStore::close`]. To be called before the program ends.

@@ -10,7 +10,7 @@ use iceberg::io::{FileMetadata, FileRead, FileWrite, InputFile, OutputFile, Stor
 use serde::{Deserialize, Serialize};
 
 use super::s3::strip_scheme;
-use super::{Listing, LocalStore, Location, ObjectStore, ReadAhead, S3Config, S3Store};
+use super::{KeyLender, Listing, LocalStore, Location, ObjectStore, ReadAhead, S3Config, S3Store};
 use crate::error::Result;
 
 /// Local files and S3.
@@ -55,6 +55,10 @@ impl ObjectStore for RoutedStore {
 
     fn open_ahead(&self, location: &Location) -> usize {
         self.at(location.as_str()).open_ahead(location)
+    }
+
+    fn with_s3(&self, config: S3Config, lender: Option<Arc<dyn KeyLender>>) -> Option<Arc<dyn ObjectStore>> {
+        Some(Arc::new(Self { local: self.local.clone(), s3: self.s3.sibling(config, lender) }))
     }
 
     async fn close(&self) {

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ddb_iceberg::catalog::settle::{Outcome, Patience, commit_and_settle, create_and_settle, settle};
-use ddb_iceberg::catalog::{Catalog, Commit, LoadedTable, NewTable};
+use ddb_iceberg::catalog::{Catalog, Commit, LoadedTable, NewTable, TableHome};
 use ddb_iceberg::error::{Error, Kind, Result};
-use iceberg::io::FileIO;
+use iceberg::spec::TableMetadata;
 use iceberg::{NamespaceIdent, TableIdent, TableRequirement, TableUpdate};
 
 use crate::Place;
@@ -58,12 +58,8 @@ impl Faulty {
 
 #[async_trait]
 impl Catalog for Faulty {
-    fn file_io(&self) -> &FileIO {
-        self.inner.file_io()
-    }
-
-    async fn new_table_location(&self, ident: &TableIdent) -> Result<String> {
-        self.inner.new_table_location(ident).await
+    async fn prepare(&self, ident: &TableIdent, planned: &TableMetadata) -> Result<Option<TableHome>> {
+        self.inner.prepare(ident, planned).await
     }
 
     async fn load(&self, ident: &TableIdent) -> Result<Option<LoadedTable>> {
@@ -124,8 +120,7 @@ async fn our_own_creation_is_found_behind_any_answer() {
     for fault in [Fault::ConflictAfter, Fault::UnknownAfter, Fault::UnknownThenApplied] {
         let place = Sqlite::fresh();
         let faulty = Faulty::new(place.open(), fault, 2);
-        let location = faulty.new_table_location(&orders()).await.unwrap();
-        let table = new_table(&location, &[]);
+        let table = placed(&faulty, &orders(), &[]).await.unwrap();
         let uuid = table.metadata.uuid();
         let found = committed(create_and_settle(&faulty, &orders(), table, LONG).await);
         assert_eq!(found.metadata.uuid(), uuid, "{fault:?}");
@@ -143,8 +138,8 @@ async fn an_effect_that_never_comes_is_unknown() {
 
     let creation = Sqlite::fresh();
     let faulty = Faulty::new(creation.open(), Fault::UnknownBefore, 0);
-    let location = faulty.new_table_location(&orders()).await.unwrap();
-    let outcome = create_and_settle(&faulty, &orders(), new_table(&location, &[]), SHORT).await;
+    let table = placed(&faulty, &orders(), &[]).await.unwrap();
+    let outcome = create_and_settle(&faulty, &orders(), table, SHORT).await;
     assert_eq!(outcome.unwrap_err().kind(), Kind::Unknown);
 }
 

@@ -69,7 +69,7 @@ async fn looking_makes_no_file() {
     let place = Sqlite::fresh();
     let catalog = place.open();
     assert!(catalog.load(&orders()).await.unwrap().is_none());
-    catalog.new_table_location(&orders()).await.unwrap();
+    home(&*catalog, &orders()).await.unwrap().unwrap();
     assert_eq!(std::fs::read_dir(place.folder.path()).unwrap().count(), 0);
 
     // Nor does it write to a file that has no tables yet.
@@ -77,6 +77,15 @@ async fn looking_makes_no_file() {
     std::fs::write(place.file(), b"").unwrap();
     assert!(place.open().load(&orders()).await.unwrap().is_none());
     assert_eq!(std::fs::metadata(place.file()).unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn the_metadata_is_to_the_letter_what_was_given() {
+    let catalog = Sqlite::fresh();
+    let table = placed(&*catalog.open(), &orders(), &[("owner", "me")]).await.unwrap();
+    let answer = done(catalog.open().create(&orders(), table.clone()).await.unwrap());
+    assert_eq!(*answer.metadata, table.metadata);
+    assert_eq!(*load(&*catalog.open()).await.metadata, table.metadata);
 }
 
 #[tokio::test]
@@ -260,5 +269,5 @@ async fn the_default_is_a_file_in_the_warehouse() {
     let properties = BTreeMap::from([("uri".to_owned(), format!("sqlite:///{}", place.file().display()))]);
     let catalog = connect("default", &properties, Store::local()).await.unwrap();
     assert_eq!(load(&*catalog).await.metadata, table.metadata);
-    assert!(catalog.new_table_location(&orders()).await.is_err());
+    assert!(home(&*catalog, &orders()).await.is_err());
 }

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ddb_iceberg::catalog::settle::Patience;
-use ddb_iceberg::catalog::{Catalog, Commit, LoadedTable, NewTable};
+use ddb_iceberg::catalog::{Catalog, Commit, LoadedTable, NewTable, TableHome};
+use ddb_iceberg::error::Result;
 use iceberg::spec::{
     MAIN_BRANCH, NestedField, Operation, PrimitiveType, Schema, Snapshot, SnapshotReference, SnapshotRetention,
-    Summary, TableMetadata, TableMetadataBuilder, Type,
+    Summary, TableMetadata, TableMetadataBuildResult, TableMetadataBuilder, Type,
 };
 use iceberg::{TableCreation, TableIdent, TableRequirement, TableUpdate};
 use uuid::Uuid;
@@ -57,15 +58,34 @@ pub fn append(metadata: &TableMetadata) -> (Vec<TableUpdate>, i64) {
     (updates, id)
 }
 
-/// A table with one snapshot.
-pub fn new_table(location: &str, properties: &[(&str, &str)]) -> NewTable {
+fn empty_table(location: &str, properties: &[(&str, &str)], uuid: Option<Uuid>) -> TableMetadataBuildResult {
     let creation = TableCreation::builder()
         .name("unused".to_owned())
         .location(location.to_owned())
         .schema(schema(&["pk", "a"]))
         .properties(properties.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())))
         .build();
-    let empty = TableMetadataBuilder::from_table_creation(creation).unwrap().build().unwrap();
+    let builder = TableMetadataBuilder::from_table_creation(creation).unwrap();
+    uuid.into_iter().fold(builder, TableMetadataBuilder::assign_uuid).build().unwrap()
+}
+
+/// Where a new table goes; `None` if the name is taken.
+pub async fn home(catalog: &dyn Catalog, ident: &TableIdent) -> Result<Option<TableHome>> {
+    catalog.prepare(ident, &empty_table("", &[], None).metadata).await
+}
+
+/// A table with one snapshot.
+pub fn new_table(location: &str, properties: &[(&str, &str)]) -> NewTable {
+    with_snapshot(empty_table(location, properties, None))
+}
+
+/// A table with one snapshot, at the place that the catalog gives it; `None` if the name is taken.
+pub async fn placed(catalog: &dyn Catalog, ident: &TableIdent, properties: &[(&str, &str)]) -> Option<NewTable> {
+    let home = home(catalog, ident).await.unwrap()?;
+    Some(with_snapshot(empty_table(&home.location, properties, home.uuid)))
+}
+
+fn with_snapshot(empty: TableMetadataBuildResult) -> NewTable {
     let mut updates = empty.changes;
     let mut builder = empty.metadata.clone().into_builder(None);
     for update in append(&empty.metadata).0 {
@@ -95,8 +115,8 @@ pub fn base(metadata: &TableMetadata) -> Vec<TableRequirement> {
 pub async fn create_orders(catalog: &dyn Catalog, properties: &[(&str, &str)]) -> LoadedTable {
     let ident = orders();
     catalog.ensure_namespace(ident.namespace()).await.unwrap();
-    let location = catalog.new_table_location(&ident).await.unwrap();
-    done(catalog.create(&ident, new_table(&location, properties)).await.unwrap());
+    let table = placed(catalog, &ident, properties).await.unwrap();
+    done(catalog.create(&ident, table).await.unwrap());
     load(catalog).await
 }
 

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use ddb_iceberg::catalog::pointer::{Pointer, PointerCatalog, Pointers, Swap};
 use ddb_iceberg::catalog::settle::Patience;
 use ddb_iceberg::catalog::sql::SqlPointers;
-use ddb_iceberg::catalog::{Catalog, Commit, LoadedTable, NewTable};
+use ddb_iceberg::catalog::{Catalog, Commit, LoadedTable, NewTable, TableHome};
 use ddb_iceberg::error::{Error, Result};
 use ddb_iceberg::storage::{Listing, LocalStore, Location, ObjectStore, Store};
 use futures::future::BoxFuture;
@@ -400,10 +400,6 @@ impl FaultCatalog {
 
 #[async_trait]
 impl Catalog for FaultCatalog {
-    fn file_io(&self) -> &FileIO {
-        self.inner.file_io()
-    }
-
     /// Soon out of patience, but not so soon that a slow machine makes a difference.
     fn patience(&self) -> Patience {
         Patience {
@@ -414,8 +410,8 @@ impl Catalog for FaultCatalog {
         }
     }
 
-    async fn new_table_location(&self, ident: &TableIdent) -> Result<String> {
-        self.faults.call(Call::Look, "new_table_location".to_owned(), self.inner.new_table_location(ident)).await
+    async fn prepare(&self, ident: &TableIdent, planned: &TableMetadata) -> Result<Option<TableHome>> {
+        self.faults.call(Call::Look, "prepare".to_owned(), self.inner.prepare(ident, planned)).await
     }
 
     async fn load(&self, ident: &TableIdent) -> Result<Option<LoadedTable>> {

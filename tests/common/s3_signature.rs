@@ -11,6 +11,11 @@ use super::{ACCESS_KEY, REGION, Request, SECRET_KEY};
 
 /// As "Create a signed AWS API request" says, for S3: paths are encoded once.
 pub fn check_signature(request: &Request) -> Result<(), String> {
+    check_for(request, "s3", |path| encode(&decode(path), true))
+}
+
+/// The same for another service, with its way to write a path that was sent.
+pub fn check_for(request: &Request, service: &str, canonical: impl Fn(&str) -> String) -> Result<(), String> {
     let header = request.header("authorization").ok_or("there is none")?;
     let fields: BTreeMap<&str, &str> = header
         .strip_prefix("AWS4-HMAC-SHA256 ")
@@ -23,7 +28,7 @@ pub fn check_signature(request: &Request) -> Result<(), String> {
         return Err(format!("unknown access key {key}"));
     }
     let scope: Vec<&str> = scope.split('/').collect();
-    if scope[1..] != [REGION, "s3", "aws4_request"] {
+    if scope[1..] != [REGION, service, "aws4_request"] {
         return Err(format!("scope {scope:?}"));
     }
     let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
@@ -47,16 +52,10 @@ pub fn check_signature(request: &Request) -> Result<(), String> {
     if payload.len() == 64 && payload != hex(&Sha256::digest(&request.body)) {
         return Err("the payload is another".to_owned());
     }
-    let canonical = [
-        &request.method,
-        &encode(&decode(path), true),
-        &query.join("&"),
-        &headers,
-        &signed.join(";"),
-        &payload.to_owned(),
-    ]
-    .map(String::as_str)
-    .join("\n");
+    let canonical =
+        [&request.method, &canonical(path), &query.join("&"), &headers, &signed.join(";"), &payload.to_owned()]
+            .map(String::as_str)
+            .join("\n");
     let date = request.header("x-amz-date").ok_or("no date")?;
     let text = format!("AWS4-HMAC-SHA256\n{date}\n{}\n{}", scope.join("/"), hex(&Sha256::digest(canonical)));
     let mut secret = format!("AWS4{SECRET_KEY}").into_bytes();

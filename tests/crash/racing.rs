@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use ddb_iceberg::catalog::{Catalog, Commit, LoadedTable, NewTable};
+use ddb_iceberg::catalog::{Catalog, Commit, LoadedTable, NewTable, TableHome};
 use ddb_iceberg::commands::{Report, Status};
 use ddb_iceberg::error::{Kind, Result};
-use iceberg::io::FileIO;
+use iceberg::spec::TableMetadata;
 use iceberg::{NamespaceIdent, TableIdent, TableRequirement, TableUpdate};
 use tokio::sync::Barrier;
 
@@ -141,12 +141,8 @@ struct Rival {
 
 #[async_trait]
 impl Catalog for Rival {
-    fn file_io(&self) -> &FileIO {
-        self.inner.file_io()
-    }
-
-    async fn new_table_location(&self, ident: &TableIdent) -> Result<String> {
-        self.inner.new_table_location(ident).await
+    async fn prepare(&self, ident: &TableIdent, planned: &TableMetadata) -> Result<Option<TableHome>> {
+        self.inner.prepare(ident, planned).await
     }
 
     async fn load(&self, ident: &TableIdent) -> Result<Option<LoadedTable>> {

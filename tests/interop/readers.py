@@ -61,6 +61,17 @@ class Warehouse:
 
         return SqlCatalog(self.catalog, uri=f"sqlite:///{self.database}", warehouse=self.uri, **self.properties)
 
+    def spark(self):
+        """Options of Spark's catalog."""
+        return {
+            "type": "jdbc",
+            "uri": f"jdbc:sqlite:{self.database}",
+            # Else JdbcCatalog leaves a result set open, and so a lock that no other writer gets past while the session lives.
+            "jdbc.init-catalog-tables": "false",
+            "jdbc.schema-version": "V1",
+            "warehouse": self.uri,
+        }
+
 
 class DuckDb:
     """DuckDB with the extensions that its packages carry; it reads the table by its metadata file."""
@@ -177,12 +188,8 @@ class Spark:
             session = self.spark.newSession()
             name = f"spark.sql.catalog.{warehouse.catalog}"
             session.conf.set(name, "org.apache.iceberg.spark.SparkCatalog")
-            session.conf.set(f"{name}.type", "jdbc")
-            session.conf.set(f"{name}.uri", f"jdbc:sqlite:{warehouse.database}")
-            # Else JdbcCatalog leaves a result set open, and so a lock that no other writer gets past while the session lives.
-            session.conf.set(f"{name}.jdbc.init-catalog-tables", "false")
-            session.conf.set(f"{name}.jdbc.schema-version", "V1")
-            session.conf.set(f"{name}.warehouse", warehouse.uri)
+            for option, value in warehouse.spark().items():
+                session.conf.set(f"{name}.{option}", value)
             session.conf.set(f"{name}.cache-enabled", "false")
             if given := warehouse.properties:
                 session.conf.set(f"{name}.io-impl", "org.apache.iceberg.aws.s3.S3FileIO")

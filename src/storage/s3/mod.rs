@@ -14,6 +14,7 @@ mod client;
 mod config;
 mod delete;
 mod failure;
+mod keys;
 mod list;
 mod lost;
 mod multipart;
@@ -36,6 +37,8 @@ use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use self::address::Address;
 pub(super) use self::address::strip_scheme;
 pub use self::config::{Encryption, RetryPolicy, S3Config, Transfer};
+use self::keys::Loans;
+pub use self::keys::{KeyLender, LentKeys};
 use self::multipart::S3Write;
 use self::read::S3Read;
 use super::failure::into_iceberg;
@@ -68,23 +71,42 @@ struct Shared {
     lost: Mutex<HashSet<Address>>,
     /// No more uploads are begun.
     closed: AtomicBool,
+    /// Where keys come from that the configuration does not have.
+    loans: Option<Loans>,
+    /// Stores made of this one, which end with it.
+    siblings: Mutex<Vec<S3Store>>,
 }
 
 impl S3Store {
     /// A store that nothing is asked of yet.
     pub fn new(config: S3Config) -> Self {
         let units = (config.transfer.buffers / UNIT).min(Semaphore::MAX_PERMITS);
+        Self::with_buffers(config, Arc::new(Semaphore::new(units)), None)
+    }
+
+    fn with_buffers(config: S3Config, buffers: Arc<Semaphore>, lender: Option<Arc<dyn KeyLender>>) -> Self {
         Self {
             shared: Some(Arc::new(Shared {
                 config,
                 client: OnceCell::new(),
-                buffers: Arc::new(Semaphore::new(units)),
+                buffers,
                 unconditional: AtomicBool::new(false),
                 uploads: Mutex::default(),
                 lost: Mutex::default(),
                 closed: AtomicBool::new(false),
+                loans: lender.map(Loans::new),
+                siblings: Mutex::default(),
             })),
         }
+    }
+
+    /// Another store, within the same memory, that is closed with this one.
+    pub(super) fn sibling(&self, mut config: S3Config, lender: Option<Arc<dyn KeyLender>>) -> Self {
+        let Some(shared) = &self.shared else { return Self::with_buffers(config, Arc::new(Semaphore::new(0)), lender) };
+        config.transfer = shared.config.transfer;
+        let sibling = Self::with_buffers(config, Arc::clone(&shared.buffers), lender);
+        shared.siblings.lock().unwrap_or_else(PoisonError::into_inner).push(sibling.clone());
+        sibling
     }
 
     fn shared(&self) -> Result<&Arc<Shared>> {
@@ -93,8 +115,12 @@ impl S3Store {
 }
 
 impl Shared {
-    async fn client(&self) -> Result<&aws_sdk_s3::Client> {
-        self.client.get_or_try_init(|| Box::pin(client::connect(&self.config))).await
+    async fn client(&self) -> Result<aws_sdk_s3::Client> {
+        let client = self.client.get_or_try_init(|| Box::pin(client::connect(&self.config))).await?;
+        match &self.loans {
+            None => Ok(client.clone()),
+            Some(loans) => loans.client(client).await,
+        }
     }
 
     /// Room for one more piece in flight; `None` if it has to wait for those that are.
@@ -161,6 +187,10 @@ impl ObjectStore for S3Store {
         if let Some(shared) = &self.shared {
             shared.closed.store(true, Ordering::SeqCst);
             multipart::abort_all(shared).await;
+            let siblings = std::mem::take(&mut *shared.siblings.lock().unwrap_or_else(PoisonError::into_inner));
+            for sibling in siblings {
+                sibling.close().await;
+            }
         }
     }
 }

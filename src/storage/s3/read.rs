@@ -123,7 +123,7 @@ async fn fetch(
     loop {
         attempts += 1;
         let start = range.start.saturating_add(u64::try_from(got.len()).unwrap_or(u64::MAX));
-        let answer = Box::pin(request(client, address, start..range.end, etag.as_deref())).await;
+        let answer = Box::pin(request(&client, address, start..range.end, etag.as_deref())).await;
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) if maybe && is_code(&error, &["NoSuchKey"]) => return Ok(None),

@@ -1,0 +1,112 @@
+//! What a server said, in words.
+
+use reqwest::StatusCode;
+
+use super::client::Answer;
+use super::wire::{ErrorModel, ErrorResponse, OAuthError};
+use crate::error::Error;
+
+/// A message longer than this is cut: some servers send a stack trace.
+const LONGEST: usize = 400;
+
+/// The answer's `ErrorModel`, if it has one.
+pub(super) fn model(answer: &Answer) -> Option<ErrorModel> {
+    serde_json::from_slice::<ErrorResponse>(&answer.body).ok().map(|response| response.error)
+}
+
+/// Status and message, in one line.
+pub(super) fn said(answer: &Answer, secrets: &[String]) -> String {
+    let reason = StatusCode::from_u16(answer.status).ok().and_then(|s| s.canonical_reason()).unwrap_or_default();
+    let mut text = format!("{} {reason}", answer.status).trim_end().to_owned();
+    let message = match (model(answer), serde_json::from_slice::<OAuthError>(&answer.body)) {
+        (Some(model), _) => match (model.kind, model.message) {
+            (Some(kind), Some(message)) => Some(format!("{kind}: {message}")),
+            (kind, message) => kind.or(message),
+        },
+        (None, Ok(oauth)) => {
+            Some(oauth.error_description.map_or(oauth.error.clone(), |said| format!("{}: {said}", oauth.error)))
+        }
+        (None, Err(_)) => None,
+    };
+    if let Some(message) = message {
+        text.push_str(", ");
+        text.push_str(&plain(&message, secrets.iter().chain(&answer.sent)));
+    }
+    text
+}
+
+/// The first line, without secrets, and not too long.
+fn plain<'a>(message: &str, secrets: impl Iterator<Item = &'a String>) -> String {
+    let mut line = message.trim().lines().next().unwrap_or_default().to_owned();
+    let mut secrets: Vec<&String> = secrets.collect();
+    // One may be a part of another.
+    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    for secret in secrets {
+        line = line.replace(secret.as_str(), "***");
+    }
+    line.chars().filter(|c| !c.is_control()).take(LONGEST).collect()
+}
+
+/// The error for an answer that is no success. `asked` continues "when asked to …".
+pub(super) fn refused(asked: &str, answer: &Answer, secrets: &[String]) -> Error {
+    let error = Error::failed(format!("the catalog answered {} when asked to {asked}", said(answer, secrets)));
+    match answer.status {
+        300..=399 => error.advice("The server redirects elsewhere: give that address as the catalog's uri"),
+        401 | 419 => error.advice(
+            "The sign-in is wrong or has expired: check the catalog's properties token, credential or rest.sigv4-enabled",
+        ),
+        403 => error.advice("The account that signed in lacks the right to do this; grant it in the catalog"),
+        404 if model(answer).is_none() => error.advice("Check the catalog's uri: there is no REST catalog at this path"),
+        429 | 500..=599 => error.advice("Nothing was changed; try again later"),
+        _ => error,
+    }
+}
+
+/// Words for a request that has no answer; without the address, which the caller names.
+pub(super) fn words(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut text = match (error.is_timeout(), error.is_connect()) {
+        (true, true) => return "no connection within the time limit".to_owned(),
+        (true, false) => return "no answer within the time limit".to_owned(),
+        (false, true) => "no connection".to_owned(),
+        (false, false) => error.to_string(),
+    };
+    // The last cause is what the system or the other side said.
+    let mut cause = std::error::Error::source(&error);
+    let mut last = None;
+    while let Some(inner) = cause {
+        last = Some(inner.to_string());
+        cause = inner.source();
+    }
+    if let Some(last) = last {
+        text = format!("{text}: {last}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, body: &str) -> Answer {
+        Answer {
+            status,
+            body: body.as_bytes().to_vec().into(),
+            retry_after: None,
+            sent: vec!["Bearer abcd".to_owned(), "abcd".to_owned()],
+        }
+    }
+
+    #[test]
+    fn messages_are_short_and_without_secrets() {
+        let secrets = ["s3cr3t".to_owned()];
+        let body = r#"{"error":{"message":"bad s3cr3t Bearer abcd abcd\n\tat Stack.trace","type":"BadRequestException","code":400}}"#;
+        assert_eq!(said(&answer(400, body), &secrets), "400 Bad Request, BadRequestException: bad *** *** ***");
+        let body = r#"{"error":"invalid_client","error_description":"who is s3cr3t?"}"#;
+        assert_eq!(said(&answer(401, body), &secrets), "401 Unauthorized, invalid_client: who is ***?");
+        assert_eq!(said(&answer(502, "<html>s3cr3t"), &secrets), "502 Bad Gateway");
+        assert_eq!(said(&answer(599, ""), &secrets), "599");
+        let long = format!(r#"{{"error":{{"message":"{}"}}}}"#, "x".repeat(10_000));
+        assert!(said(&answer(500, &long), &[]).len() < 500);
+    }
+}

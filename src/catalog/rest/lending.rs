@@ -1,0 +1,208 @@
+//! Storage for one table's files, with what the server says of it: `config` and `storage-credentials` over the catalog's
+//! own properties.
+//!
+//! Keys that come with their end are asked for again before it, by loading the table's credentials or, where the server has
+//! none to load, the table; for a table that is only staged, by staging it again.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use iceberg::TableIdent;
+use iceberg::io::FileIO;
+use reqwest::Method;
+
+use super::session::Session;
+use super::wire::{LoadTableResult, StorageCredential};
+use crate::error::{Error, Result};
+use crate::storage::{KeyLender, LentKeys, S3Config, Store};
+
+const KEY_ID: &str = "s3.access-key-id";
+const SECRET: &str = "s3.secret-access-key";
+const TOKEN: &str = "s3.session-token";
+const EXPIRES: &str = "s3.session-token-expires-at-ms";
+/// What says who asks, and is never mixed of two sources.
+const IDENTITY: [&str; 11] = [
+    KEY_ID,
+    SECRET,
+    TOKEN,
+    EXPIRES,
+    "s3.profile-name",
+    "s3.role-arn",
+    "s3.role-session-name",
+    "s3.anonymous",
+    "s3.signer",
+    "s3.signer.uri",
+    "s3.remote-signing-enabled",
+];
+/// Stores that are kept for tables; a program has one or two.
+const MOST_KEPT: usize = 64;
+
+/// Storage by table.
+pub(super) struct Lending {
+    store: Store,
+    /// By location and configuration without keys: a store renews its keys itself.
+    kept: Mutex<HashMap<(String, BTreeMap<String, String>), FileIO>>,
+}
+
+impl Lending {
+    /// `store` is how the catalog's own properties say.
+    pub fn new(store: Store) -> Self {
+        Self { store, kept: Mutex::default() }
+    }
+
+    /// Storage for tables of which the server says nothing.
+    pub fn plain(&self) -> FileIO {
+        self.store.file_io()
+    }
+
+    /// Storage for the files of a table; `staged` is the request that staged it.
+    pub fn of_table(
+        &self,
+        session: &Arc<Session>,
+        ident: &TableIdent,
+        table: &LoadTableResult,
+        staged: Option<Bytes>,
+    ) -> Result<FileIO> {
+        let location = table.metadata.location();
+        let given = given(location, table.config.as_ref(), table.storage_credentials.as_deref().unwrap_or_default());
+        if given.is_empty() {
+            return Ok(self.plain());
+        }
+        let keys = keys(&given);
+        let mut properties = session.properties.clone();
+        let mut lasting = given.clone();
+        if keys.is_some() {
+            properties.retain(|key, _| !is_identity(key));
+            lasting.retain(|key, _| !is_identity(key));
+        }
+        let renews = keys.as_ref().is_some_and(|keys| keys.expires.is_some());
+        let id = (location.to_owned(), if renews { lasting } else { given.clone() });
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = kept.get(&id) {
+            return Ok(found.clone());
+        }
+        properties.extend(given.into_iter().filter(|(key, _)| {
+            // A server that offers to sign requests offers keys beside it.
+            !(keys.is_some() && (key.starts_with("s3.signer") || key == "s3.remote-signing-enabled"))
+        }));
+        let config = S3Config::from_properties(&properties)?;
+        let lender = keys.filter(|_| renews).map(|keys| {
+            let current = tokio::sync::Mutex::new(keys);
+            let (session, ident, location) = (Arc::clone(session), ident.clone(), location.to_owned());
+            Arc::new(Lender { session, ident, location, staged, current }) as Arc<dyn KeyLender>
+        });
+        let file_io = self.store.with_s3(config, lender).file_io();
+        if kept.len() < MOST_KEPT {
+            kept.insert(id, file_io.clone());
+        }
+        Ok(file_io)
+    }
+}
+
+fn is_identity(key: &str) -> bool {
+    IDENTITY.iter().any(|name| *name == key || name.strip_prefix("s3.") == key.strip_prefix("client."))
+}
+
+/// What the server says of S3: of credentials those with the longest prefix of the location, over the table's `config`.
+fn given(
+    location: &str,
+    config: Option<&BTreeMap<String, String>>,
+    credentials: &[StorageCredential],
+) -> BTreeMap<String, String> {
+    let of_s3 = |map: &BTreeMap<String, String>| -> Vec<(String, String)> {
+        let known = |key: &str| key.starts_with("s3.") || key.starts_with("client.");
+        map.iter().filter(|(key, value)| known(key) && !value.is_empty()).map(|(k, v)| (k.clone(), v.clone())).collect()
+    };
+    let mut given: BTreeMap<String, String> = config.map(of_s3).unwrap_or_default().into_iter().collect();
+    let best = credentials.iter().filter(|c| location.starts_with(&c.prefix)).max_by_key(|c| c.prefix.len());
+    if let Some(best) = best {
+        if best.config.contains_key(KEY_ID) {
+            given.retain(|key, _| !is_identity(key));
+        }
+        given.extend(of_s3(&best.config));
+    }
+    given
+}
+
+fn keys(given: &BTreeMap<String, String>) -> Option<LentKeys> {
+    let expires = given.get(EXPIRES).and_then(|at| at.parse().ok()).map(|at| UNIX_EPOCH + Duration::from_millis(at));
+    Some(LentKeys {
+        id: given.get(KEY_ID)?.clone(),
+        secret: given.get(SECRET)?.clone(),
+        token: given.get(TOKEN).cloned(),
+        expires,
+    })
+}
+
+/// Renews the keys of one table.
+struct Lender {
+    session: Arc<Session>,
+    ident: TableIdent,
+    location: String,
+    staged: Option<Bytes>,
+    current: tokio::sync::Mutex<LentKeys>,
+}
+
+impl fmt::Debug for Lender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lender").field("ident", &self.ident).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl KeyLender for Lender {
+    async fn lend(&self) -> Result<LentKeys> {
+        let mut current = self.current.lock().await;
+        if current.are_fresh() {
+            return Ok(current.clone());
+        }
+        tracing::info!("the keys for the files of {} expire; asking for new ones", self.ident);
+        let mut again = self.session.keys(&self.ident).await?;
+        if let (None, Some(request)) = (&again, &self.staged) {
+            let asked = "stage the table again";
+            let path = self.session.tables(self.ident.namespace());
+            let answer = self.session.client.ask(Method::POST, &path, request.clone()).await?;
+            if answer.status != 200 {
+                return Err(self.session.refused(asked, &answer));
+            }
+            let table: LoadTableResult = self.session.read(asked, &answer)?;
+            again = Some((table.config.unwrap_or_default(), table.storage_credentials.unwrap_or_default()));
+        }
+        let found = again.and_then(|(config, credentials)| keys(&given(&self.location, Some(&config), &credentials)));
+        let Some(found) = found else {
+            return Err(Error::failed(format!("the catalog gives no more keys for the files of {}", self.ident)));
+        };
+        *current = found.clone();
+        Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(entries: &[(&str, &str)]) -> BTreeMap<String, String> {
+        entries.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+    }
+
+    #[test]
+    fn the_longest_prefix_wins_and_keys_are_never_mixed() {
+        let config =
+            map(&[("s3.endpoint", "http://e"), (KEY_ID, "C"), (TOKEN, "ct"), ("token", "x"), ("s3.region", "")]);
+        let credential = |prefix: &str, id: &str| StorageCredential {
+            prefix: prefix.to_owned(),
+            config: map(&[(KEY_ID, id), (SECRET, "s")]),
+        };
+        let credentials = [credential("s3", "1"), credential("s3://b/t", "2"), credential("s3://b/other", "3")];
+        let found = given("s3://b/t/x", Some(&config), &credentials);
+        assert_eq!(found, map(&[("s3.endpoint", "http://e"), (KEY_ID, "2"), (SECRET, "s")]));
+        assert_eq!(given("s3://c", Some(&config), &credentials)[KEY_ID], "1");
+        assert_eq!(given("file:///x", Some(&config), &credentials)[TOKEN], "ct");
+        assert!(keys(&found).unwrap().are_fresh());
+        assert!(!keys(&map(&[(KEY_ID, "a"), (SECRET, "s"), (EXPIRES, "1")])).unwrap().are_fresh());
+    }
+}

@@ -1,0 +1,131 @@
+//! One server, with what its configuration says, and paths on it.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use iceberg::{NamespaceIdent, TableIdent};
+use reqwest::Method;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::client::{Answer, Client};
+use super::failure;
+use super::settings::Settings;
+use super::wire::{CatalogConfig, LoadCredentialsResponse, LoadTableResult, StorageCredential, encode};
+use crate::error::{Error, Result};
+
+/// As `endpoints` of a server's configuration names it.
+const LOAD_CREDENTIALS: &str = "GET /v1/{prefix}/namespaces/{namespace}/tables/{table}/credentials";
+
+/// A server that answers.
+pub(super) struct Session {
+    pub client: Client,
+    /// The user's properties, with the server's defaults below and its overrides above.
+    pub properties: BTreeMap<String, String>,
+    lends: bool,
+}
+
+impl Session {
+    /// Asks the server for its configuration.
+    pub async fn open(name: &str, properties: &BTreeMap<String, String>) -> Result<Self> {
+        let client = Client::new(Settings::new(name, properties)?).await?;
+        let warehouse = properties.get("warehouse").filter(|value| !value.is_empty());
+        let path = warehouse.map_or_else(|| "config".to_owned(), |w| format!("config?warehouse={}", encode(w)));
+        let answer = client.ask(Method::GET, &path, Bytes::new()).await?;
+        let refused = || failure::refused("give its configuration", &answer, &client.settings().secrets);
+        if answer.status != 200 {
+            let named =
+                warehouse.is_some_and(|_| matches!(answer.status, 400 | 404) && failure::model(&answer).is_some());
+            let error = refused().in_file(&client.settings().base);
+            return Err(if named { error.advice("Check the catalog's warehouse") } else { error });
+        }
+        let config: CatalogConfig = serde_json::from_slice(&answer.body).map_err(|_| {
+            Error::failed("what the server gives as its configuration is none")
+                .in_file(&client.settings().base)
+                .advice("Check the catalog's uri: there is no REST catalog at this address")
+        })?;
+        let given =
+            |map: BTreeMap<String, Option<String>>| map.into_iter().filter_map(|(key, value)| Some((key, value?)));
+        let mut merged: BTreeMap<String, String> = given(config.defaults).collect();
+        merged.extend(properties.iter().map(|(key, value)| (key.clone(), value.clone())));
+        merged.extend(given(config.overrides));
+
+        let settings = Settings::new(name, &merged)?;
+        // The token that was got for the first question is good for the next ones too.
+        let client = client.renewed(settings).await?;
+        let lends = config.endpoints.is_some_and(|all| all.iter().any(|endpoint| endpoint == LOAD_CREDENTIALS));
+        Ok(Self { client, properties: merged, lends })
+    }
+
+    pub fn namespaces(&self) -> String {
+        format!("{}namespaces", self.client.settings().prefix)
+    }
+
+    pub fn namespace(&self, levels: &[String]) -> String {
+        let levels: Vec<String> = levels.iter().map(|level| encode(level)).collect();
+        format!("{}/{}", self.namespaces(), levels.join(&self.client.settings().separator))
+    }
+
+    pub fn tables(&self, namespace: &NamespaceIdent) -> String {
+        format!("{}/tables", self.namespace(namespace))
+    }
+
+    pub fn table(&self, ident: &TableIdent) -> String {
+        format!("{}/{}", self.tables(ident.namespace()), encode(ident.name()))
+    }
+
+    /// The error for an answer that is no success.
+    pub fn refused(&self, asked: &str, answer: &Answer) -> Error {
+        failure::refused(asked, answer, &self.client.settings().secrets).in_file(&self.client.settings().base)
+    }
+
+    /// Status and message of an answer.
+    pub fn said(&self, answer: &Answer) -> String {
+        failure::said(answer, &self.client.settings().secrets)
+    }
+
+    /// The table, or `None` if there is none.
+    pub async fn load(&self, ident: &TableIdent) -> Result<Option<LoadTableResult>> {
+        let asked = format!("load table {ident}");
+        let answer = self.client.ask(Method::GET, &self.table(ident), Bytes::new()).await?;
+        match answer.status {
+            200 => self.read(&asked, &answer).map(Some),
+            // Without a message it may be a path at which there is no catalog at all.
+            404 if failure::model(&answer).is_some() => Ok(None),
+            _ => Err(self.refused(&asked, &answer)),
+        }
+    }
+
+    /// Keys for a table's files, again: the table's `config`, and credentials by location.
+    pub async fn keys(&self, ident: &TableIdent) -> Result<Option<(BTreeMap<String, String>, Vec<StorageCredential>)>> {
+        if self.lends {
+            let path = format!("{}/credentials", self.table(ident));
+            let answer = self.client.ask(Method::GET, &path, Bytes::new()).await?;
+            if answer.status == 200 {
+                let read: LoadCredentialsResponse = self.read("lend keys", &answer)?;
+                return Ok(Some((BTreeMap::new(), read.storage_credentials)));
+            }
+        }
+        let loaded = self.load(ident).await?;
+        Ok(loaded.map(|table| (table.config.unwrap_or_default(), table.storage_credentials.unwrap_or_default())))
+    }
+
+    /// What an answer of status 200 holds.
+    pub fn read<T: DeserializeOwned>(&self, asked: &str, answer: &Answer) -> Result<T> {
+        serde_json::from_slice(&answer.body).map_err(|error| {
+            // The parser's message may quote the answer, which may hold keys: only its place.
+            Error::failed(format!(
+                "the catalog's answer when asked to {asked} can't be understood (line {}, column {})",
+                error.line(),
+                error.column()
+            ))
+            .in_file(&self.client.settings().base)
+        })
+    }
+}
+
+/// A request's body.
+pub(super) fn body(value: &impl Serialize) -> Result<Bytes> {
+    let body = serde_json::to_vec(value);
+    body.map(Bytes::from).map_err(|e| Error::failed("the request to the catalog can't be written").caused_by(e))
+}

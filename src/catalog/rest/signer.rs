@@ -1,0 +1,100 @@
+//! Signatures of AWS (SigV4), which Glue's and S3 Tables' endpoints ask for.
+
+use std::time::SystemTime;
+
+use aws_config::{BehaviorVersion, Region};
+use aws_sdk_s3::config::{Credentials, ProvideCredentials as _, SharedCredentialsProvider};
+use aws_sigv4::http_request::{
+    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings, sign,
+};
+use aws_sigv4::sign::v4;
+use aws_smithy_http_client::Builder as HttpBuilder;
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use tokio::sync::Mutex;
+
+use super::settings::Signing;
+use crate::error::{Error, Result};
+
+/// Signs requests with keys that were given or that the standard AWS chain finds.
+pub(super) struct Signer {
+    region: String,
+    service: String,
+    provider: SharedCredentialsProvider,
+    keys: Mutex<Option<Credentials>>,
+}
+
+impl Signer {
+    /// Reads variables and profile files.
+    pub async fn new(signing: &Signing) -> Result<Self> {
+        let http = HttpBuilder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+        let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http);
+        if let Some(profile) = &signing.profile {
+            loader = loader.profile_name(profile);
+        }
+        if let Some(region) = &signing.region {
+            loader = loader.region(Region::new(region.clone()));
+        }
+        if let Some((id, secret, token)) = &signing.keys {
+            loader = loader.credentials_provider(Credentials::new(id, secret, token.clone(), None, "ddb-iceberg"));
+        }
+        let shared = loader.load().await;
+        let Some(region) = shared.region() else {
+            return Err(Error::usage("the region to sign requests for is not known")
+                .advice("Give the catalog's property rest.signing-region"));
+        };
+        let Some(provider) = shared.credentials_provider() else {
+            return Err(Error::usage("there are no AWS credentials to sign requests with"));
+        };
+        Ok(Self {
+            region: region.as_ref().to_owned(),
+            service: signing.service.clone(),
+            provider,
+            keys: Mutex::default(),
+        })
+    }
+
+    /// The headers to add to a request with these headers.
+    pub async fn headers(&self, method: &str, url: &str, headers: &HeaderMap, body: &[u8]) -> Result<HeaderMap> {
+        let identity = self.keys().await?.into();
+        let mut settings = SigningSettings::default();
+        settings.percent_encoding_mode = PercentEncodingMode::Double;
+        settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+        let failed = |_| Error::failed("the request to the catalog could not be signed");
+        let params = v4::SigningParams::builder()
+            .identity(&identity)
+            .region(&self.region)
+            .name(&self.service)
+            .time(SystemTime::now())
+            .settings(settings)
+            .build()
+            .map_err(|_| Error::failed("the request to the catalog could not be signed"))?
+            .into();
+        let named = headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+        let request = SignableRequest::new(method, url, named, SignableBody::Bytes(body)).map_err(failed)?;
+        let (instructions, _) = sign(request, &params).map_err(failed)?.into_parts();
+        let mut added = HeaderMap::new();
+        for (name, value) in instructions.headers() {
+            let name = HeaderName::from_bytes(name.as_bytes());
+            let (Ok(name), Ok(mut value)) = (name, HeaderValue::from_str(value)) else { continue };
+            value.set_sensitive(true);
+            added.insert(name, value);
+        }
+        Ok(added)
+    }
+
+    async fn keys(&self) -> Result<Credentials> {
+        let mut keys = self.keys.lock().await;
+        let soon = SystemTime::now() + std::time::Duration::from_mins(1);
+        if let Some(found) = keys.as_ref().filter(|keys| keys.expiry().is_none_or(|end| end > soon)) {
+            return Ok(found.clone());
+        }
+        let found = self.provider.provide_credentials().await.map_err(|error| {
+            Error::failed("no AWS credentials were found to sign requests to the catalog with")
+                .caused_by(error)
+                .advice("Set them up as for the aws command, or give client.access-key-id and client.secret-access-key")
+        })?;
+        *keys = Some(found.clone());
+        Ok(found)
+    }
+}

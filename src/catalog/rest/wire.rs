@@ -1,0 +1,173 @@
+//! Bodies of requests and answers that `iceberg` has no public types for, as Apache Iceberg's OpenAPI document
+//! (`rest-catalog-open-api.yaml`) names them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
+
+use iceberg::spec::{PartitionSpec, Schema, SortOrder, TableMetadata};
+use iceberg::{TableIdent, TableRequirement, TableUpdate};
+use serde::{Deserialize, Serialize};
+
+/// `CatalogConfig`.
+#[derive(Deserialize)]
+pub(super) struct CatalogConfig {
+    #[serde(default)]
+    pub defaults: BTreeMap<String, Option<String>>,
+    #[serde(default)]
+    pub overrides: BTreeMap<String, Option<String>>,
+    pub endpoints: Option<Vec<String>>,
+}
+
+/// `LoadTableResult`.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct LoadTableResult {
+    pub metadata_location: Option<String>,
+    pub metadata: TableMetadata,
+    #[serde(default)]
+    pub config: Option<BTreeMap<String, String>>,
+    #[serde(default)]
+    pub storage_credentials: Option<Vec<StorageCredential>>,
+}
+
+/// `LoadCredentialsResponse`.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct LoadCredentialsResponse {
+    pub storage_credentials: Vec<StorageCredential>,
+}
+
+/// `StorageCredential`: for locations that begin with the prefix.
+#[derive(Deserialize)]
+pub(super) struct StorageCredential {
+    pub prefix: String,
+    pub config: BTreeMap<String, String>,
+}
+
+/// `CommitTableResponse`.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct CommitTableResponse {
+    pub metadata_location: String,
+    pub metadata: TableMetadata,
+}
+
+/// `CreateNamespaceRequest`.
+#[derive(Serialize)]
+pub(super) struct CreateNamespaceRequest<'a> {
+    pub namespace: &'a [String],
+    pub properties: HashMap<String, String>,
+}
+
+/// `CreateTableRequest`.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct CreateTableRequest<'a> {
+    pub name: &'a str,
+    pub schema: &'a Schema,
+    pub partition_spec: &'a PartitionSpec,
+    pub write_order: &'a SortOrder,
+    pub stage_create: bool,
+    pub properties: BTreeMap<&'a str, &'a str>,
+}
+
+/// `CommitTableRequest`.
+#[derive(Serialize)]
+pub(super) struct CommitTableRequest<'a> {
+    pub identifier: Identifier<'a>,
+    pub requirements: Vec<TableRequirement>,
+    pub updates: Vec<TableUpdate>,
+}
+
+/// `TableIdentifier`.
+#[derive(Serialize)]
+pub(super) struct Identifier<'a> {
+    namespace: &'a [String],
+    name: &'a str,
+}
+
+impl<'a> From<&'a TableIdent> for Identifier<'a> {
+    fn from(ident: &'a TableIdent) -> Self {
+        Self { namespace: ident.namespace().as_ref(), name: ident.name() }
+    }
+}
+
+/// `IcebergErrorResponse`.
+#[derive(Deserialize)]
+pub(super) struct ErrorResponse {
+    pub error: ErrorModel,
+}
+
+/// `ErrorModel`; servers leave parts of it out.
+#[derive(Deserialize, Default)]
+pub(super) struct ErrorModel {
+    #[serde(default)]
+    pub message: Option<String>,
+    #[serde(default, rename = "type")]
+    pub kind: Option<String>,
+}
+
+/// `OAuthTokenResponse`.
+#[derive(Deserialize)]
+pub(super) struct OAuthToken {
+    pub access_token: String,
+    pub expires_in: Option<f64>,
+}
+
+/// `OAuthError`.
+#[derive(Deserialize)]
+pub(super) struct OAuthError {
+    pub error: String,
+    pub error_description: Option<String>,
+}
+
+/// Percent-encodes all but what RFC 3986 calls unreserved.
+pub(super) fn encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            // Writing to a text can't fail.
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
+/// The reverse of [`encode`]; what is no escape stays.
+pub(super) fn decode(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        let escape =
+            text.get(at + 1..at + 3).filter(|_| *byte == b'%').and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        decoded.push(escape.unwrap_or(*byte));
+        at += if escape.is_some() { 3 } else { 1 };
+    }
+    String::from_utf8_lossy(&decoded).into_owned()
+}
+
+/// A form of `application/x-www-form-urlencoded`.
+pub(super) fn form(fields: &[(&str, &str)]) -> String {
+    let fields: Vec<String> =
+        fields.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
+    fields.join("&")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_paths_are_encoded() {
+        assert_eq!(encode("a b/c%d\u{1f}é.~_-"), "a%20b%2Fc%25d%1F%C3%A9.~_-");
+        for text in ["a b/c%d\u{1f}é", "%", "%zz", "100%25", "é%"] {
+            assert_eq!(decode(&encode(text)), text);
+        }
+        assert_eq!(decode("%1F"), "\u{1f}");
+        assert_eq!(decode("a%é"), "a%é");
+        assert_eq!(form(&[("a b", "c&d=")]), "a%20b=c%26d%3D");
+    }
+}
