@@ -102,6 +102,15 @@ async fn a_lost_creation_is_settled_staged_or_not() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_creation_that_finds_nothing_is_an_error() {
+    let place = Rest::fresh(Staging::Yes);
+    let catalog = place.open();
+    let table = placed(&*catalog, &orders(), &[]).await.unwrap();
+    place.server.fail_times(1, Fault::Answer(404), rest_server::Request::is_commit);
+    assert_eq!(catalog.create(&orders(), table).await.unwrap_err().kind(), Kind::Failed);
+}
+
 /// What the OpenAPI document says of each answer to a commit.
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_to_a_commit_mean_what_the_protocol_says() {

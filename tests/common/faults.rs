@@ -21,7 +21,7 @@ use ddb_iceberg::error::{Error, Result};
 use ddb_iceberg::storage::{Listing, LocalStore, Location, ObjectStore, Store};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
-use iceberg::io::{FileIO, FileMetadata, FileRead, FileWrite, InputFile, OutputFile, Storage};
+use iceberg::io::{FileMetadata, FileRead, FileWrite, InputFile, OutputFile, Storage};
 use iceberg::spec::TableMetadata;
 use iceberg::{NamespaceIdent, TableIdent, TableRequirement, TableUpdate};
 use serde::{Deserialize, Serialize};

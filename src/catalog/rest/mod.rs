@@ -135,9 +135,9 @@ impl RestCatalog {
         file_io: FileIO,
     ) -> Result<Commit> {
         let path = self.session.table(ident);
+        let creates = requirements.contains(&TableRequirement::NotExist);
         let request = body(&CommitTableRequest { identifier: ident.into(), requirements, updates })?;
-        let creates = self.session.client.change(&path, request.clone());
-        let mut answer = creates.await;
+        let mut answer = self.session.client.change(&path, request.clone()).await;
         let mut sends = 1;
         while let Ok(Answer { status: 429 | 503, retry_after, .. }) = &answer
             && sends < SENDS
@@ -166,7 +166,8 @@ impl RestCatalog {
             409 => Commit::Conflict(self.session.said(&answer)),
             // Sent before, it may have been applied then.
             _ if sends > 1 => Commit::Unknown(self.session.said(&answer)),
-            404 => Commit::Conflict(self.session.said(&answer)),
+            // For a creation it says that the namespace is gone, or that the server can't create a table in this way.
+            404 if !creates => Commit::Conflict(self.session.said(&answer)),
             300..=407 | 410..=499 | 501 if answer.status != 429 => {
                 return Err(self.session.refused(&format!("commit to table {ident}"), &answer));
             }
