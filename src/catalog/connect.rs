@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::glue::GlueCatalog;
 use super::rest::RestCatalog;
-use super::sql::SqlCatalog;
+use super::sql::postgres::PostgresCatalog;
+use super::sql::sqlite::SqliteCatalog;
 use super::{Catalog, property};
 use crate::error::{Error, Result};
 use crate::storage::{Location, Store};
@@ -16,9 +17,12 @@ pub const DEFAULT_WAREHOUSE: &str = "warehouse";
 /// The SQLite file inside the warehouse when no `uri` is configured.
 pub const DEFAULT_FILE: &str = "catalog.db";
 
+const SUPPORTED: &str = "Supported are \"rest\", \"glue\", and \"sql\" with a sqlite:/// or a postgresql:// uri";
+
 /// Makes the catalog `name` of PyIceberg's properties. Nothing is opened or written yet; a REST catalog is asked for its
 /// configuration.
 ///
+/// A `uri` of `postgresql://` is a PostgreSQL database; it needs a `warehouse` to create tables in.
 /// With neither `uri` nor `warehouse` it is the SQLite file `warehouse/catalog.db` in the working directory; with a local
 /// `warehouse` alone, the file `catalog.db` in it. A warehouse on S3 needs a `uri`. `name` is the value of the column `catalog_name`.
 ///
@@ -52,11 +56,11 @@ pub async fn connect(name: &str, properties: &BTreeMap<String, String>, store: S
         }
         "hive" | "dynamodb" | "bigquery" | "in-memory" | "s3tables" => {
             return Err(Error::usage(format!("catalog {name:?}: type {kind:?} is not supported yet"))
-                .advice("Supported are \"rest\", \"glue\", and \"sql\" with a sqlite:/// uri"));
+                .advice(SUPPORTED));
         }
         other => {
             return Err(Error::usage(format!("catalog {name:?}: there is no catalog type {other:?}"))
-                .advice("Supported are \"rest\", \"glue\", and \"sql\" with a sqlite:/// uri"));
+                .advice(SUPPORTED));
         }
     }
 
@@ -65,6 +69,10 @@ pub async fn connect(name: &str, properties: &BTreeMap<String, String>, store: S
         (None, None) => Some(Location::parse(DEFAULT_WAREHOUSE)?),
         (None, Some(_)) => None,
     };
+    let location = warehouse.as_ref().map(|location| location.as_str().to_owned());
+    if let Some(uri) = uri.filter(|uri| database(uri).is_some_and(|name| matches!(name, "postgresql" | "postgres"))) {
+        return Ok(Arc::new(PostgresCatalog::at(name, uri, location, store.file_io())?));
+    }
     let path = match (uri, &warehouse) {
         (Some(uri), _) => sqlite_path(uri)?,
         (None, Some(warehouse)) => match warehouse.local_path() {
@@ -75,8 +83,7 @@ pub async fn connect(name: &str, properties: &BTreeMap<String, String>, store: S
     };
     let path =
         std::path::absolute(path).map_err(|e| Error::usage("the catalog's uri has no usable path").caused_by(e))?;
-    let warehouse = warehouse.map(|location| location.as_str().to_owned());
-    Ok(Arc::new(SqlCatalog::sqlite(name, &path, warehouse, store.file_io())))
+    Ok(Arc::new(SqliteCatalog::at(name, &path, location, store.file_io())))
 }
 
 /// SQLite's file can't lie on S3 beside the tables.
@@ -88,17 +95,22 @@ fn no_uri(name: &str, warehouse: &Location) -> Error {
         )
 }
 
+/// The kind of database of an SQLAlchemy URL, `postgresql` of `postgresql+psycopg2://…`.
+fn database(uri: &str) -> Option<&str> {
+    let (scheme, _) = uri.split_once("://")?;
+    Some(scheme.split_once('+').map_or(scheme, |(database, _driver)| database))
+}
+
 /// The file of an SQLAlchemy URL: `sqlite:///relative/path` or `sqlite:////absolute/path`.
 fn sqlite_path(uri: &str) -> Result<PathBuf> {
     let shown = property::shown("uri", uri);
-    let Some((scheme, rest)) = uri.split_once("://") else {
+    let (Some(database), Some((_, rest))) = (database(uri), uri.split_once("://")) else {
         return Err(Error::usage(format!("the catalog's uri is not a URL: {shown}"))
-            .advice("Write sqlite:///relative/path or sqlite:////absolute/path"));
+            .advice("Write sqlite:///relative/path, sqlite:////absolute/path or postgresql://user:password@host:port/database"));
     };
-    let database = scheme.split_once('+').map_or(scheme, |(database, _driver)| database);
     if database != "sqlite" {
         return Err(Error::usage(format!("a catalog in {database:?} is not supported yet: {shown}"))
-            .advice("Supported is sqlite:///relative/path or sqlite:////absolute/path"));
+            .advice(SUPPORTED));
     }
     let (path, options) = rest.split_once('?').unwrap_or((rest, ""));
     if !options.is_empty() {
@@ -157,7 +169,8 @@ mod tests {
             ("type", "hive"),
             ("type", "nonsense"),
             ("uri", "https://me:hush@host/catalog"), // never connected to: passwords are no part of it
-            ("uri", "postgresql+psycopg2://me:hush@host/db"),
+            ("uri", "mysql+pymysql://me:hush@host/db"),
+            ("uri", "postgresql+psycopg2://me:hush@host:port/db"),
             ("py-catalog-impl", "my.Catalog"),
         ] {
             let properties = BTreeMap::from([(key.to_owned(), value.to_owned())]);

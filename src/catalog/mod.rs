@@ -1,7 +1,7 @@
 //! Load, create and commit: what the rest needs of a catalog, behind one small trait.
 //!
 //! - [`connect`] makes a catalog of PyIceberg's properties ([`property`] knows their names).
-//! - [`sql`] keeps pointers to metadata files in SQLite, [`glue`] in the AWS Glue Data Catalog; [`pointer`] is the rest of such
+//! - [`sql`] keeps pointers to metadata files in SQLite or PostgreSQL, [`glue`] in the AWS Glue Data Catalog; [`pointer`] is the rest of such
 //!   a catalog: it writes the metadata file and swaps the pointer.
 //! - [`rest`] is a client of the REST catalog protocol: the server writes the metadata.
 //! - [`settle`] learns what became of a commit whose answer was not a plain success. Callers commit through it.
@@ -9,6 +9,7 @@
 //! Why not the `iceberg` crate's own `Catalog`? Its commit carries only changes that the crate itself can make, and
 //! nothing outside of it can commit a delete.
 
+pub mod check;
 pub mod connect;
 pub mod glue;
 pub mod pointer;
@@ -26,6 +27,7 @@ use iceberg::spec::{TableMetadata, TableMetadataRef};
 use iceberg::{NamespaceIdent, TableIdent, TableRequirement, TableUpdate};
 use uuid::Uuid;
 
+use self::check::{About, Step, nobody};
 use self::settle::Patience;
 use crate::error::Result;
 
@@ -101,6 +103,20 @@ pub trait Catalog: Debug + Send + Sync {
     /// location; the catalog may refuse it now. What it makes, if anything, is an empty table that is marked as [`LOADING`],
     /// which the next load takes over.
     async fn prepare(&self, ident: &TableIdent, planned: &TableMetadata) -> Result<Option<TableHome>>;
+
+    /// Where new tables go, and storage for it; `None` if the catalog alone decides that, table by table.
+    fn warehouse(&self) -> Option<(&str, &FileIO)> {
+        None
+    }
+
+    /// Reaches the catalog, signs in and looks around, changing nothing: the steps up to the first that failed.
+    async fn check(&self) -> Vec<Step> {
+        let found = match nobody() {
+            Ok(ident) => self.load(&ident).await.map(|_| "the catalog answers".to_owned()),
+            Err(error) => Err(error),
+        };
+        vec![Step::new(About::Reach, found)]
+    }
 
     /// The table, or `None` if there is none.
     async fn load(&self, ident: &TableIdent) -> Result<Option<LoadedTable>>;

@@ -22,6 +22,7 @@ use iceberg::spec::{MetadataLog, TableMetadata};
 use iceberg::{NamespaceIdent, TableIdent, TableRequirement, TableUpdate};
 use uuid::Uuid;
 
+use super::check::{About, Step, nobody};
 use super::{Catalog, Commit, LoadedTable, NewTable, TableHome};
 use crate::error::{Error, Result};
 
@@ -80,6 +81,15 @@ pub trait Pointers: Debug + Send + Sync {
         // One folder for all levels of a namespace, as PyIceberg has it: a folder a level would put the table a.b.data
         // into the data folder of the table a.b.
         Ok(warehouse.map(|warehouse| format!("{warehouse}/{}", namespace.join("."))))
+    }
+
+    /// As [`Catalog::check`].
+    async fn check(&self) -> Vec<Step> {
+        let found = match nobody() {
+            Ok(ident) => self.read_pointer(&ident).await.map(|_| "the catalog answers".to_owned()),
+            Err(error) => Err(error),
+        };
+        vec![Step::new(About::Reach, found)]
     }
 }
 
@@ -164,6 +174,14 @@ impl<P: Pointers> Catalog for PointerCatalog<P> {
     async fn prepare(&self, ident: &TableIdent, _: &TableMetadata) -> Result<Option<TableHome>> {
         let location = self.location(ident).await?;
         Ok(Some(TableHome { location, file_io: self.file_io.clone(), uuid: None, properties: HashMap::new() }))
+    }
+
+    async fn check(&self) -> Vec<Step> {
+        self.pointers.check().await
+    }
+
+    fn warehouse(&self) -> Option<(&str, &FileIO)> {
+        self.warehouse.as_deref().map(|warehouse| (warehouse, &self.file_io))
     }
 
     async fn load(&self, ident: &TableIdent) -> Result<Option<LoadedTable>> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ddb_iceberg::catalog::Catalog;
 use ddb_iceberg::catalog::connect::connect;
 use ddb_iceberg::catalog::pointer::PointerCatalog;
-use ddb_iceberg::catalog::sql::{SqlCatalog, SqlPointers};
+use ddb_iceberg::catalog::sql::sqlite::{SqliteCatalog, SqlitePointers};
 use ddb_iceberg::storage::Store;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor, Row, SqliteConnection};
@@ -41,8 +41,8 @@ impl Sqlite {
         SqliteConnectOptions::new().filename(self.file()).create_if_missing(true).connect().await.unwrap()
     }
 
-    fn patient(&self, busy_timeout: Duration) -> SqlCatalog {
-        let pointers = SqlPointers::new("default", &self.file(), busy_timeout);
+    fn patient(&self, busy_timeout: Duration) -> SqliteCatalog {
+        let pointers = SqlitePointers::new("default", &self.file(), busy_timeout);
         let warehouse = format!("file://{}", self.warehouse().display());
         PointerCatalog::new(pointers, Store::local().file_io(), Some(warehouse))
     }
@@ -51,7 +51,7 @@ impl Sqlite {
 impl Place for Sqlite {
     fn open(&self) -> Arc<dyn Catalog> {
         let warehouse = format!("file://{}", self.warehouse().display());
-        Arc::new(SqlCatalog::sqlite("default", &self.file(), Some(warehouse), Store::local().file_io()))
+        Arc::new(SqliteCatalog::at("default", &self.file(), Some(warehouse), Store::local().file_io()))
     }
 }
 
@@ -166,7 +166,7 @@ async fn catalogs_in_one_file_are_apart() {
     let place = Sqlite::fresh();
     create_orders(&*place.open(), &[]).await;
     let warehouse = format!("file://{}", place.warehouse().display());
-    let other = SqlCatalog::sqlite("other", &place.file(), Some(warehouse), Store::local().file_io());
+    let other = SqliteCatalog::at("other", &place.file(), Some(warehouse), Store::local().file_io());
     assert!(other.load(&orders()).await.unwrap().is_none());
     create_orders(&other, &[]).await;
     assert_ne!(load(&other).await.metadata.uuid(), load(&*place.open()).await.metadata.uuid());

@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use ddb_iceberg::catalog::pointer::{Pointer, PointerCatalog, Pointers, Swap};
 use ddb_iceberg::catalog::settle::Patience;
-use ddb_iceberg::catalog::sql::SqlPointers;
+use ddb_iceberg::catalog::sql::sqlite::SqlitePointers;
 use ddb_iceberg::catalog::{Catalog, Commit, LoadedTable, NewTable, TableHome};
 use ddb_iceberg::error::{Error, Result};
 use ddb_iceberg::storage::{Listing, LocalStore, Location, ObjectStore, Store};
@@ -308,7 +308,7 @@ impl FileWrite for FaultWrite {
 /// Pointers that fail.
 #[derive(Debug)]
 struct FaultPointers {
-    inner: SqlPointers,
+    inner: SqlitePointers,
     faults: Arc<Faults>,
 }
 
@@ -365,7 +365,7 @@ pub struct FaultCatalog {
 /// The catalog of a warehouse: the SQLite file in it, with storage, pointers and catalog behind the faults.
 pub fn catalog(faults: &Arc<Faults>, warehouse: &Path, start: Option<Arc<Barrier>>) -> Arc<dyn Catalog> {
     let file = warehouse.join("catalog.db");
-    let inner = SqlPointers::new("default", &file, Duration::from_secs(30));
+    let inner = SqlitePointers::new("default", &file, Duration::from_secs(30));
     let pointers = FaultPointers { inner, faults: Arc::clone(faults) };
     let location = format!("file://{}", warehouse.display());
     let inner = Arc::new(PointerCatalog::new(pointers, store(faults).file_io(), Some(location)));

@@ -1,7 +1,6 @@
-//! Pointers in an SQLite file, in the tables of Java's `JdbcCatalog`, which PyIceberg's `SqlCatalog` has too.
+//! A catalog in an SQLite file.
 //!
-//! - The file, and the folder it is in, are made by the first write; looking never makes anything.
-//! - New files get the V1 tables (with `iceberg_type`). Files with V0 tables are used as they are.
+//! - The file, and the folder it is in, are made by the first write.
 //! - Every operation opens the file anew: none of ours is open while others work with it.
 //! - Writers take turns by `BEGIN IMMEDIATE`, waiting [`BUSY_TIMEOUT`]; a commit is on disk when it returns. The journal mode
 //!   stays the default, so that any client can open the file.
@@ -16,56 +15,35 @@ use iceberg::{NamespaceIdent, TableIdent};
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, Row as _, Sqlite, SqliteConnection};
 
-use super::pointer::{Pointer, PointerCatalog, Pointers, Swap};
+use super::{
+    COUNT_TABLES, CREATE_NAMESPACES, CREATE_TABLES, FIND_NAMESPACE, INSERT_NAMESPACE, Version, joined, moved, pointer, taken,
+};
+use crate::catalog::check::{About, Step, count};
+use crate::catalog::pointer::{Pointer, PointerCatalog, Pointers, Swap};
 use crate::error::{Error, Result};
 
 /// How long to wait for other programs that hold the file.
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
-// Column for column what Java's JdbcUtil makes for schema version V1.
-const CREATE_TABLES: [&str; 2] = [
-    "CREATE TABLE IF NOT EXISTS iceberg_tables (\
-       catalog_name VARCHAR(255) NOT NULL, \
-       table_namespace VARCHAR(255) NOT NULL, \
-       table_name VARCHAR(255) NOT NULL, \
-       metadata_location VARCHAR(1000), \
-       previous_metadata_location VARCHAR(1000), \
-       iceberg_type VARCHAR(5), \
-       PRIMARY KEY (catalog_name, table_namespace, table_name))",
-    "CREATE TABLE IF NOT EXISTS iceberg_namespace_properties (\
-       catalog_name VARCHAR(255) NOT NULL, \
-       namespace VARCHAR(255) NOT NULL, \
-       property_key VARCHAR(255) NOT NULL, \
-       property_value VARCHAR(1000), \
-       PRIMARY KEY (catalog_name, namespace, property_key))",
-];
-
 /// A catalog in an SQLite file.
-pub type SqlCatalog = PointerCatalog<SqlPointers>;
+pub type SqliteCatalog = PointerCatalog<SqlitePointers>;
 
-impl SqlCatalog {
+impl SqliteCatalog {
     /// The catalog `name` in the file at `path`, which need not exist; new tables go below `warehouse`.
-    pub fn sqlite(name: &str, path: &Path, warehouse: Option<String>, file_io: FileIO) -> Self {
-        Self::new(SqlPointers::new(name, path, BUSY_TIMEOUT), file_io, warehouse)
+    pub fn at(name: &str, path: &Path, warehouse: Option<String>, file_io: FileIO) -> Self {
+        Self::new(SqlitePointers::new(name, path, BUSY_TIMEOUT), file_io, warehouse)
     }
 }
 
 /// The pointers of one catalog in an SQLite file.
 #[derive(Debug)]
-pub struct SqlPointers {
+pub struct SqlitePointers {
     catalog: String,
     path: PathBuf,
     busy_timeout: Duration,
 }
 
-/// Which of the two forms `iceberg_tables` has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Version {
-    V0,
-    V1,
-}
-
-impl SqlPointers {
+impl SqlitePointers {
     /// The pointers of the catalog `name` in the file at `path`, waiting for other programs at most `busy_timeout`.
     pub fn new(name: &str, path: &Path, busy_timeout: Duration) -> Self {
         Self { catalog: name.to_owned(), path: path.to_owned(), busy_timeout }
@@ -117,11 +95,8 @@ impl SqlPointers {
             .fetch_all(connection)
             .await
             .map_err(|e| self.failure("the catalog could not be read", e))?;
-        if columns.is_empty() {
-            return Ok(None);
-        }
-        let typed = columns.iter().any(|row| row.try_get::<String, _>(0).is_ok_and(|name| name == "iceberg_type"));
-        Ok(Some(if typed { Version::V1 } else { Version::V0 }))
+        let columns: Vec<String> = columns.iter().filter_map(|row| row.try_get(0).ok()).collect();
+        Ok(Version::of(&columns))
     }
 
     /// The file with its tables, made where missing.
@@ -135,9 +110,9 @@ impl SqlPointers {
         let mut connection = self.connect(true).await?;
         let tables = "SELECT name FROM sqlite_master WHERE type = 'table' \
                       AND name IN ('iceberg_tables', 'iceberg_namespace_properties')";
-        if connection.fetch_all(tables).await.map_err(failure)?.len() < CREATE_TABLES.len() {
+        if connection.fetch_all(tables).await.map_err(failure)?.len() < 2 {
             connection.execute("BEGIN IMMEDIATE").await.map_err(failure)?;
-            for table in CREATE_TABLES {
+            for table in [CREATE_TABLES, CREATE_NAMESPACES] {
                 connection.execute(table).await.map_err(failure)?;
             }
             connection.execute("COMMIT").await.map_err(failure)?;
@@ -179,6 +154,27 @@ impl SqlPointers {
     }
 }
 
+impl SqlitePointers {
+    /// How many tables there are. Takes the lock of a writer for a moment, and so finds out whether that is allowed.
+    async fn list(&self, mut connection: SqliteConnection) -> Result<String> {
+        let failure = |e| self.failure("the catalog's tables could not be listed", e);
+        let row =
+            sqlx::query(COUNT_TABLES).bind(&self.catalog).fetch_one(&mut connection).await.map_err(failure)?;
+        let (tables, namespaces): (i64, i64) =
+            (row.try_get(0).map_err(failure)?, row.try_get(1).map_err(failure)?);
+        let failure = |e| self.failure("the catalog can't be written to", e);
+        connection.execute("BEGIN IMMEDIATE").await.map_err(failure)?;
+        connection.execute("ROLLBACK").await.map_err(failure)?;
+        drop(connection.close().await);
+        Ok(format!(
+            "catalog {:?} has {} in {}",
+            self.catalog,
+            count(tables, "table"),
+            count(namespaces, "namespace")
+        ))
+    }
+}
+
 /// SQLITE_BUSY, with its extended codes.
 fn is_busy(error: &sqlx::Error) -> bool {
     let code =
@@ -187,20 +183,11 @@ fn is_busy(error: &sqlx::Error) -> bool {
 }
 
 #[async_trait]
-impl Pointers for SqlPointers {
+impl Pointers for SqlitePointers {
     async fn read_pointer(&self, ident: &TableIdent) -> Result<Option<Pointer>> {
         let namespace = joined(ident.namespace())?;
         let Some((mut connection, version)) = self.open().await? else { return Ok(None) };
-        let row = sqlx::query(match version {
-            Version::V0 => {
-                "SELECT metadata_location, NULL FROM iceberg_tables \
-                 WHERE catalog_name = ? AND table_namespace = ? AND table_name = ?"
-            }
-            Version::V1 => {
-                "SELECT metadata_location, iceberg_type FROM iceberg_tables \
-                 WHERE catalog_name = ? AND table_namespace = ? AND table_name = ?"
-            }
-        })
+        let row = sqlx::query(version.select())
         .bind(&self.catalog)
         .bind(namespace)
         .bind(ident.name())
@@ -213,78 +200,45 @@ impl Pointers for SqlPointers {
         let failure = |e| self.failure("the catalog holds something unexpected", e);
         let location: Option<String> = row.try_get(0).map_err(failure)?;
         let kind: Option<String> = row.try_get(1).map_err(failure)?;
-        match (kind.as_deref(), location) {
-            // PyIceberg, and Java before views, leave the type null.
-            (None | Some("TABLE"), Some(location)) => Ok(Some(Pointer { location, version: None })),
-            (None | Some("TABLE"), None) => {
-                Err(Error::failed(format!("the catalog has no metadata location for table {ident}"))
-                    .in_file(self.path.display().to_string()))
-            }
-            (Some(kind), _) => Err(Error::failed(format!("{ident} is not a table but a {}", kind.to_lowercase()))
-                .advice("Choose another name")),
-        }
+        pointer(ident, &self.path.display().to_string(), location, kind.as_deref()).map(Some)
     }
 
     async fn insert_pointer(&self, ident: &TableIdent, location: &str, _: &TableMetadata) -> Result<Swap> {
         let namespace = joined(ident.namespace())?;
         let (connection, version) = self.open_or_create().await?;
-        let statement = sqlx::query(match version {
-            Version::V0 => {
-                "INSERT INTO iceberg_tables (catalog_name, table_namespace, table_name, metadata_location) \
-                 VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
-            }
-            Version::V1 => {
-                "INSERT INTO iceberg_tables (catalog_name, table_namespace, table_name, metadata_location, iceberg_type) \
-                 VALUES (?, ?, ?, ?, 'TABLE') ON CONFLICT DO NOTHING"
-            }
-        })
+        let statement = sqlx::query(version.insert())
         .bind(&self.catalog)
         .bind(namespace)
         .bind(ident.name())
         .bind(location);
-        self.write(connection, statement, format!("table {ident} exists")).await
+        self.write(connection, statement, taken(ident)).await
     }
 
     async fn swap_pointer(&self, ident: &TableIdent, old: &Pointer, location: &str, _: &TableMetadata) -> Result<Swap> {
         let namespace = joined(ident.namespace())?;
-        let conflict = format!("table {ident} was changed by another writer");
-        let Some((connection, version)) = self.open().await? else { return Ok(Swap::Conflict(conflict)) };
-        let statement = sqlx::query(match version {
-            Version::V0 => {
-                "UPDATE iceberg_tables SET metadata_location = ?, previous_metadata_location = ? \
-                 WHERE catalog_name = ? AND table_namespace = ? AND table_name = ? AND metadata_location = ?"
-            }
-            Version::V1 => {
-                "UPDATE iceberg_tables SET metadata_location = ?, previous_metadata_location = ? \
-                 WHERE catalog_name = ? AND table_namespace = ? AND table_name = ? AND metadata_location = ? \
-                 AND (iceberg_type = 'TABLE' OR iceberg_type IS NULL)"
-            }
-        })
+        let Some((connection, version)) = self.open().await? else { return Ok(Swap::Conflict(moved(ident))) };
+        let statement = sqlx::query(version.swap())
         .bind(location)
         .bind(&old.location)
         .bind(&self.catalog)
         .bind(namespace)
         .bind(ident.name())
         .bind(&old.location);
-        self.write(connection, statement, conflict).await
+        self.write(connection, statement, moved(ident)).await
     }
 
     async fn ensure_namespace(&self, namespace: &NamespaceIdent) -> Result<()> {
         let failure = |e| self.failure("the namespace could not be created", e);
         let namespace = joined(namespace)?;
         let (mut connection, _) = self.open_or_create().await?;
-        let known =
-            sqlx::query("SELECT 1 FROM iceberg_namespace_properties WHERE catalog_name = ? AND namespace = ? LIMIT 1")
-                .bind(&self.catalog)
-                .bind(&namespace)
-                .fetch_optional(&mut connection)
-                .await
-                .map_err(failure)?;
+        let known = sqlx::query(FIND_NAMESPACE)
+            .bind(&self.catalog)
+            .bind(&namespace)
+            .fetch_optional(&mut connection)
+            .await
+            .map_err(failure)?;
         if known.is_none() {
-            sqlx::query(
-                "INSERT INTO iceberg_namespace_properties (catalog_name, namespace, property_key, property_value) \
-                 VALUES (?, ?, 'exists', 'true') ON CONFLICT DO NOTHING",
-            )
+            sqlx::query(INSERT_NAMESPACE)
             .bind(&self.catalog)
             .bind(&namespace)
             .execute(&mut connection)
@@ -294,15 +248,23 @@ impl Pointers for SqlPointers {
         drop(connection.close().await);
         Ok(())
     }
-}
 
-/// The levels joined with dots, as all clients of these tables store them.
-fn joined(namespace: &NamespaceIdent) -> Result<String> {
-    if namespace.iter().any(|level| level.is_empty() || level.contains('.')) {
-        return Err(Error::usage(format!("a SQL catalog has no namespace {:?}", namespace.as_ref()))
-            .advice("A level of a namespace is neither empty nor does it have a dot in it"));
+    async fn check(&self) -> Vec<Step> {
+        let file = self.path.display();
+        match self.open().await {
+            Err(error) => vec![Step::new(About::Reach, Err(error))],
+            Ok(None) => vec![
+                Step::good(About::Reach, format!("{file} has no catalog yet; the first full-load makes it")),
+                Step::new(About::List, Ok("no tables".to_owned())),
+            ],
+            Ok(Some((connection, _))) => {
+                vec![
+                    Step::good(About::Reach, format!("{file} is there")),
+                    Step::new(About::List, self.list(connection).await),
+                ]
+            }
+        }
     }
-    Ok(namespace.join("."))
 }
 
 /// Makes a folder and those above it, and syncs the folder each was made in, so that none is lost when the machine stops.

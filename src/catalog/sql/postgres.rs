@@ -1,0 +1,328 @@
+//! A catalog in a PostgreSQL database.
+//!
+//! - Every operation connects anew, so that none of ours is idle between the commits of a long load, and a server that was
+//!   restarted is no matter. Statements have no name: a pooler in front of the server may hand each transaction to another one.
+//! - A commit is `BEGIN`, one statement, `COMMIT`, at `READ COMMITTED` whatever the role's default is: a writer that waited for
+//!   another one sees that one's row and changes nothing. All that fails before `COMMIT` was sent is undone by the server when
+//!   the connection goes; whatever is no plain success after that is [`Swap::Unknown`].
+//! - Nothing waits for ever: not for a connection, an answer, nor another writer's lock.
+
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use iceberg::io::FileIO;
+use iceberg::spec::TableMetadata;
+use iceberg::{NamespaceIdent, TableIdent};
+use sqlx::postgres::{PgArguments, PgConnectOptions};
+use sqlx::query::Query;
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection, Postgres, Row as _};
+use tokio::time::timeout;
+
+use super::postgres_address::Address;
+use super::postgres_failure::{Moment, explain, is_lost_race};
+use super::{
+    COUNT_TABLES, CREATE_NAMESPACES, CREATE_TABLES, FIND_NAMESPACE, INSERT_NAMESPACE, NAMESPACES, TABLES, Version,
+    joined, moved, pointer, taken,
+};
+use crate::catalog::check::{About, Step, count};
+use crate::catalog::pointer::{Pointer, PointerCatalog, Pointers, Swap};
+use crate::error::{Error, Result};
+
+/// How long to wait for the answer to one statement; for another writer's lock too.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(14);
+/// How long to wait for the answer to `COMMIT`: it may wait for a standby.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long to wait while saying good-bye.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Tables that others are making too are looked for again, so often.
+const CREATE_ATTEMPTS: u32 = 5;
+
+/// The lock's time is a little shorter than [`STATEMENT_TIMEOUT`], so that the server says what it was.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = '10s'";
+/// Of the table that the search path finds, whoever owns it; no row if there is none.
+const COLUMNS: &str = "SELECT attname::text FROM pg_catalog.pg_attribute \
+     WHERE attrelid = to_regclass('iceberg_tables') AND attnum > 0 AND NOT attisdropped";
+const MISSING: &str =
+    "SELECT to_regclass('iceberg_tables') IS NULL, to_regclass('iceberg_namespace_properties') IS NULL";
+/// The rights that the role has not, of those that a writer needs on the table named.
+const LACKING: &str = "SELECT string_agg(p, ', ') FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE']) AS p \
+     WHERE NOT has_table_privilege(to_regclass($1), p)";
+/// User, schema in which tables would be made, whether they may be.
+const WHERE_TO_CREATE: &str = "SELECT current_user::text, current_schema()::text, \
+     coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)";
+
+/// A catalog in a PostgreSQL database.
+pub type PostgresCatalog = PointerCatalog<PostgresPointers>;
+
+impl PostgresCatalog {
+    /// The catalog `name` at an SQLAlchemy URL, `postgresql://user:password@host:port/database`; new tables go below
+    /// `warehouse`. What the URL leaves out comes from libpq's variables (`PGPASSWORD`, `PGSSLMODE`, …) and its password
+    /// file. Nothing is connected yet.
+    ///
+    /// Errors: [`Kind::Usage`](crate::error::Kind::Usage) for a URL that can't be used.
+    pub fn at(name: &str, uri: &str, warehouse: Option<String>, file_io: FileIO) -> Result<Self> {
+        let address = Address::parse(uri)?;
+        Ok(Self::new(PostgresPointers { catalog: name.to_owned(), address }, file_io, warehouse))
+    }
+}
+
+/// The pointers of one catalog in a PostgreSQL database.
+pub struct PostgresPointers {
+    catalog: String,
+    address: Address,
+}
+
+impl fmt::Debug for PostgresPointers {
+    /// Without the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresPointers")
+            .field("catalog", &self.catalog)
+            .field("place", &self.address.place)
+            .finish_non_exhaustive()
+    }
+}
+
+impl PostgresPointers {
+    fn failure(&self, what: &str, error: sqlx::Error) -> Error {
+        explain(&self.address, Moment::Work(what), error)
+    }
+
+    /// The answer to one statement, within [`STATEMENT_TIMEOUT`].
+    async fn answer<T>(&self, what: &str, asked: impl Future<Output = sqlx::Result<T>>) -> Result<T> {
+        match timeout(STATEMENT_TIMEOUT, asked).await {
+            Ok(answer) => answer.map_err(|e| self.failure(what, e)),
+            Err(_) => Err(Error::failed(format!(
+                "{what}: the server did not answer within {} s",
+                STATEMENT_TIMEOUT.as_secs()
+            ))
+            .in_file(&self.address.place)),
+        }
+    }
+
+    async fn connect(&self) -> Result<PgConnection> {
+        let options: &PgConnectOptions = &self.address.options;
+        match timeout(self.address.connect_timeout, options.connect()).await {
+            Ok(connected) => connected.map_err(|e| explain(&self.address, Moment::Connect, e)),
+            Err(_) => Err(self.address.unreachable(&format!(
+                "no connection within {} s",
+                self.address.connect_timeout.as_secs()
+            ))),
+        }
+    }
+
+    /// A connection and the form of the tables, or `None` if there are none.
+    async fn open(&self) -> Result<Option<(PgConnection, Version)>> {
+        let mut connection = self.connect().await?;
+        match self.version(&mut connection).await? {
+            Some(version) => Ok(Some((connection, version))),
+            None => {
+                close(connection).await;
+                Ok(None)
+            }
+        }
+    }
+
+    async fn version(&self, connection: &mut PgConnection) -> Result<Option<Version>> {
+        let what = "the catalog could not be read";
+        let columns = sqlx::query_scalar::<_, String>(COLUMNS).persistent(false).fetch_all(connection);
+        Ok(Version::of(&self.answer(what, columns).await?))
+    }
+
+    /// A connection to a database that has the tables, made where missing.
+    async fn open_or_create(&self) -> Result<(PgConnection, Version)> {
+        let what = "the catalog's tables could not be created";
+        let mut connection = self.connect().await?;
+        let mut attempt = 1;
+        loop {
+            let missing = sqlx::query_as::<_, (bool, bool)>(MISSING).persistent(false).fetch_one(&mut connection);
+            let (tables, namespaces) = self.answer(what, missing).await?;
+            if !tables && !namespaces {
+                break;
+            }
+            for (missing, statement) in [(tables, CREATE_TABLES), (namespaces, CREATE_NAMESPACES)] {
+                if !missing {
+                    continue;
+                }
+                match timeout(STATEMENT_TIMEOUT, connection.execute(statement)).await {
+                    Ok(Ok(_)) => {}
+                    // Another program makes the same table now; `IF NOT EXISTS` does not see it before it is committed.
+                    Ok(Err(error)) if is_lost_race(&error) && attempt < CREATE_ATTEMPTS => {}
+                    Ok(Err(error)) => return Err(self.failure(what, error)),
+                    Err(_) => return Err(Error::failed(what).in_file(&self.address.place)),
+                }
+            }
+            if attempt == CREATE_ATTEMPTS {
+                return Err(Error::failed(what).in_file(&self.address.place));
+            }
+            attempt += 1;
+        }
+        let version = self.version(&mut connection).await?;
+        version
+            .map(|version| (connection, version))
+            .ok_or_else(|| Error::failed("the catalog has no tables").in_file(&self.address.place))
+    }
+
+    /// One statement in a transaction of its own: [`Swap::Done`] if it changed a row.
+    async fn write(
+        &self,
+        mut connection: PgConnection,
+        statement: Query<'_, Postgres, PgArguments>,
+        conflict: String,
+    ) -> Result<Swap> {
+        let what = "the catalog could not be changed";
+        self.answer(what, connection.execute(BEGIN)).await?;
+        let changed = self.answer(what, statement.persistent(false).execute(&mut connection)).await?.rows_affected();
+        let swap = if changed == 0 {
+            Swap::Conflict(conflict)
+        } else {
+            match timeout(COMMIT_TIMEOUT, connection.execute("COMMIT")).await {
+                Ok(Ok(_)) => Swap::Done,
+                Ok(Err(error)) => Swap::Unknown(self.failure("the catalog's COMMIT failed", error).to_string()),
+                Err(_) => Swap::Unknown(format!("no answer to COMMIT within {} s", COMMIT_TIMEOUT.as_secs())),
+            }
+        };
+        close(connection).await;
+        Ok(swap)
+    }
+
+    /// What there is, and whether it may be changed.
+    async fn list(&self, connection: &mut PgConnection) -> Result<String> {
+        let what = "the catalog's tables could not be listed";
+        let (user, schema, may_create): (String, Option<String>, bool) =
+            self.answer(what, sqlx::query_as(WHERE_TO_CREATE).persistent(false).fetch_one(&mut *connection)).await?;
+        let missing = sqlx::query_as::<_, (bool, bool)>(MISSING).persistent(false).fetch_one(&mut *connection);
+        let (tables, namespaces) = self.answer(what, missing).await?;
+        if (tables || namespaces) && !may_create {
+            return Err(Error::failed(match &schema {
+                Some(schema) => format!("the catalog's tables are missing, and {user} may not make them in {schema:?}"),
+                None => format!("the catalog's tables are missing, and no schema of {user}'s search path exists"),
+            })
+            .in_file(&self.address.place)
+            .advice("Let the database's owner GRANT CREATE ON SCHEMA, or make the tables"));
+        }
+        for (missing, table) in [(tables, TABLES), (namespaces, NAMESPACES)] {
+            if missing {
+                continue;
+            }
+            let lacking = sqlx::query_scalar::<_, Option<String>>(LACKING)
+                .bind(table)
+                .persistent(false)
+                .fetch_one(&mut *connection);
+            if let Some(lacking) = self.answer(what, lacking).await? {
+                return Err(Error::failed(format!("{user} has no right to {lacking} on the table {table}"))
+                    .in_file(&self.address.place)
+                    .advice(format!("GRANT {lacking} ON {table} TO {user}")));
+            }
+        }
+        if tables {
+            return Ok("there is no catalog yet; the first full-load makes its tables".to_owned());
+        }
+        let counted =
+            sqlx::query_as(COUNT_TABLES).bind(&self.catalog).persistent(false).fetch_one(&mut *connection);
+        let (tables, namespaces): (i64, i64) = self.answer(what, counted).await?;
+        Ok(format!(
+            "catalog {:?} has {} in {}",
+            self.catalog,
+            count(tables, "table"),
+            count(namespaces, "namespace")
+        ))
+    }
+}
+
+/// Says good-bye. What is committed stays, whatever comes of it; a transaction that is open is undone.
+async fn close(connection: PgConnection) {
+    drop(timeout(CLOSE_TIMEOUT, connection.close()).await);
+}
+
+#[async_trait]
+impl Pointers for PostgresPointers {
+    async fn read_pointer(&self, ident: &TableIdent) -> Result<Option<Pointer>> {
+        let namespace = joined(ident.namespace())?;
+        let Some((mut connection, version)) = self.open().await? else { return Ok(None) };
+        let row = sqlx::query(version.select())
+            .bind(&self.catalog)
+            .bind(namespace)
+            .bind(ident.name())
+            .persistent(false)
+            .fetch_optional(&mut connection);
+        let row = self.answer("the catalog could not be read", row).await?;
+        close(connection).await;
+
+        let Some(row) = row else { return Ok(None) };
+        let failure = |e| self.failure("the catalog holds something unexpected", e);
+        let location: Option<String> = row.try_get(0).map_err(failure)?;
+        let kind: Option<String> = row.try_get(1).map_err(failure)?;
+        pointer(ident, &self.address.place, location, kind.as_deref()).map(Some)
+    }
+
+    async fn insert_pointer(&self, ident: &TableIdent, location: &str, _: &TableMetadata) -> Result<Swap> {
+        let namespace = joined(ident.namespace())?;
+        let (connection, version) = self.open_or_create().await?;
+        let statement = sqlx::query(version.insert())
+            .bind(&self.catalog)
+            .bind(namespace)
+            .bind(ident.name())
+            .bind(location);
+        self.write(connection, statement, taken(ident)).await
+    }
+
+    async fn swap_pointer(&self, ident: &TableIdent, old: &Pointer, location: &str, _: &TableMetadata) -> Result<Swap> {
+        let namespace = joined(ident.namespace())?;
+        let Some((connection, version)) = self.open().await? else { return Ok(Swap::Conflict(moved(ident))) };
+        let statement = sqlx::query(version.swap())
+            .bind(location)
+            .bind(&old.location)
+            .bind(&self.catalog)
+            .bind(namespace)
+            .bind(ident.name())
+            .bind(&old.location);
+        self.write(connection, statement, moved(ident)).await
+    }
+
+    async fn ensure_namespace(&self, namespace: &NamespaceIdent) -> Result<()> {
+        let what = "the namespace could not be created";
+        let namespace = joined(namespace)?;
+        let (mut connection, _) = self.open_or_create().await?;
+        let known = sqlx::query(FIND_NAMESPACE)
+            .bind(&self.catalog)
+            .bind(&namespace)
+            .persistent(false)
+            .fetch_optional(&mut connection);
+        if self.answer(what, known).await?.is_none() {
+            let insert = sqlx::query(INSERT_NAMESPACE).bind(&self.catalog).bind(&namespace);
+            self.answer(what, insert.persistent(false).execute(&mut connection)).await?;
+        }
+        close(connection).await;
+        Ok(())
+    }
+
+    async fn check(&self) -> Vec<Step> {
+        let place = &self.address.place;
+        let mut connection = match timeout(self.address.connect_timeout, self.address.options.connect()).await {
+            Ok(Ok(connection)) => connection,
+            Ok(Err(error)) => {
+                // A server that says no was reached.
+                let answered = error.as_database_error().is_some();
+                let failed = Err(explain(&self.address, Moment::Connect, error));
+                return if answered {
+                    vec![Step::good(About::Reach, format!("{place} answers")), Step::new(About::SignIn, failed)]
+                } else {
+                    vec![Step::new(About::Reach, failed)]
+                };
+            }
+            Err(_) => {
+                let waited = self.address.connect_timeout.as_secs();
+                let error = self.address.unreachable(&format!("no connection within {waited} s"));
+                return vec![Step::new(About::Reach, Err(error))];
+            }
+        };
+        let steps = vec![
+            Step::good(About::Reach, format!("{place} answers")),
+            Step::good(About::SignIn, format!("as {}", self.address.options.get_username())),
+            Step::new(About::List, self.list(&mut connection).await),
+        ];
+        close(connection).await;
+        steps
+    }
+}
