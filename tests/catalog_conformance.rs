@@ -12,6 +12,8 @@ mod glue;
 mod glue_commands;
 #[path = "common/glue_server.rs"]
 mod glue_server;
+#[path = "catalog_conformance/postgres.rs"]
+mod on_postgres;
 #[path = "common/program.rs"]
 mod program;
 #[path = "common/reader.rs"]

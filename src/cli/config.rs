@@ -71,6 +71,8 @@ pub struct CatalogConfig {
     pub name: String,
     /// Its properties; none is empty.
     pub properties: BTreeMap<String, String>,
+    /// Where each property was said: a variable's or an option's name, or the file's.
+    pub sources: BTreeMap<String, String>,
     /// The configuration file that was read.
     pub file: Option<PathBuf>,
     /// For the user to see.
@@ -102,7 +104,7 @@ pub fn load(options: &Options, environment: &Environment) -> Result<CatalogConfi
         None => find(environment)?,
     };
     let mut warnings = Vec::new();
-    apply_variables(&mut root, environment, &mut warnings);
+    let variables = apply_variables(&mut root, environment, &mut warnings);
 
     let in_file = |error: Error| match &file {
         Some(file) => error.in_file(file.display().to_string()),
@@ -142,20 +144,28 @@ pub fn load(options: &Options, environment: &Environment) -> Result<CatalogConfi
         }
         None => {}
     }
+    let lower = name.to_lowercase();
+    let mut sources = BTreeMap::new();
     for key in properties.keys() {
+        let variable = variables.get(&(lower.clone(), key.clone())).cloned();
+        let source = variable.or_else(|| file.as_ref().map(|file| file.display().to_string())).unwrap_or_default();
         if let Some(message) = property::unknown(key) {
-            warnings.push(format!("configuration of catalog {name:?}: {message}"));
+            warnings.push(format!("configuration of catalog {name:?} in {source}: {message}"));
         }
+        sources.insert(key.clone(), source);
     }
+    sources.extend(typed.keys().map(|key| (key.clone(), "--catalog-property".to_owned())));
     properties.extend(typed);
     if let Some(warehouse) = &options.warehouse {
         if warehouse.is_empty() {
             return Err(Error::usage("--warehouse is empty"));
         }
         properties.insert("warehouse".to_owned(), warehouse.clone());
+        sources.insert("warehouse".to_owned(), "--warehouse".to_owned());
     }
     properties.retain(|_, value| !value.is_empty());
-    Ok(CatalogConfig { name, properties, file, warnings })
+    sources.retain(|key, _| properties.contains_key(key));
+    Ok(CatalogConfig { name, properties, sources, file, warnings })
 }
 
 fn typed_properties(options: &Options) -> Result<BTreeMap<String, String>> {
@@ -287,8 +297,14 @@ fn flatten(prefix: &str, entries: Map, into: &mut BTreeMap<String, String>) -> s
     Ok(())
 }
 
-/// Lays `PYICEBERG_DEFAULT_CATALOG` and `PYICEBERG_CATALOG__NAME__KEY` over the file's content.
-fn apply_variables(root: &mut Map, environment: &Environment, warnings: &mut Vec<String>) {
+/// Lays `PYICEBERG_DEFAULT_CATALOG` and `PYICEBERG_CATALOG__NAME__KEY` over the file's content. The answer: by catalog and
+/// property, the variable that said it.
+fn apply_variables(
+    root: &mut Map,
+    environment: &Environment,
+    warnings: &mut Vec<String>,
+) -> BTreeMap<(String, String), String> {
+    let mut said = BTreeMap::new();
     for (variable, value) in &environment.variables {
         let lower = variable.to_lowercase();
         let Some(key) = lower.strip_prefix("pyiceberg_") else { continue };
@@ -301,6 +317,7 @@ fn apply_variables(root: &mut Map, environment: &Environment, warnings: &mut Vec
                 let Node::Map(catalogs) = map_in(root, first) else { continue };
                 if let Node::Map(properties) = map_in(catalogs, catalog) {
                     properties.insert(key.clone(), Node::Text(value.clone()));
+                    said.insert((catalog.clone(), key.clone()), variable.clone());
                 }
             }
             [first, ..] if first == "catalog" => {
@@ -309,6 +326,7 @@ fn apply_variables(root: &mut Map, environment: &Environment, warnings: &mut Vec
             _ => {}
         }
     }
+    said
 }
 
 /// The entry, a map if it was missing or empty; a list stays, to be refused where it matters.

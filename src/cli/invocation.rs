@@ -5,12 +5,13 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use super::args::{Cli, Command, IfExistsArg, NewAttributesArg, ProgressMode, Shared, WriteModeArg};
+use super::args::{CatalogCommand, Cli, Command, IfExistsArg, NewAttributesArg, ProgressMode, Shared, WriteModeArg};
 use super::output::{self, Printer};
-use super::{limits, pages};
+use super::{limits, pages, refusal};
 use ddb_iceberg::commands::{DetectSchema, FullLoad, IfExists, Incremental, NewAttributes, Report, WriteMode};
 use ddb_iceberg::error::{Error, Result};
 use ddb_iceberg::storage::Location;
+use iceberg::TableIdent;
 
 /// One run of a command, fully decided.
 pub struct Invocation {
@@ -31,6 +32,14 @@ pub(crate) enum Request {
     DetectSchema(DetectSchema),
     FullLoad(FullLoad),
     Incremental(Incremental),
+    CheckCatalog(Check),
+}
+
+/// `catalog check`: what was typed; the rest is in the configuration.
+#[derive(Debug, Clone)]
+pub(crate) struct Check {
+    pub table: Option<TableIdent>,
+    pub export: Option<String>,
 }
 
 impl Request {
@@ -40,6 +49,9 @@ impl Request {
             Self::DetectSchema(_) => Report::new("detect-schema", None),
             Self::FullLoad(request) => Report::new("full-load", Some(request.table.to_string())),
             Self::Incremental(request) => Report::new("incremental", Some(request.table.to_string())),
+            Self::CheckCatalog(request) => {
+                Report::new("catalog check", request.table.as_ref().map(ToString::to_string))
+            }
         }
     }
 
@@ -50,7 +62,7 @@ impl Request {
                 .into_iter()
                 .flatten()
                 .any(|location| Location::parse(location).is_ok_and(|location| location.is_s3())),
-            Self::FullLoad(_) | Self::Incremental(_) => true,
+            Self::FullLoad(_) | Self::Incremental(_) | Self::CheckCatalog(_) => true,
         }
     }
 }
@@ -75,12 +87,14 @@ impl Settings {
 /// Reads the command line. `Err` is the exit code of a program that has done what it was asked for already, like
 /// `--help`, or that has printed why it can't.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation, ExitCode> {
-    let cli = match Cli::try_parse_from(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
-        Err(answer) => {
+        Err(answer) if answer.use_stderr() => return Err(refusal::print(&answer, &arguments)),
+        Err(page) => {
             // A reader that went away, as in `--help | head`, is no failure.
-            let _ = answer.print();
-            return Err(ExitCode::from(u8::try_from(answer.exit_code()).unwrap_or(2)));
+            let _ = page.print();
+            return Err(ExitCode::SUCCESS);
         }
     };
     let (request, later) = match cli.command {
@@ -140,6 +154,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
             };
             (Request::Incremental(request), args.shared)
         }
+        Command::Catalog { command: CatalogCommand::Check(args) } => {
+            (Request::CheckCatalog(Check { table: args.table, export: args.export }), args.shared)
+        }
     };
     decide(request, cli.shared.followed_by(later))
 }
@@ -148,6 +165,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
 fn decide(mut request: Request, shared: Shared) -> Result<Invocation, ExitCode> {
     let printer = Printer { format: shared.format.unwrap_or_default(), quiet: shared.quiet };
     if let Err(error) = check(&request, &shared) {
+        if matches!(request, Request::CheckCatalog(_)) {
+            return Err(printer.refused_check(error));
+        }
         let mut report = request.new_report();
         report.fail(&error);
         return Err(printer.finish(&report, Err(error)));
@@ -155,7 +175,7 @@ fn decide(mut request: Request, shared: Shared) -> Result<Invocation, ExitCode> 
     let mut unwritten_output = None;
     match &mut request {
         Request::DetectSchema(request) if shared.dry_run => unwritten_output = request.output.take(),
-        Request::DetectSchema(_) => {}
+        Request::DetectSchema(_) | Request::CheckCatalog(_) => {}
         Request::FullLoad(request) => request.dry_run = shared.dry_run,
         Request::Incremental(request) => request.dry_run = shared.dry_run,
     }
@@ -169,14 +189,15 @@ fn decide(mut request: Request, shared: Shared) -> Result<Invocation, ExitCode> 
 
 fn check(request: &Request, shared: &Shared) -> Result<()> {
     let key = match request {
-        Request::DetectSchema(request) => &request.key,
+        Request::DetectSchema(request) => request.key.as_slice(),
         Request::FullLoad(request) => &request.key,
         Request::Incremental(request) => &request.key,
+        Request::CheckCatalog(_) => &[],
     };
     if key.iter().any(String::is_empty) {
         return Err(Error::usage("--key names no attribute").advice("Write --key ATTRIBUTE"));
     }
-    if let [first, second] = key.as_slice()
+    if let [first, second] = key
         && first == second
     {
         return Err(Error::usage("--key names the same attribute twice")

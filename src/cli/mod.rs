@@ -4,6 +4,7 @@
 //! program of this crate: a library's user calls [`ddb_iceberg::commands`].
 
 mod args;
+mod check;
 mod config;
 mod escape;
 mod invocation;
@@ -12,6 +13,7 @@ mod logs;
 mod output;
 mod pages;
 mod progress;
+mod refusal;
 mod stores;
 mod summary;
 mod supervision;
@@ -48,6 +50,12 @@ pub async fn run(invocation: Invocation) -> ExitCode {
     logs::keep_panics();
     let progress = Arc::new(Progress::default());
     let watch = progress::watch(settings.progress(), settings.shared.quiet, progress.clone(), screen.clone());
+
+    if let Request::CheckCatalog(request) = request {
+        let code = check::run(request, Arc::new(settings), progress, screen).await;
+        drop(watch);
+        return code;
+    }
 
     // The report is kept out here: what was applied is told whatever becomes of the command.
     let report = Arc::new(Mutex::new(request.new_report()));
@@ -145,6 +153,8 @@ async fn perform(
         Request::DetectSchema(request) => commands::detect_schema(&context, &request).await.map(Some),
         Request::FullLoad(request) => commands::full_load(&context, &request, &mut report).await.map(|()| None),
         Request::Incremental(request) => commands::incremental(&context, &request, &mut report).await.map(|()| None),
+        // It has a report of its own.
+        Request::CheckCatalog(_) => Ok(None),
     }
 }
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::args::Format;
 use super::{escape, summary};
-use ddb_iceberg::commands::{DetectReport, Report};
+use ddb_iceberg::commands::{CheckReport, CheckStatus, CheckedPart, DetectReport, Report};
 use ddb_iceberg::error::{Error, Result};
 
 /// Prints results in the form that was asked for.
@@ -58,6 +58,43 @@ impl Printer {
         ended(Ok(()), printed)
     }
 
+    /// Prints a result, without the warnings for people.
+    pub fn print(self, report: &Report) {
+        // The exit code is that of the failure which is being reported.
+        let _ = stdout(&json_line(report));
+    }
+
+    /// Prints the result of `catalog check`; the answer is its exit code.
+    pub fn check(self, report: &CheckReport, result: Result<()>) -> ExitCode {
+        let printed = match self.format {
+            Format::Json => stdout(&json_line(report)),
+            Format::Text => stdout(&text_of(&check_lines(report))),
+        };
+        if self.format == Format::Text {
+            for warning in &report.warnings {
+                self.note(&format!("warning: {}", escape::line(warning)));
+            }
+        }
+        ended(result, printed)
+    }
+
+    /// A check that was refused before it began.
+    pub fn refused_check(self, error: Error) -> ExitCode {
+        let mut report = CheckReport::default();
+        report.fail(&error);
+        match self.format {
+            Format::Json => self.check(&report, Err(error)),
+            Format::Text => self::error(&error),
+        }
+    }
+
+    /// The same as JSON, for an error that was told already.
+    pub fn print_refused_check(self, error: &Error) {
+        let mut report = CheckReport::default();
+        report.fail(error);
+        let _ = stdout(&json_line(&report));
+    }
+
     /// Prints lines for people to stderr.
     pub fn note(self, text: &str) {
         if !self.quiet && !text.is_empty() {
@@ -102,7 +139,7 @@ pub fn stdout(bytes: &[u8]) -> Result<()> {
 }
 
 /// Whoever reads stderr may have gone: there is nobody to tell.
-fn stderr(text: &str) {
+pub fn stderr(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
@@ -110,8 +147,42 @@ fn text_of(lines: &[String]) -> Vec<u8> {
     lines.iter().flat_map(|line| line.bytes().chain(std::iter::once(b'\n'))).collect()
 }
 
+/// A check in words: what is configured, then a line a step.
+fn check_lines(report: &CheckReport) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(name) = &report.catalog {
+        lines.push(format!("catalog {}", escape::line(name)));
+    }
+    for setting in &report.settings {
+        lines.push(format!(
+            "  {} = {}  ({})",
+            escape::line(&setting.property),
+            escape::line(&setting.value),
+            escape::line(&setting.from)
+        ));
+    }
+    for step in &report.steps {
+        let part = match step.part {
+            CheckedPart::Configuration => "configuration",
+            CheckedPart::Reach => "reach",
+            CheckedPart::SignIn => "sign-in",
+            CheckedPart::List => "tables",
+            CheckedPart::Table => "table",
+            CheckedPart::Warehouse => "warehouse",
+            CheckedPart::Export => "export",
+        };
+        let status = match step.status {
+            CheckStatus::Ok => "ok",
+            CheckStatus::Failed => "FAILED",
+            CheckStatus::Skipped => "skipped",
+        };
+        lines.push(format!("{part:13}  {status:7}  {}", escape::line(&step.message)));
+    }
+    lines
+}
+
 /// The result as one line of JSON.
-fn json_line(report: &Report) -> Vec<u8> {
+fn json_line(report: &impl serde::Serialize) -> Vec<u8> {
     // A report is plain strings and numbers: this can't fail.
     let text = serde_json::to_string(report).unwrap_or_default();
     let mut line = escape::json(&text).into_owned().into_bytes();

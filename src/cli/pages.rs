@@ -22,16 +22,25 @@ pub(crate) fn man(definition: clap::Command, subcommand: Option<&str>) -> Result
     definition.build();
     let page = match subcommand {
         None => definition,
-        Some(name) => definition
-            .find_subcommand(name)
-            .cloned()
-            .ok_or_else(|| Error::usage(format!("there is no subcommand {name:?}")))?,
+        Some(name) => {
+            find(&definition, name).ok_or_else(|| Error::usage(format!("there is no subcommand {name:?}")))?.clone()
+        }
     };
     let mut text = Vec::new();
     clap_mangen::Man::new(page)
         .render(&mut text)
         .map_err(|error| Error::failed("the man page could not be made").caused_by(error))?;
     Ok(text)
+}
+
+/// A subcommand, or one of another subcommand's: `catalog-check`.
+fn find<'a>(definition: &'a clap::Command, name: &str) -> Option<&'a clap::Command> {
+    definition.find_subcommand(name).or_else(|| {
+        definition.get_subcommands().find_map(|outer| {
+            let inner = name.strip_prefix(outer.get_name())?.strip_prefix('-')?;
+            outer.find_subcommand(inner)
+        })
+    })
 }
 
 /// Prints a page and says how that went.

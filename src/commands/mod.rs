@@ -1,5 +1,6 @@
 //! The library's front door: one file a command, a request in, a report out.
 
+mod check_catalog;
 mod detect_schema;
 mod detect_table;
 mod full_load;
@@ -8,6 +9,9 @@ mod partitioning;
 mod report;
 mod request;
 
+pub use check_catalog::{
+    CheckCatalog, CheckReport, CheckStatus, CheckStep, CheckedPart, Setting, TIME_LIMIT, check_catalog,
+};
 pub use report::{DetectReport, ErrorReport, FileCounts, Report, RowCounts, Status, WindowReport};
 pub use request::{Context, DetectSchema, FullLoad, IfExists, Incremental, NewAttributes, WriteMode};
 

@@ -157,6 +157,18 @@ impl Run {
         self
     }
 
+    /// The same for `catalog check`.
+    #[track_caller]
+    pub fn expect_check(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "{}\n{}", self.stdout, self.stderr);
+        assert!(!self.stderr.contains("panicked") && !self.stderr.contains("a bug"), "{}", self.stderr);
+        assert_eq!(self.report["command"], "catalog check", "{}", self.stdout);
+        assert_eq!(self.report["status"], if code == 0 { "ok" } else { "failed" }, "{}", self.stdout);
+        let exit = if code == 0 { Value::Null } else { code.into() };
+        assert_eq!(self.report["error"]["exit"], exit, "{}", self.stdout);
+        self
+    }
+
     /// The status, and those of the windows.
     pub fn statuses(&self) -> (&str, Vec<&str>) {
         let windows = self.report["windows"].as_array().unwrap();

@@ -56,6 +56,13 @@ class Warehouse:
         )
         return location
 
+    @property
+    def jdbc(self):
+        """Where Java's JdbcCatalog finds it."""
+        # Without init-catalog-tables=false JdbcCatalog leaves a result set open, and so a lock that no other writer gets past
+        # while the session lives.
+        return {"uri": f"jdbc:sqlite:{self.database}", "jdbc.init-catalog-tables": "false"}
+
     def pyiceberg(self):
         from pyiceberg.catalog.sql import SqlCatalog
 
@@ -65,9 +72,7 @@ class Warehouse:
         """Options of Spark's catalog."""
         return {
             "type": "jdbc",
-            "uri": f"jdbc:sqlite:{self.database}",
-            # Else JdbcCatalog leaves a result set open, and so a lock that no other writer gets past while the session lives.
-            "jdbc.init-catalog-tables": "false",
+            **self.jdbc,
             "jdbc.schema-version": "V1",
             "warehouse": self.uri,
         }

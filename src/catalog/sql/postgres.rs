@@ -104,10 +104,9 @@ impl PostgresPointers {
         let options: &PgConnectOptions = &self.address.options;
         match timeout(self.address.connect_timeout, options.connect()).await {
             Ok(connected) => connected.map_err(|e| explain(&self.address, Moment::Connect, e)),
-            Err(_) => Err(self.address.unreachable(&format!(
-                "no connection within {} s",
-                self.address.connect_timeout.as_secs()
-            ))),
+            Err(_) => Err(self
+                .address
+                .unreachable(&format!("no connection within {} s", self.address.connect_timeout.as_secs()))),
         }
     }
 
@@ -218,15 +217,9 @@ impl PostgresPointers {
         if tables {
             return Ok("there is no catalog yet; the first full-load makes its tables".to_owned());
         }
-        let counted =
-            sqlx::query_as(COUNT_TABLES).bind(&self.catalog).persistent(false).fetch_one(&mut *connection);
+        let counted = sqlx::query_as(COUNT_TABLES).bind(&self.catalog).persistent(false).fetch_one(&mut *connection);
         let (tables, namespaces): (i64, i64) = self.answer(what, counted).await?;
-        Ok(format!(
-            "catalog {:?} has {} in {}",
-            self.catalog,
-            count(tables, "table"),
-            count(namespaces, "namespace")
-        ))
+        Ok(format!("catalog {:?} has {} in {}", self.catalog, count(tables, "table"), count(namespaces, "namespace")))
     }
 }
 
@@ -259,11 +252,8 @@ impl Pointers for PostgresPointers {
     async fn insert_pointer(&self, ident: &TableIdent, location: &str, _: &TableMetadata) -> Result<Swap> {
         let namespace = joined(ident.namespace())?;
         let (connection, version) = self.open_or_create().await?;
-        let statement = sqlx::query(version.insert())
-            .bind(&self.catalog)
-            .bind(namespace)
-            .bind(ident.name())
-            .bind(location);
+        let statement =
+            sqlx::query(version.insert()).bind(&self.catalog).bind(namespace).bind(ident.name()).bind(location);
         self.write(connection, statement, taken(ident)).await
     }
 

@@ -57,7 +57,8 @@ impl Address {
         for (key, value) in url.query_pairs() {
             if key == "connect_timeout" {
                 // libpq: 0 or less is no limit at all.
-                let seconds: i64 = value.trim().parse().map_err(|_| wrong("connect_timeout is no number of seconds"))?;
+                let seconds: i64 =
+                    value.trim().parse().map_err(|_| wrong("connect_timeout is no number of seconds"))?;
                 if let Some(seconds) = u64::try_from(seconds).ok().filter(|seconds| *seconds > 0) {
                     connect_timeout = CONNECT_TIMEOUT.min(Duration::from_secs(seconds));
                 }
@@ -73,8 +74,8 @@ impl Address {
             url.query_pairs_mut().extend_pairs(&kept);
         }
         // The driver's own message may repeat what stands there.
-        let mut options =
-            PgConnectOptions::from_str(url.as_str()).map_err(|_| wrong("a parameter has a value that it can't have"))?;
+        let mut options = PgConnectOptions::from_str(url.as_str())
+            .map_err(|_| wrong("a parameter has a value that it can't have"))?;
         if let Some(address) = url.host_str().and_then(|host| host.strip_prefix('[')?.strip_suffix(']'))
             && options.get_host().starts_with('[')
         {
@@ -98,9 +99,9 @@ impl Address {
 
     /// That the server can't be reached.
     pub fn unreachable(&self, why: &str) -> Error {
-        Error::failed(format!("the catalog's server can't be reached: {why}"))
-            .in_file(&self.place)
-            .advice("Check host and port in the catalog's uri, that the server runs, and that no firewall is in between")
+        Error::failed(format!("the catalog's server can't be reached: {why}")).in_file(&self.place).advice(
+            "Check host and port in the catalog's uri, that the server runs, and that no firewall is in between",
+        )
     }
 }
 
@@ -126,7 +127,8 @@ mod tests {
             assert_eq!(address.options.get_username(), user, "{uri}");
         }
         let address =
-            Address::parse("postgresql://me@h:1/d?sslmode=verify-full&connect_timeout=3&target_session_attrs=x").unwrap();
+            Address::parse("postgresql://me@h:1/d?sslmode=verify-full&connect_timeout=3&target_session_attrs=x")
+                .unwrap();
         assert!(matches!(address.options.get_ssl_mode(), PgSslMode::VerifyFull));
         assert_eq!(address.connect_timeout, Duration::from_secs(3));
         let patient = Address::parse("postgresql://me@h:1/d?connect_timeout=900").unwrap();

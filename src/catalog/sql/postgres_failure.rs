@@ -28,8 +28,10 @@ pub(super) fn explain(address: &Address, moment: Moment<'_>, error: sqlx::Error)
             }
             (_, sqlx::Error::Tls(error)) => failed(what, &format!("TLS: {error}"))
                 .advice("Check sslmode and sslrootcert in the catalog's uri, or PGSSLMODE and PGSSLROOTCERT"),
-            (_, sqlx::Error::Protocol(_)) => failed(what, "what answered does not speak PostgreSQL's protocol as expected")
-                .advice("Check host and port in the catalog's uri"),
+            (_, sqlx::Error::Protocol(_)) => {
+                failed(what, "what answered does not speak PostgreSQL's protocol as expected")
+                    .advice("Check host and port in the catalog's uri")
+            }
             (_, error) => failed(what, &error.to_string()),
         };
     };
@@ -44,9 +46,8 @@ pub(super) fn explain(address: &Address, moment: Moment<'_>, error: sqlx::Error)
             "Let the owner GRANT {user:?} what is missing: SELECT, INSERT and UPDATE on iceberg_tables and \
              iceberg_namespace_properties, and CREATE on the schema where these are to be made"
         )),
-        "25006" | "0A000" => {
-            failed(what, message).advice("This server takes no changes: give the address of the primary, not of a standby")
-        }
+        "25006" | "0A000" => failed(what, message)
+            .advice("This server takes no changes: give the address of the primary, not of a standby"),
         "53300" => failed(what, message).advice("Run the same command again when others have disconnected"),
         "57P01" | "57P02" | "57P03" => failed(what, message).advice("Run the same command again when the server is up"),
         "55P03" => failed(what, "another program holds the table's row, and has not let go of it for 10 s")

@@ -16,7 +16,8 @@ use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, Row as _, Sqlite, SqliteConnection};
 
 use super::{
-    COUNT_TABLES, CREATE_NAMESPACES, CREATE_TABLES, FIND_NAMESPACE, INSERT_NAMESPACE, Version, joined, moved, pointer, taken,
+    COUNT_TABLES, CREATE_NAMESPACES, CREATE_TABLES, FIND_NAMESPACE, INSERT_NAMESPACE, Version, joined, moved, pointer,
+    taken,
 };
 use crate::catalog::check::{About, Step, count};
 use crate::catalog::pointer::{Pointer, PointerCatalog, Pointers, Swap};
@@ -158,20 +159,13 @@ impl SqlitePointers {
     /// How many tables there are. Takes the lock of a writer for a moment, and so finds out whether that is allowed.
     async fn list(&self, mut connection: SqliteConnection) -> Result<String> {
         let failure = |e| self.failure("the catalog's tables could not be listed", e);
-        let row =
-            sqlx::query(COUNT_TABLES).bind(&self.catalog).fetch_one(&mut connection).await.map_err(failure)?;
-        let (tables, namespaces): (i64, i64) =
-            (row.try_get(0).map_err(failure)?, row.try_get(1).map_err(failure)?);
+        let row = sqlx::query(COUNT_TABLES).bind(&self.catalog).fetch_one(&mut connection).await.map_err(failure)?;
+        let (tables, namespaces): (i64, i64) = (row.try_get(0).map_err(failure)?, row.try_get(1).map_err(failure)?);
         let failure = |e| self.failure("the catalog can't be written to", e);
         connection.execute("BEGIN IMMEDIATE").await.map_err(failure)?;
         connection.execute("ROLLBACK").await.map_err(failure)?;
         drop(connection.close().await);
-        Ok(format!(
-            "catalog {:?} has {} in {}",
-            self.catalog,
-            count(tables, "table"),
-            count(namespaces, "namespace")
-        ))
+        Ok(format!("catalog {:?} has {} in {}", self.catalog, count(tables, "table"), count(namespaces, "namespace")))
     }
 }
 
@@ -188,12 +182,12 @@ impl Pointers for SqlitePointers {
         let namespace = joined(ident.namespace())?;
         let Some((mut connection, version)) = self.open().await? else { return Ok(None) };
         let row = sqlx::query(version.select())
-        .bind(&self.catalog)
-        .bind(namespace)
-        .bind(ident.name())
-        .fetch_optional(&mut connection)
-        .await
-        .map_err(|e| self.failure("the catalog could not be read", e))?;
+            .bind(&self.catalog)
+            .bind(namespace)
+            .bind(ident.name())
+            .fetch_optional(&mut connection)
+            .await
+            .map_err(|e| self.failure("the catalog could not be read", e))?;
         drop(connection.close().await);
 
         let Some(row) = row else { return Ok(None) };
@@ -206,11 +200,8 @@ impl Pointers for SqlitePointers {
     async fn insert_pointer(&self, ident: &TableIdent, location: &str, _: &TableMetadata) -> Result<Swap> {
         let namespace = joined(ident.namespace())?;
         let (connection, version) = self.open_or_create().await?;
-        let statement = sqlx::query(version.insert())
-        .bind(&self.catalog)
-        .bind(namespace)
-        .bind(ident.name())
-        .bind(location);
+        let statement =
+            sqlx::query(version.insert()).bind(&self.catalog).bind(namespace).bind(ident.name()).bind(location);
         self.write(connection, statement, taken(ident)).await
     }
 
@@ -218,12 +209,12 @@ impl Pointers for SqlitePointers {
         let namespace = joined(ident.namespace())?;
         let Some((connection, version)) = self.open().await? else { return Ok(Swap::Conflict(moved(ident))) };
         let statement = sqlx::query(version.swap())
-        .bind(location)
-        .bind(&old.location)
-        .bind(&self.catalog)
-        .bind(namespace)
-        .bind(ident.name())
-        .bind(&old.location);
+            .bind(location)
+            .bind(&old.location)
+            .bind(&self.catalog)
+            .bind(namespace)
+            .bind(ident.name())
+            .bind(&old.location);
         self.write(connection, statement, moved(ident)).await
     }
 
@@ -239,11 +230,11 @@ impl Pointers for SqlitePointers {
             .map_err(failure)?;
         if known.is_none() {
             sqlx::query(INSERT_NAMESPACE)
-            .bind(&self.catalog)
-            .bind(&namespace)
-            .execute(&mut connection)
-            .await
-            .map_err(failure)?;
+                .bind(&self.catalog)
+                .bind(&namespace)
+                .execute(&mut connection)
+                .await
+                .map_err(failure)?;
         }
         drop(connection.close().await);
         Ok(())
