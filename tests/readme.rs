@@ -42,7 +42,8 @@ fn commands_in_the_documents_use_flags_that_exist() {
                 continue;
             }
             assert!(help.contains(first), "{document}: `{command}`: no subcommand {first}");
-            let help = self::help(&[first]);
+            let inner = words.clone().next().filter(|_| *first == "catalog").copied();
+            let help = self::help(&[Some(*first), inner].into_iter().flatten().collect::<Vec<_>>());
             for flag in words.filter(|word| word.starts_with("--")) {
                 let flag = flag.split('=').next().unwrap();
                 let known = help.split(|c: char| !(c.is_alphanumeric() || c == '-')).any(|word| word == flag);

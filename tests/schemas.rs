@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use ddb_iceberg::commands::{FileCounts, Report, RowCounts, Status, WindowReport};
+use ddb_iceberg::commands::{CheckReport, CheckedPart, FileCounts, Report, RowCounts, Status, WindowReport};
 use ddb_iceberg::error::Error;
 use serde_json::Value;
 
@@ -69,6 +69,20 @@ fn the_result_is_described_field_by_field() {
     }
     let failed_at_once = Report::new("full-load", None);
     agree(&schema, &schema, &serde_json::to_value(failed_at_once).unwrap(), "result");
+}
+
+#[test]
+fn the_result_of_a_check_is_described_field_by_field() {
+    let schema = schema("catalog-check.v1.json");
+    let mut report = CheckReport::default();
+    agree(&schema, &schema, &serde_json::to_value(&report).unwrap(), "result");
+    report.good(CheckedPart::Configuration, "read");
+    report.failed(CheckedPart::SignIn, &Error::failed("no").in_file("x"));
+    report.failed(CheckedPart::Warehouse, &Error::usage("no"));
+    let value = serde_json::to_value(&report).unwrap();
+    agree(&schema, &schema, &value, "result");
+    assert_eq!((&value["status"], &value["error"]["exit"]), (&"failed".into(), &1.into()), "the first failure counts");
+    assert_eq!(value["steps"][1]["part"], "sign_in");
 }
 
 #[test]

@@ -12,6 +12,7 @@ Examples:
   ddb-iceberg detect-schema s3://bucket/AWSDynamoDB/01700000000000-a1b2c3d4
   ddb-iceberg full-load     s3://bucket/AWSDynamoDB/01700000000000-a1b2c3d4 --table shop.orders
   ddb-iceberg incremental   s3://bucket/AWSDynamoDB --table shop.orders
+  ddb-iceberg catalog check --table shop.orders
 
 Exit codes:
   0    done, already done, or nothing to do
