@@ -195,6 +195,7 @@ pub async fn check_catalog(request: &CheckCatalog, report: &mut CheckReport) -> 
                     ),
                     (Some((place, file_io)), true) => {
                         let outcome = within(deadline, try_to_write(&place, &file_io)).await;
+                        let outcome = outcome.map_err(|error| error.in_file(place));
                         report.add(CheckedPart::Warehouse, outcome, &mut first);
                     }
                 }
@@ -207,6 +208,7 @@ pub async fn check_catalog(request: &CheckCatalog, report: &mut CheckReport) -> 
         };
     if let Some(export) = &request.export {
         let outcome = within(deadline, look_at_export(&request.exports, export, table.as_ref())).await;
+        let outcome = outcome.map_err(|error| error.in_file(export));
         report.add(CheckedPart::Export, outcome, &mut first);
     }
     first
