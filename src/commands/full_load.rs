@@ -320,7 +320,8 @@ impl Work<'_> {
         window: &mut WindowReport,
         written: &mut Written,
     ) -> Result<Outcome> {
-        let planned = new_table(columns, self.export, String::new(), HashMap::new(), self.partitioning)?.build()?.metadata;
+        let planned =
+            new_table(columns, self.export, String::new(), HashMap::new(), self.partitioning)?.build()?.metadata;
         let Some(home) = self.catalog.prepare(&self.request.table, &planned).await? else {
             return Ok(Outcome::Moved(self.catalog.load(&self.request.table).await?));
         };

@@ -193,8 +193,7 @@ async fn a_lost_answer_is_found_out() {
         place.server.put_database("shop", json!({"Name": "shop"}));
         place.server.fail_next("CreateTable", 1, fault.clone());
         let catalog = place.open();
-        let location = catalog.new_table_location(&orders()).await.unwrap();
-        let table = new_table(&location, &[]);
+        let table = placed(&*catalog, &orders(), &[]).await.unwrap();
         if applied {
             let outcome = create_and_settle(&*catalog, &orders(), table, LONG).await;
             assert!(matches!(outcome, Ok(Outcome::Committed(_))), "{fault:?}: {outcome:?}");
@@ -268,7 +267,8 @@ async fn a_database_that_may_not_be_made_says_who_makes_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn tables_go_where_their_database_says() {
     let place = Glue::fresh();
-    let location = |catalog: GlueCatalog| async move { catalog.new_table_location(&orders()).await };
+    let location =
+        |catalog: GlueCatalog| async move { home(&catalog, &orders()).await.map(|home| home.unwrap().location) };
     assert_eq!(location(place.with(&[])).await.unwrap(), format!("{}/shop.db/orders", place.warehouse()));
     place.server.put_database("shop", json!({"Name": "shop", "LocationUri": "s3a://lake/shop/"}));
     assert_eq!(location(place.with(&[])).await.unwrap(), "s3://lake/shop/orders");
@@ -281,7 +281,7 @@ async fn tables_go_where_their_database_says() {
     // With neither, nothing says where.
     let fresh = Glue::fresh();
     let catalog = connect("default", &fresh.server.properties(), Store::local()).await.unwrap();
-    let error = catalog.new_table_location(&orders()).await.unwrap_err();
+    let error = home(&*catalog, &orders()).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Usage);
     assert!(error.to_string().contains("--warehouse"), "{error}");
 }

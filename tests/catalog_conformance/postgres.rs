@@ -184,7 +184,7 @@ async fn the_address_chooses_it() {
     let connect = ddb_iceberg::catalog::connect::connect;
     // Without a warehouse nothing new can be made.
     let catalog = connect("default", &properties, Store::local()).await.unwrap();
-    assert!(catalog.new_table_location(&orders()).await.is_err());
+    assert!(home(&*catalog, &orders()).await.is_err());
     properties.insert("warehouse".to_owned(), place.folder.path().display().to_string());
     let catalog = connect("default", &properties, Store::local()).await.unwrap();
     create_orders(&*catalog, &[]).await;
