@@ -6,7 +6,7 @@
 //! | floor | modules |
 //! |---|---|
 //! | 5 | [`commands`] |
-//! | 4 | [`load`], [`merge`] |
+//! | 4 | [`load`], [`merge`], [`maintenance`] |
 //! | 3 | [`table`], [`catalog`] |
 //! | 2 | [`columns`] |
 //! | 1 | [`schema`], [`export`] |
@@ -19,6 +19,7 @@ pub mod commands;
 pub mod error;
 pub mod export;
 pub mod load;
+pub mod maintenance;
 pub mod merge;
 pub mod pool;
 pub mod progress;

@@ -5,13 +5,19 @@
 use std::process::{Command, Output, Stdio};
 
 /// Every flag of the contract, by subcommand.
-const FLAGS: [(&str, &[&str]); 3] = [
+const FLAGS: [(&str, &[&str]); 6] = [
     ("detect-schema", &["--output", "--key", "--flat", "--sample-files", "--max-struct-fields", "--without-manifest"]),
     (
         "full-load",
         &["--table", "--schema", "--key", "--partition-by", "--if-exists", "--max-struct-fields", "--without-manifest"],
     ),
-    ("incremental", &["--table", "--key", "--write-mode", "--new-attributes", "--allow-gap", "--allow-overlap"]),
+    (
+        "incremental",
+        &["--table", "--key", "--write-mode", "--new-attributes", "--allow-gap", "--allow-overlap", "--maintenance"],
+    ),
+    ("compact", &["--table"]),
+    ("expire", &["--table", "--older-than", "--retain-last"]),
+    ("orphans", &["--table", "--older-than", "--delete"]),
 ];
 
 const SHARED: [&str; 11] = [
@@ -105,6 +111,10 @@ fn a_wrong_command_line_is_exit_2() {
         &["incremental", "x", "--table", "a.t", "--threads", "0"],
         &["incremental", "x", "--table", "a.t", "--threads", "513"],
         &["incremental", "x", "--table", "a.t", "--write-mode", "equality"],
+        &["incremental", "x", "--table", "a.t", "--maintenance", "never"],
+        &["expire", "--table", "a.t", "--older-than", "5"],
+        &["expire", "--table", "a.t", "--retain-last", "0"],
+        &["compact"],
         &["detect-schema", "x", "--sample-files", "0"],
         &["detect-schema", "x", "--format", "yaml"],
     ] {

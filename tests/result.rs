@@ -18,12 +18,13 @@ use exports::data_files;
 use program::{Run, Site, at, change, full, gone, item, put, simple, window};
 use serde_json::{Value, json};
 
-const RESULT: [&str; 14] = [
+const RESULT: [&str; 15] = [
     "version",
     "command",
     "table",
     "status",
     "windows",
+    "maintenance",
     "watermark",
     "lag_seconds",
     "pending",

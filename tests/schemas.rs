@@ -5,7 +5,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use ddb_iceberg::commands::{CheckReport, CheckedPart, FileCounts, Report, RowCounts, Status, WindowReport};
+use ddb_iceberg::commands::{
+    CheckReport, CheckedPart, FileCounts, MaintenanceReport, Report, RowCounts, Status, WindowReport,
+};
 use ddb_iceberg::error::Error;
 use serde_json::Value;
 
@@ -27,6 +29,7 @@ fn full_report(from: Option<&str>) -> Report {
         columns_added: vec!["b".to_owned()],
         files: FileCounts::default(),
     });
+    report.maintenance.push(MaintenanceReport::new("compact", Status::Applied));
     report.fail(&Error::input("broken").in_file("a.json.gz").on_line(2).of_attribute("pk"));
     report
 }

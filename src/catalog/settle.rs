@@ -55,16 +55,19 @@ impl Default for Patience {
 
 /// How a change is recognised in the table.
 #[derive(Debug, Clone, Copy)]
-enum Mark {
+enum Mark<'a> {
     Snapshot(i64),
     Table(Uuid),
+    /// None of these snapshots is there any more.
+    Without(&'a [i64]),
 }
 
-impl Mark {
+impl Mark<'_> {
     fn is_in(self, metadata: &TableMetadata) -> bool {
         match self {
             Self::Snapshot(id) => metadata.snapshot_by_id(id).is_some(),
             Self::Table(uuid) => metadata.uuid() == uuid,
+            Self::Without(ids) => !ids.is_empty() && ids.iter().all(|id| metadata.snapshot_by_id(*id).is_none()),
         }
     }
 }
@@ -112,12 +115,28 @@ pub async fn commit_and_settle(
     find(catalog, &base.ident, answer, Mark::Snapshot(snapshot_id), cannot_apply, patience).await
 }
 
+/// Commits the removal of these snapshots, and learns what became of it, as [`commit_and_settle`] does. That
+/// another writer removed them is the same.
+pub async fn remove_and_settle(
+    catalog: &dyn Catalog,
+    base: &LoadedTable,
+    requirements: Vec<TableRequirement>,
+    updates: Vec<TableUpdate>,
+    removed: &[i64],
+    patience: Patience,
+) -> Result<Outcome> {
+    let answer = catalog.commit(base, requirements.clone(), updates).await?;
+    let cannot_apply =
+        |now: &LoadedTable| requirements.iter().any(|requirement| requirement.check(Some(&now.metadata)).is_err());
+    find(catalog, &base.ident, answer, Mark::Without(removed), cannot_apply, patience).await
+}
+
 /// `cannot_apply`: whether the table as it is now refuses the change for good.
 async fn find(
     catalog: &dyn Catalog,
     ident: &TableIdent,
     answer: Commit,
-    mark: Mark,
+    mark: Mark<'_>,
     cannot_apply: impl Fn(&LoadedTable) -> bool + Send + Sync,
     patience: Patience,
 ) -> Result<Outcome> {

@@ -2,16 +2,19 @@
 //!
 //! Parsing touches no file and no network. What the values mean is decided in [`super::invocation`].
 
+use chrono::TimeDelta;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use iceberg::{NamespaceIdent, TableIdent};
 
 use super::limits::{MAX_THREADS, parse_memory_limit};
+use ddb_iceberg::time::Time;
 
 const EXIT_CODES: &str = "\
 Examples:
   ddb-iceberg detect-schema s3://bucket/AWSDynamoDB/01700000000000-a1b2c3d4
   ddb-iceberg full-load     s3://bucket/AWSDynamoDB/01700000000000-a1b2c3d4 --table shop.orders
   ddb-iceberg incremental   s3://bucket/AWSDynamoDB --table shop.orders
+  ddb-iceberg compact       --table shop.orders
   ddb-iceberg catalog check --table shop.orders
 
 Exit codes:
@@ -75,6 +78,30 @@ Examples:
   All that a scheduled run needs: the catalog, the table, its storage, and the exports:
     ddb-iceberg catalog check --table shop.orders --export s3://bucket/AWSDynamoDB";
 
+const COMPACT_EXAMPLES: &str = "\
+Examples:
+  Merge what is worth it:
+    ddb-iceberg compact --table shop.orders
+
+  See what it would do:
+    ddb-iceberg compact --table shop.orders --dry-run";
+
+const EXPIRE_EXAMPLES: &str = "\
+Examples:
+  By the table's properties, or Iceberg's defaults:
+    ddb-iceberg expire --table shop.orders
+
+  Keep two days, and at least the last 100 snapshots:
+    ddb-iceberg expire --table shop.orders --older-than 2d --retain-last 100";
+
+const ORPHANS_EXAMPLES: &str = "\
+Examples:
+  List files older than 3 days that nothing names:
+    ddb-iceberg orphans --table shop.orders
+
+  Delete those older than a week:
+    ddb-iceberg orphans --table shop.orders --older-than 7d --delete";
+
 /// Turns DynamoDB's S3 exports into Apache Iceberg tables and keeps them fresh.
 #[derive(Parser)]
 #[command(name = "ddb-iceberg", version, after_long_help = EXIT_CODES, max_term_width = 100)]
@@ -107,6 +134,21 @@ pub(crate) enum Command {
     /// Windows that the table has already are skipped. At a gap it stops; what was applied stays.
     #[command(after_long_help = INCREMENTAL_EXAMPLES, after_help = "Examples: --help")]
     Incremental(IncrementalArgs),
+    /// Merge small data files, and rewrite those with many deletes
+    ///
+    /// Rewrites data files that are small, or of which many rows are deleted, in one commit that changes no row. incremental does what is due by itself; this does all that is worth it.
+    #[command(after_long_help = COMPACT_EXAMPLES, after_help = "Examples: --help")]
+    Compact(CompactArgs),
+    /// Remove old snapshots, and the files that only they need
+    ///
+    /// Without options it goes by the table's properties history.expire.*, or Iceberg's defaults: snapshots older than 5 days go. What a branch or a tag holds stays, and what tells up to which time the table is complete. incremental does what is due by itself.
+    #[command(after_long_help = EXPIRE_EXAMPLES, after_help = "Examples: --help")]
+    Expire(ExpireArgs),
+    /// List or delete files that no snapshot names
+    ///
+    /// Looks below the table's location for files that a writer that died has left behind. Without --delete they are only listed.
+    #[command(after_long_help = ORPHANS_EXAMPLES, after_help = "Examples: --help")]
+    Orphans(OrphansArgs),
     /// Look at the catalog
     Catalog {
         #[command(subcommand)]
@@ -124,7 +166,7 @@ pub(crate) enum Command {
     /// Prints the man page of the program, or of one subcommand, on stdout. To read it: ddb-iceberg man | man -l -
     Man {
         /// The subcommand; without it, the program
-        #[arg(value_parser = ["detect-schema", "full-load", "incremental", "catalog", "catalog-check", "completions", "man"])]
+        #[arg(value_parser = ["detect-schema", "full-load", "incremental", "compact", "expire", "orphans", "catalog", "catalog-check", "completions", "man"])]
         command: Option<String>,
     },
 }
@@ -242,8 +284,88 @@ pub(crate) struct IncrementalArgs {
     /// An item that was inserted before that time and deleted after it has no record in such a window: its row stays for ever.
     #[arg(long)]
     pub allow_overlap: bool,
+    /// Whether to compact the table and expire old snapshots when that is due
+    ///
+    /// auto: after the windows, seldom and a part at a time; what goes wrong with it is a warning. off: leave it to another tool, such as the optimizer of AWS Glue or Amazon S3 Tables.
+    #[arg(long, value_name = "auto|off", value_enum, default_value_t = MaintenanceArg::Auto, hide_possible_values = true)]
+    pub maintenance: MaintenanceArg,
     #[command(flatten)]
     pub shared: Shared,
+}
+
+/// `compact`.
+#[derive(Args)]
+pub(crate) struct CompactArgs {
+    #[command(flatten)]
+    pub table: Table,
+    #[command(flatten)]
+    pub shared: Shared,
+}
+
+/// `expire`.
+#[derive(Args)]
+pub(crate) struct ExpireArgs {
+    #[command(flatten)]
+    pub table: Table,
+    /// Remove snapshots older than this: 90m, 12h, 5d, 2w, or a time such as 2026-01-14T10:00:00Z
+    #[arg(long, value_name = "DURATION|TIME", value_parser = parse_age)]
+    pub older_than: Option<Age>,
+    /// The newest snapshots of each branch to keep, however old they are
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub retain_last: Option<u32>,
+    #[command(flatten)]
+    pub shared: Shared,
+}
+
+/// `orphans`.
+#[derive(Args)]
+pub(crate) struct OrphansArgs {
+    #[command(flatten)]
+    pub table: Table,
+    /// Only files older than this, at least 24h: 36h, 3d, 2w, or a time such as 2026-01-14T10:00:00Z
+    #[arg(long, value_name = "DURATION|TIME", value_parser = parse_age, default_value = "3d")]
+    pub older_than: Age,
+    /// Delete them
+    #[arg(long)]
+    pub delete: bool,
+    #[command(flatten)]
+    pub shared: Shared,
+}
+
+/// How old something is: a span before now, or a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Age {
+    Span(TimeDelta),
+    Since(Time),
+}
+
+impl Age {
+    /// The time that far back.
+    pub fn before(self, now: Time) -> Time {
+        match self {
+            Self::Span(span) => now.checked_sub_signed(span).unwrap_or(Time::MIN_UTC),
+            Self::Since(time) => time,
+        }
+    }
+}
+
+/// Reads `90s`, `90m`, `12h`, `5d`, `2w`, or a time.
+pub(crate) fn parse_age(text: &str) -> Result<Age, String> {
+    if let Some(time) = ddb_iceberg::time::parse(text) {
+        return Ok(Age::Since(time));
+    }
+    let wrong = || "write a duration such as 90m, 12h, 5d or 2w, or a time such as 2026-01-14T10:00:00Z".to_owned();
+    let (number, unit) = text.split_at(text.len() - text.chars().last().map_or(0, char::len_utf8));
+    let number: i64 = number.parse().ok().filter(|number| *number >= 0).ok_or_else(wrong)?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        "w" => 7 * 86_400,
+        _ => return Err(wrong()),
+    };
+    number.checked_mul(seconds).and_then(TimeDelta::try_seconds).map(Age::Span).ok_or_else(wrong)
 }
 
 /// Where a command reads one export.
@@ -363,6 +485,13 @@ pub(crate) enum NewAttributesArg {
     Fail,
 }
 
+/// `--maintenance`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MaintenanceArg {
+    Auto,
+    Off,
+}
+
 /// `--format`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Default)]
 pub(crate) enum Format {
@@ -418,6 +547,20 @@ mod tests {
         for wrong in ["orders", "", ".", "shop.", ".orders", "a..b", "a. .b", "a.b\u{1b}"] {
             assert!(parse_table(wrong).is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn ages_are_spans_or_times() {
+        for (text, seconds) in [("0s", 0), ("90m", 5_400), ("12h", 43_200), ("5d", 432_000), ("2w", 1_209_600)] {
+            assert_eq!(parse_age(text), Ok(Age::Span(TimeDelta::seconds(seconds))), "{text}");
+        }
+        let time = ddb_iceberg::time::parse("2026-01-14T10:00:00Z").unwrap();
+        assert_eq!(parse_age("2026-01-14T10:00:00Z"), Ok(Age::Since(time)));
+        assert_eq!(parse_age("99999999999w").ok(), None);
+        for wrong in ["", "5", "d", "-5d", "5 d", "5y", "1.5d", "5é", "99999999999999999999d"] {
+            assert!(parse_age(wrong).is_err(), "{wrong:?}");
+        }
+        assert_eq!(parse_age("99999999w").unwrap().before(time), Time::MIN_UTC);
     }
 
     #[test]

@@ -3,14 +3,20 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use chrono::Utc;
 use clap::{CommandFactory, Parser};
 
-use super::args::{CatalogCommand, Cli, Command, IfExistsArg, NewAttributesArg, ProgressMode, Shared, WriteModeArg};
+use super::args::{
+    CatalogCommand, Cli, Command, IfExistsArg, MaintenanceArg, NewAttributesArg, ProgressMode, Shared, WriteModeArg,
+};
 use super::output::{self, Printer};
 use super::{limits, pages, refusal};
-use ddb_iceberg::commands::{DetectSchema, FullLoad, IfExists, Incremental, NewAttributes, Report, WriteMode};
+use ddb_iceberg::commands::{
+    Compact, DetectSchema, Expire, FullLoad, IfExists, Incremental, Maintenance, NewAttributes, Orphans, Report,
+    WriteMode,
+};
 use ddb_iceberg::error::{Error, Result};
-use ddb_iceberg::storage::Location;
+use ddb_iceberg::storage::{Location, Store};
 use iceberg::TableIdent;
 
 /// One run of a command, fully decided.
@@ -32,6 +38,9 @@ pub(crate) enum Request {
     DetectSchema(DetectSchema),
     FullLoad(FullLoad),
     Incremental(Incremental),
+    Compact(Compact),
+    Expire(Expire),
+    Orphans(Orphans),
     CheckCatalog(Check),
 }
 
@@ -52,6 +61,9 @@ impl Request {
             Self::CheckCatalog(request) => {
                 Report::new("catalog check", request.table.as_ref().map(ToString::to_string))
             }
+            Self::Compact(request) => Report::new("compact", Some(request.table.to_string())),
+            Self::Expire(request) => Report::new("expire", Some(request.table.to_string())),
+            Self::Orphans(request) => Report::new("orphans", Some(request.table.to_string())),
         }
     }
 
@@ -62,7 +74,7 @@ impl Request {
                 .into_iter()
                 .flatten()
                 .any(|location| Location::parse(location).is_ok_and(|location| location.is_s3())),
-            Self::FullLoad(_) | Self::Incremental(_) | Self::CheckCatalog(_) => true,
+            _ => true,
         }
     }
 }
@@ -150,12 +162,37 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
                 },
                 allow_gap: args.allow_gap,
                 allow_overlap: args.allow_overlap,
+                maintenance: match args.maintenance {
+                    MaintenanceArg::Auto => Maintenance::Auto,
+                    MaintenanceArg::Off => Maintenance::Off,
+                },
                 dry_run: false,
             };
             (Request::Incremental(request), args.shared)
         }
         Command::Catalog { command: CatalogCommand::Check(args) } => {
             (Request::CheckCatalog(Check { table: args.table, export: args.export }), args.shared)
+        }
+        Command::Compact(args) => (Request::Compact(Compact { table: args.table.ident, dry_run: false }), args.shared),
+        Command::Expire(args) => {
+            let request = Expire {
+                table: args.table.ident,
+                older_than: args.older_than.map(|age| age.before(Utc::now())),
+                retain_last: args.retain_last.map(widen),
+                dry_run: false,
+            };
+            (Request::Expire(request), args.shared)
+        }
+        Command::Orphans(args) => {
+            let request = Orphans {
+                table: args.table.ident,
+                // Opened later, with the catalog's properties.
+                store: Store::local(),
+                older_than: args.older_than.before(Utc::now()),
+                delete: args.delete,
+                dry_run: false,
+            };
+            (Request::Orphans(request), args.shared)
         }
     };
     decide(request, cli.shared.followed_by(later))
@@ -178,6 +215,9 @@ fn decide(mut request: Request, shared: Shared) -> Result<Invocation, ExitCode> 
         Request::DetectSchema(_) | Request::CheckCatalog(_) => {}
         Request::FullLoad(request) => request.dry_run = shared.dry_run,
         Request::Incremental(request) => request.dry_run = shared.dry_run,
+        Request::Compact(request) => request.dry_run = shared.dry_run,
+        Request::Expire(request) => request.dry_run = shared.dry_run,
+        Request::Orphans(request) => request.dry_run = shared.dry_run,
     }
     let threads = shared.threads.unwrap_or_else(limits::default_threads);
     let memory = shared.memory_limit.unwrap_or_else(|| limits::default_memory(threads));
@@ -192,7 +232,7 @@ fn check(request: &Request, shared: &Shared) -> Result<()> {
         Request::DetectSchema(request) => request.key.as_slice(),
         Request::FullLoad(request) => &request.key,
         Request::Incremental(request) => &request.key,
-        Request::CheckCatalog(_) => &[],
+            Request::Compact(_) | Request::Expire(_) | Request::Orphans(_) | Request::CheckCatalog(_) => &[],
     };
     if key.iter().any(String::is_empty) {
         return Err(Error::usage("--key names no attribute").advice("Write --key ATTRIBUTE"));

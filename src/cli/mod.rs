@@ -10,6 +10,7 @@ mod escape;
 mod invocation;
 mod limits;
 mod logs;
+mod maintenance;
 mod output;
 mod pages;
 mod progress;
@@ -33,7 +34,7 @@ use self::progress::Screen;
 use self::stores::Stores;
 use self::supervision::{Patience, signals, supervise};
 use ddb_iceberg::catalog::connect::connect;
-use ddb_iceberg::commands::{self, Context, DetectReport, Report, Status};
+use ddb_iceberg::commands::{self, Context, DetectReport, Orphans, Report, Status};
 use ddb_iceberg::error::Result;
 use ddb_iceberg::progress::Progress;
 
@@ -142,10 +143,8 @@ async fn perform(
     let (exports, tables) =
         stores.open(config.as_ref().map(|c| &c.properties), settings.memory_limit, settings.threads)?;
     let catalog = match (&request, &config) {
-        (Request::FullLoad(_) | Request::Incremental(_), Some(config)) => {
-            Some(connect(&config.name, &config.properties, tables).await?)
-        }
-        _ => None,
+        (Request::DetectSchema(_), _) | (_, None) => None,
+        (_, Some(config)) => Some(connect(&config.name, &config.properties, tables.clone()).await?),
     };
     let context =
         Context { exports, catalog, threads: settings.threads, memory_limit: settings.memory_limit, progress };
@@ -153,6 +152,12 @@ async fn perform(
         Request::DetectSchema(request) => commands::detect_schema(&context, &request).await.map(Some),
         Request::FullLoad(request) => commands::full_load(&context, &request, &mut report).await.map(|()| None),
         Request::Incremental(request) => commands::incremental(&context, &request, &mut report).await.map(|()| None),
+        Request::Compact(request) => commands::compact(&context, &request, &mut report).await.map(|()| None),
+        Request::Expire(request) => commands::expire(&context, &request, &mut report).await.map(|()| None),
+        Request::Orphans(request) => {
+            let request = Orphans { store: tables, ..request };
+            commands::orphans(&context, &request, &mut report).await.map(|()| None)
+        }
         // It has a report of its own.
         Request::CheckCatalog(_) => Ok(None),
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::escape;
+use super::{escape, maintenance};
 use ddb_iceberg::commands::{FileCounts, Report, RowCounts, Status, WindowReport};
 
 /// Windows that get a line of their own; the JSON result has them all.
@@ -12,10 +12,17 @@ const MAX_WINDOW_LINES: usize = 20;
 pub(crate) fn of(report: &Report) -> Vec<String> {
     let wanted = if report.status == Status::DryRun { Status::DryRun } else { Status::Applied };
     let done: Vec<&WindowReport> = report.windows.iter().filter(|window| window.status == wanted).collect();
-    if report.status == Status::Failed && done.is_empty() {
+    if report.status == Status::Failed && done.is_empty() && report.maintenance.is_empty() {
         return Vec::new();
     }
     let table = escape::line(report.table.as_deref().unwrap_or("table"));
+    if matches!(report.command, "compact" | "expire" | "orphans") {
+        let done = report.maintenance.first();
+        let what = done.map_or_else(|| "nothing to do.".to_owned(), maintenance::sentence);
+        let mut lines = vec![format!("{table}: {what}")];
+        lines.extend(done.into_iter().flat_map(maintenance::files));
+        return lines;
+    }
     let what = if report.command == "full-load" { load(report, &done) } else { windows(report, &done) };
     let mut lines = vec![format!("{table}: {what}{}", complete_up_to(report))];
     if done.len() > 1 {
@@ -27,6 +34,7 @@ pub(crate) fn of(report: &Report) -> Vec<String> {
         }
     }
     details(report, &done, &mut lines);
+    lines.extend(report.maintenance.iter().map(|done| format!("  {}", maintenance::sentence(done))));
     lines
 }
 

@@ -271,6 +271,8 @@ fn new_table(
         ("write.delete.mode", "merge-on-read"),
         ("write.update.mode", "merge-on-read"),
         ("write.parquet.compression-codec", "zstd"),
+        // A commit writes the whole metadata: without this every one of them would stay for ever.
+        ("write.metadata.delete-after-commit.enabled", "true"),
     ] {
         properties.insert(name.to_owned(), value.to_owned());
     }

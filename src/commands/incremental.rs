@@ -8,7 +8,8 @@ use chrono::Utc;
 use iceberg::spec::{MAIN_BRANCH, Operation};
 
 use super::report::{FileCounts, Report, RowCounts, Status, WindowReport};
-use super::request::{Context, Incremental, NewAttributes, WriteMode};
+use super::request::{Context, Incremental, Maintenance, NewAttributes, WriteMode};
+use super::upkeep::upkeep;
 use crate::catalog::settle::{Outcome, commit_and_settle};
 use crate::catalog::{Catalog, LoadedTable, is_unfinished};
 use crate::error::{Error, Kind, Result};
@@ -88,9 +89,17 @@ pub async fn incremental(context: &Context, request: &Incremental, report: &mut 
             }
         }
         report.warn_of_rescued(&window);
+        let applied = window.status == Status::Applied;
         report.windows.push(window);
+        if applied && request.maintenance == Maintenance::Auto {
+            // Also in between: a long run of late windows would slow down with every small file.
+            table = upkeep(context, catalog.as_ref(), table, false, report).await;
+        }
     }
     report.status = overall(&report.windows);
+    if report.status == Status::Applied && request.maintenance == Maintenance::Auto {
+        upkeep(context, catalog.as_ref(), table, true, report).await;
+    }
     Ok(())
 }
 

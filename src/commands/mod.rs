@@ -1,20 +1,30 @@
 //! The library's front door: one file a command, a request in, a report out.
 
 mod check_catalog;
+mod compact;
 mod detect_schema;
 mod detect_table;
+mod expire;
 mod full_load;
 mod incremental;
+mod orphans;
 mod partitioning;
 mod report;
 mod request;
+mod upkeep;
 
 pub use check_catalog::{
     CheckCatalog, CheckReport, CheckStatus, CheckStep, CheckedPart, Setting, TIME_LIMIT, check_catalog,
 };
-pub use report::{DetectReport, ErrorReport, FileCounts, Report, RowCounts, Status, WindowReport};
-pub use request::{Context, DetectSchema, FullLoad, IfExists, Incremental, NewAttributes, WriteMode};
+pub use report::{DetectReport, ErrorReport, FileCounts, MaintenanceReport, Report, RowCounts, Status, WindowReport};
+pub use request::{
+    Compact, Context, DetectSchema, Expire, FullLoad, IfExists, Incremental, Maintenance, NewAttributes, Orphans,
+    WriteMode,
+};
 
+pub use compact::compact;
 pub use detect_schema::detect_schema;
+pub use expire::expire;
 pub use full_load::full_load;
 pub use incremental::incremental;
+pub use orphans::orphans;

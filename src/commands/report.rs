@@ -27,7 +27,7 @@ pub enum Status {
     Failed,
 }
 
-/// The result of `full-load` and `incremental`, and of any command that failed.
+/// The result of every command that works on a table, and of any command that failed.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
     /// The version of this form: 1.
@@ -40,6 +40,8 @@ pub struct Report {
     pub status: Status,
     /// What was done, in order.
     pub windows: Vec<WindowReport>,
+    /// What was done to keep the table small and quick, in order.
+    pub maintenance: Vec<MaintenanceReport>,
     /// The time up to which the table is complete.
     pub watermark: Option<String>,
     /// Now minus the watermark.
@@ -69,6 +71,7 @@ impl Report {
             table,
             status: Status::NothingToDo,
             windows: Vec::new(),
+            maintenance: Vec::new(),
             watermark: None,
             lag_seconds: None,
             pending: 0,
@@ -168,6 +171,55 @@ pub struct FileCounts {
     pub data_removed: u64,
     /// Position delete files added.
     pub deletes_added: u64,
+}
+
+/// One `compact`, `expire` or `orphans`, by hand or by `incremental`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MaintenanceReport {
+    /// `compact`, `expire` or `orphans`.
+    pub action: &'static str,
+    /// How it ended. Orphans that were found and not deleted are `dry_run`.
+    pub status: Status,
+    /// The snapshot that a compaction made.
+    pub snapshot_id: Option<String>,
+    /// Data files that new ones took the place of.
+    pub data_files_removed: u64,
+    /// Data files written.
+    pub data_files_added: u64,
+    /// Position delete files that nothing needs any more.
+    pub delete_files_removed: u64,
+    /// Bytes of the data files removed, or of the orphans.
+    pub bytes_removed: u64,
+    /// Bytes of the data files written.
+    pub bytes_added: u64,
+    /// Snapshots expired.
+    pub snapshots_removed: u64,
+    /// Branches and tags expired.
+    pub references_removed: Vec<String>,
+    /// Files deleted from storage; of a dry `expire`, those that would be.
+    pub files_deleted: u64,
+    /// The orphans' locations.
+    pub files: Vec<String>,
+}
+
+impl MaintenanceReport {
+    /// One that nothing was done of yet.
+    pub fn new(action: &'static str, status: Status) -> Self {
+        Self {
+            action,
+            status,
+            snapshot_id: None,
+            data_files_removed: 0,
+            data_files_added: 0,
+            delete_files_removed: 0,
+            bytes_removed: 0,
+            bytes_added: 0,
+            snapshots_removed: 0,
+            references_removed: Vec::new(),
+            files_deleted: 0,
+            files: Vec::new(),
+        }
+    }
 }
 
 /// What went wrong, in parts.

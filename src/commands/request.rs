@@ -8,6 +8,7 @@ use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 use crate::storage::Store;
+use crate::time::Time;
 
 /// What every command works with.
 #[derive(Debug, Clone)]
@@ -104,6 +105,16 @@ pub enum NewAttributes {
     Fail,
 }
 
+/// Whether `incremental` also looks after the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Maintenance {
+    /// Compact and expire when that is due, once windows were applied.
+    #[default]
+    Auto,
+    /// Leave it to others.
+    Off,
+}
+
 /// `incremental`.
 #[derive(Debug, Clone)]
 pub struct Incremental {
@@ -121,6 +132,45 @@ pub struct Incremental {
     pub allow_gap: bool,
     /// Apply a window that starts before the watermark and ends after it.
     pub allow_overlap: bool,
+    /// Whether the table is looked after, too.
+    pub maintenance: Maintenance,
+    /// Say what would be done, write nothing.
+    pub dry_run: bool,
+}
+
+/// `compact`.
+#[derive(Debug, Clone)]
+pub struct Compact {
+    /// The table.
+    pub table: TableIdent,
+    /// Say what would be done, write nothing.
+    pub dry_run: bool,
+}
+
+/// `expire`.
+#[derive(Debug, Clone)]
+pub struct Expire {
+    /// The table.
+    pub table: TableIdent,
+    /// Snapshots older than this go; `None`: as the table's properties say.
+    pub older_than: Option<Time>,
+    /// The newest snapshots of each branch that are kept however old they are; `None`: as the table's properties say.
+    pub retain_last: Option<usize>,
+    /// Say what would be done, write nothing.
+    pub dry_run: bool,
+}
+
+/// `orphans`.
+#[derive(Debug, Clone)]
+pub struct Orphans {
+    /// The table.
+    pub table: TableIdent,
+    /// Storage of tables, for listing.
+    pub store: Store,
+    /// Only files last written before this; at least 24 hours back.
+    pub older_than: Time,
+    /// Delete them; else they are only listed.
+    pub delete: bool,
     /// Say what would be done, write nothing.
     pub dry_run: bool,
 }

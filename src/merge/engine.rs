@@ -42,20 +42,28 @@ impl Engine {
         Ok(Self { task: Arc::new(task), threads, memory })
     }
 
+    /// The same memory, with batches of at most so many rows.
+    #[must_use]
+    pub(crate) fn with_batch_rows(&self, rows: usize) -> Self {
+        let config = self.task.session_config().clone().with_batch_size(rows.max(1));
+        let task = TaskContext::default().with_session_config(config).with_runtime(self.task.runtime_env());
+        Self { task: Arc::new(task), ..self.clone() }
+    }
+
     /// Starts a partition of a plan.
-    pub(super) fn execute(&self, plan: &Arc<dyn ExecutionPlan>, partition: usize) -> Result<SendableRecordBatchStream> {
+    pub(crate) fn execute(&self, plan: &Arc<dyn ExecutionPlan>, partition: usize) -> Result<SendableRecordBatchStream> {
         plan.execute(partition, self.task.clone()).map_err(convert)
     }
 }
 
 /// What a source's partition calls for every batch it makes.
-pub(super) type Send<'a> = dyn FnMut(RecordBatch) -> Result<()> + 'a;
+pub(crate) type Send<'a> = dyn FnMut(RecordBatch) -> Result<()> + 'a;
 
 /// Fills one partition of a source, by its number.
-pub(super) type Fill = dyn Fn(usize, &mut Send<'_>) -> Result<()> + std::marker::Send + Sync;
+pub(crate) type Fill = dyn Fn(usize, &mut Send<'_>) -> Result<()> + std::marker::Send + Sync;
 
 /// A plan whose partitions are filled by a function that runs on blocking threads, one call a partition.
-pub(super) fn source(schema: &SchemaRef, partitions: usize, fill: &Arc<Fill>) -> Result<Arc<dyn ExecutionPlan>> {
+pub(crate) fn source(schema: &SchemaRef, partitions: usize, fill: &Arc<Fill>) -> Result<Arc<dyn ExecutionPlan>> {
     let partitions = (0..partitions.max(1)).map(|number| {
         Arc::new(Partition { schema: schema.clone(), number, fill: fill.clone() }) as Arc<dyn PartitionStream>
     });
@@ -96,7 +104,7 @@ impl PartitionStream for Partition {
 }
 
 /// DataFusion's errors; one of ours that passed through comes back as it was.
-pub(super) fn convert(error: DataFusionError) -> Error {
+pub(crate) fn convert(error: DataFusionError) -> Error {
     match error {
         DataFusionError::External(inner) => match inner.downcast::<Error>() {
             Ok(ours) => *ours,

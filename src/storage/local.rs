@@ -211,8 +211,11 @@ fn list(path: &Path, start_after: Option<&str>) -> Result<Option<Listing>> {
         // Links are followed; a dangling one is listed, so that whoever needs it finds out.
         match fs::metadata(entry.path()) {
             Ok(m) if m.is_dir() => listing.folders.push(name),
-            Ok(m) => listing.files.push(FileEntry { name, size: m.len() }),
-            Err(_) => listing.files.push(FileEntry { name, size: 0 }),
+            Ok(m) => {
+                let modified = m.modified().ok().map(Into::into);
+                listing.files.push(FileEntry { name, size: m.len(), modified });
+            }
+            Err(_) => listing.files.push(FileEntry { name, size: 0, modified: None }),
         }
     }
     listing.folders.sort_unstable();

@@ -62,7 +62,9 @@ async fn replace_takes_the_place_and_leaves_nothing_behind() {
     store.write(&location, Bytes::from_static(b"new!")).await.unwrap();
     assert_eq!(store.read(&location, 4).await.unwrap(), "new!");
     let listing = store.list(&at(&folder, ""), None).await.unwrap().unwrap();
-    assert_eq!(listing.files, [FileEntry { name: "schema.json".into(), size: 4 }]);
+    let modified = listing.files[0].modified;
+    assert!(modified.is_some_and(|at| (chrono::Utc::now() - at).num_seconds().abs() < 60), "{modified:?}");
+    assert_eq!(listing.files, [FileEntry { name: "schema.json".into(), size: 4, modified }]);
     // A folder in the way: the temporary file goes.
     fs::create_dir(folder.path().join("dir")).unwrap();
     assert!(store.write(&at(&folder, "dir"), Bytes::from_static(b"x")).await.is_err());

@@ -31,6 +31,7 @@ pub use self::read_ahead::{CHUNK, Lookahead, ReadAhead};
 pub use self::routed::RoutedStore;
 pub use self::s3::{Encryption, KeyLender, LentKeys, RetryPolicy, S3Config, S3Store, Transfer};
 use crate::error::{Error, Result};
+use crate::time::Time;
 
 /// A file in a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub struct FileEntry {
     pub name: String,
     /// Its size in bytes.
     pub size: u64,
+    /// When it was last written, if the backend tells.
+    pub modified: Option<Time>,
 }
 
 /// One level of a folder; both lists are sorted bytewise by name.

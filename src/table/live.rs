@@ -18,7 +18,7 @@ use crate::catalog::LoadedTable;
 use crate::error::{Error, Result};
 
 /// Manifests read at a time.
-pub(super) const CONCURRENT_MANIFESTS: usize = 8;
+pub(crate) const CONCURRENT_MANIFESTS: usize = 8;
 
 /// A data file of the current snapshot.
 #[derive(Debug, Clone)]
@@ -100,8 +100,22 @@ pub fn check_supported(metadata: &TableMetadata) -> Result<()> {
 ///
 /// Refused: format version 3, equality deletes, deletion vectors, and files that are not Parquet.
 pub async fn live_files(table: &LoadedTable) -> Result<Vec<LiveFile>> {
+    Ok(live_table(table).await?.files)
+}
+
+/// Everything live in main's current snapshot.
+#[derive(Debug, Default)]
+pub struct LiveTable {
+    /// The data files, as [`live_files`] gives them.
+    pub files: Vec<LiveFile>,
+    /// All position delete files, those too that apply to no data file any more.
+    pub deletes: Vec<Arc<LiveDeleteFile>>,
+}
+
+/// As [`live_files`], with the delete files beside them.
+pub async fn live_table(table: &LoadedTable) -> Result<LiveTable> {
     check_supported(&table.metadata)?;
-    let Some(snapshot) = table.metadata.current_snapshot() else { return Ok(Vec::new()) };
+    let Some(snapshot) = table.metadata.current_snapshot() else { return Ok(LiveTable::default()) };
     let manifests = read_manifest_list(&table.file_io, &table.metadata, snapshot).await?;
     let read: Vec<(ManifestFile, Vec<ManifestEntryRef>)> = futures::stream::iter(manifests)
         .map(|manifest| read_entries(table.file_io.clone(), manifest))
@@ -140,11 +154,19 @@ pub async fn live_files(table: &LoadedTable) -> Result<Vec<LiveFile>> {
     for live in &mut files {
         live.deletes = deletes.of(live);
     }
-    Ok(files)
+    Ok(LiveTable { files, deletes: deletes.into_all() })
+}
+
+/// The manifests of main's current snapshot; none if there is no snapshot.
+pub async fn manifests(table: &LoadedTable) -> Result<Vec<ManifestFile>> {
+    match table.metadata.current_snapshot() {
+        Some(snapshot) => read_manifest_list(&table.file_io, &table.metadata, snapshot).await,
+        None => Ok(Vec::new()),
+    }
 }
 
 /// The manifests of a snapshot.
-pub(super) async fn read_manifest_list(
+pub(crate) async fn read_manifest_list(
     file_io: &FileIO,
     metadata: &TableMetadata,
     snapshot: &Snapshot,
@@ -157,7 +179,7 @@ pub(super) async fn read_manifest_list(
 }
 
 /// The entries of a manifest, those deleted too. Decoded on a thread of its own: it is CPU work.
-pub(super) async fn read_entries(
+pub(crate) async fn read_entries(
     file_io: FileIO,
     manifest: ManifestFile,
 ) -> Result<(ManifestFile, Vec<ManifestEntryRef>)> {
@@ -220,6 +242,10 @@ impl DeleteIndex {
             self.by_partition.entry(key).or_default()
         };
         list.push(delete);
+    }
+
+    fn into_all(self) -> Vec<Arc<LiveDeleteFile>> {
+        self.by_path.into_values().chain(self.by_partition.into_values()).flatten().collect()
     }
 
     /// Those that apply: not older than the data, of its partition, and with its path within their bounds.

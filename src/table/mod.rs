@@ -5,7 +5,7 @@
 //! - [`rows`]: all rows of a data file in the table's current columns.
 //! - [`deletes`], [`delete_cache`], [`delete_write`]: position deletes, read and written.
 //! - [`write`], [`metrics`], [`bounds`]: data files, counted and bounded from the rows themselves.
-//! - [`snapshot`], [`summary`]: manifests, manifest list and summary of one change.
+//! - [`snapshot`], [`summary`]: manifests, manifest list and summary of one change; [`manifest_merge`]: many manifests as few.
 //! - [`partition`]: which partition rows belong to; [`prune`]: which data files cannot hold a key, by their partitions.
 //! - [`paths`]: where new files go.
 //! - [`watermark`]: up to which time the table is complete, and the properties that say so.
@@ -22,6 +22,7 @@ pub mod delete_write;
 pub mod deletes;
 pub mod keys;
 pub mod live;
+pub mod manifest_merge;
 pub mod metrics;
 mod parquet_file;
 pub mod partition;
@@ -38,12 +39,13 @@ pub use delete_cache::DeleteCache;
 pub use delete_write::{DeleteGroup, write_position_deletes};
 pub use deletes::{PositionCursor, Positions, read_positions};
 pub use keys::{KeyRange, POSITION_COLUMN, may_contain, scan_keys};
-pub use live::{LiveDeleteFile, LiveFile, PartitionKey, check_supported, live_files};
+pub(crate) use live::{CONCURRENT_MANIFESTS, read_entries, read_manifest_list};
+pub use live::{LiveDeleteFile, LiveFile, LiveTable, PartitionKey, check_supported, live_files, live_table, manifests};
 pub use metrics::{MetricsConfig, MetricsMode};
 pub use partition::{PartitionRows, Partitioner, conform};
 pub use paths::DataPaths;
 pub use prune::KeyPartitions;
-pub use rows::scan_rows;
+pub use rows::{row_bytes, scan_rows, scan_rows_within};
 pub use snapshot::{BuiltSnapshot, SnapshotBuilder, base_requirements};
 pub use write::{DataFileWriter, WriteOptions};
 

@@ -11,6 +11,7 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef as ArrowSchemaRef};
 use iceberg::io::FileIO;
 use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
+use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use tokio::runtime::Handle;
 
 use super::deletes::Positions;
@@ -19,8 +20,10 @@ use super::live::LiveFile;
 use super::parquet_file::ParquetFile;
 use crate::error::{Error, Result};
 
-/// Rows of a batch.
+/// Rows of a batch, at most.
 const BATCH_ROWS: usize = 8192;
+/// Bytes of a batch, as far as the footer tells how large rows are.
+const BATCH_BYTES: usize = 16 * 1024 * 1024;
 
 /// Reads the rows of a data file but for those at the given positions, in the file's order, as batches of `schema` (the
 /// table's current Arrow schema, with field ids). Synchronous: for a blocking thread.
@@ -34,7 +37,21 @@ pub fn scan_rows(
     without: &Positions,
     on_batch: &mut dyn FnMut(RecordBatch) -> Result<()>,
 ) -> Result<()> {
+    scan_rows_within(file_io, handle, live, schema, without, BATCH_BYTES, on_batch)
+}
+
+/// As [`scan_rows`], in batches of about `batch_bytes`.
+pub fn scan_rows_within(
+    file_io: &FileIO,
+    handle: &Handle,
+    live: &LiveFile,
+    schema: &ArrowSchemaRef,
+    without: &Positions,
+    batch_bytes: usize,
+    on_batch: &mut dyn FnMut(RecordBatch) -> Result<()>,
+) -> Result<()> {
     let file = ParquetFile::open(file_io, handle, &live.file)?;
+    let batch_rows = (batch_bytes / widest_row(file.metadata())).clamp(1, BATCH_ROWS);
     let wanted: Vec<usize> = schema.fields().iter().filter_map(|f| file.column(field_id(f)?)).collect();
     if wanted.is_empty() {
         return Err(Error::failed("the data file has none of the table's columns").in_file(file.location()));
@@ -42,7 +59,7 @@ pub fn scan_rows(
     let groups = (0..file.metadata().num_row_groups()).collect();
     let mut cursor = without.cursor();
     let mut next: i64 = 0;
-    file.read(handle, &wanted, groups, BATCH_ROWS, &mut |batch| {
+    file.read(handle, &wanted, groups, batch_rows, &mut |batch| {
         let rows = batch.num_rows();
         let count = i64::try_from(rows).map_err(|_| Error::failed("a batch of too many rows"))?;
         let positions: Vec<i64> = (next..next + count).collect();
@@ -56,6 +73,25 @@ pub fn scan_rows(
         let columns = columns.map_err(|e| e.in_file(file.location()))?;
         on_batch(RecordBatch::try_new(schema.clone(), columns)?)
     })
+}
+
+/// About how many bytes a row of the file takes in memory, by its footer; at least 1.
+pub fn row_bytes(file_io: &FileIO, handle: &Handle, live: &LiveFile) -> Result<usize> {
+    Ok(widest_row(ParquetFile::open(file_io, handle, &live.file)?.metadata()))
+}
+
+/// The mean row of the row group where it is largest. Text that a dictionary holds once counts as often as it occurs, where
+/// the writer noted that.
+fn widest_row(metadata: &ParquetMetaData) -> usize {
+    let of_group = |group: &RowGroupMetaData| {
+        let bytes: i64 = group
+            .columns()
+            .iter()
+            .map(|column| column.uncompressed_size().max(column.unencoded_byte_array_data_bytes().unwrap_or(0)))
+            .fold(0, i64::saturating_add);
+        usize::try_from(bytes / group.num_rows().max(1)).unwrap_or(1)
+    };
+    metadata.row_groups().iter().map(of_group).max().unwrap_or(1).max(1)
 }
 
 /// Columns for the wanted fields out of those that are there.

@@ -19,6 +19,7 @@ use iceberg::spec::{
 use uuid::Uuid;
 
 use super::live::{CONCURRENT_MANIFESTS, LiveDeleteFile, LiveFile, read_manifest_list};
+use super::manifest_merge::{ManifestLimits, merge};
 use super::paths::metadata_folder;
 use super::summary::SummaryCounts;
 use crate::error::{Error, Result};
@@ -47,6 +48,7 @@ pub struct SnapshotBuilder<'a> {
     removed: HashMap<Arc<str>, HashSet<String>>,
     counts: SummaryCounts,
     properties: HashMap<String, String>,
+    merges_manifests: bool,
 }
 
 impl<'a> SnapshotBuilder<'a> {
@@ -62,7 +64,14 @@ impl<'a> SnapshotBuilder<'a> {
             removed: HashMap::new(),
             counts: SummaryCounts::default(),
             properties: HashMap::new(),
+            merges_manifests: false,
         }
+    }
+
+    /// Also writes many small manifests as few, where there are more of them than the table's properties allow.
+    pub fn merge_manifests(&mut self) -> &mut Self {
+        self.merges_manifests = true;
+        self
     }
 
     /// Adds a data file, written in the given spec.
@@ -141,7 +150,11 @@ impl<'a> SnapshotBuilder<'a> {
             (Some(base), Some(parent)) => read_manifest_list(&output.file_io, base, parent).await?,
             _ => Vec::new(),
         };
-        let carried = self.rewrite(output, carried).await?;
+        let mut carried = self.rewrite(output, carried).await?;
+        if self.merges_manifests {
+            let limits = ManifestLimits::of_table(self.metadata.properties())?;
+            carried = merge(output, carried, limits).await?;
+        }
 
         let mut manifests = self.write_added(output, ManifestContentType::Data).await?;
         let (data, deletes): (Vec<_>, Vec<_>) =
@@ -307,16 +320,21 @@ fn check_partition(spec: &PartitionSpec, file: &DataFile) -> Result<()> {
 }
 
 /// Names and remembers the files of one snapshot.
-struct Output {
-    file_io: FileIO,
+pub(super) struct Output {
+    pub(super) file_io: FileIO,
     folder: String,
     operation: Uuid,
-    snapshot_id: i64,
+    pub(super) snapshot_id: i64,
     written: Mutex<Vec<String>>,
 }
 
 impl Output {
-    fn manifest(&self, content: ManifestContentType, schema: SchemaRef, spec: PartitionSpec) -> Result<ManifestWriter> {
+    pub(super) fn manifest(
+        &self,
+        content: ManifestContentType,
+        schema: SchemaRef,
+        spec: PartitionSpec,
+    ) -> Result<ManifestWriter> {
         let location = {
             let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
             let location = format!("{}/{}-m{}.avro", self.folder, self.operation, written.len());

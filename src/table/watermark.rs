@@ -89,6 +89,12 @@ pub fn ancestors(metadata: &TableMetadata) -> impl Iterator<Item = &SnapshotRef>
     })
 }
 
+/// The snapshot that the property names, whether it is there or not.
+pub fn named_snapshot(metadata: &TableMetadata) -> Option<i64> {
+    let property: Property = serde_json::from_str(metadata.properties().get(WATERMARK)?).ok()?;
+    property.snapshot_id.parse().ok()
+}
+
 /// The table's watermark; `None` if it never had one. A rolled-back table is an error of kind `Window`.
 pub fn watermark(metadata: &TableMetadata) -> Result<Option<Watermark>> {
     let property: Option<Property> = match metadata.properties().get(WATERMARK) {

@@ -180,6 +180,7 @@ pub async fn command(job: &Job, faults: &Arc<Faults>, catalog: Arc<dyn Catalog>)
             new_attributes: NewAttributes::Add,
             allow_gap: false,
             allow_overlap: false,
+            maintenance: ddb_iceberg::commands::Maintenance::Off,
             dry_run: false,
         };
         incremental(&context, &request, &mut report).await

@@ -58,6 +58,7 @@ pub async fn insert(count: usize, size: usize, memory: usize) {
         new_attributes: NewAttributes::Add,
         allow_gap: false,
         allow_overlap: false,
+        maintenance: ddb_iceberg::commands::Maintenance::Off,
         dry_run: false,
     };
     let mut report = Report::new("incremental", None);

@@ -323,6 +323,7 @@ impl Runner {
             new_attributes,
             allow_gap: false,
             allow_overlap: false,
+            maintenance: ddb_iceberg::commands::Maintenance::Off,
             dry_run,
         };
         let mut report = Report::new("incremental", None);

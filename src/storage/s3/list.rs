@@ -12,6 +12,7 @@ use super::failure::{Act, failed};
 use super::read::look;
 use crate::error::{Error, Result};
 use crate::storage::{FileEntry, Listing};
+use crate::time::Time;
 
 /// A folder with more entries is refused: their names alone would take all memory.
 const MAX_ENTRIES: usize = 5_000_000;
@@ -41,7 +42,8 @@ pub(super) async fn level(shared: &Shared, folder: &Address, start_after: Option
             // A key that is the folder's name and a slash only stands for the folder.
             if !name.is_empty() && start_after.is_none_or(|after| name > after) {
                 let size = object.size().and_then(|size| u64::try_from(size).ok()).unwrap_or(0);
-                listing.files.push(FileEntry { name: name.to_owned(), size });
+                let modified = object.last_modified().and_then(|at| Time::from_timestamp(at.secs(), at.subsec_nanos()));
+                listing.files.push(FileEntry { name: name.to_owned(), size, modified });
             }
         }
         if listing.folders.len().saturating_add(listing.files.len()) > MAX_ENTRIES {

@@ -1,0 +1,83 @@
+//! `compact`: small data files merged, files with many deletes rewritten, in one commit that changes no row.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::report::{MaintenanceReport, Report, Status};
+use super::request::{Compact, Context};
+use crate::catalog::{Catalog, LoadedTable};
+use crate::error::{Error, Kind, Result};
+use crate::maintenance::{Compacted, Compaction, Compactor, Policy};
+use crate::table::{check_supported, watermark};
+
+/// Plans before other writers have won: each starts from the table as it is then.
+const ATTEMPTS: u32 = 5;
+
+/// Rewrites what is worth it.
+pub async fn compact(context: &Context, request: &Compact, report: &mut Report) -> Result<()> {
+    let catalog = context.catalog()?;
+    for attempt in 0..ATTEMPTS {
+        let base = load(catalog.as_ref(), &request.table).await?;
+        report.describe(&base)?;
+        let compactor = compactor(context, &base);
+        let policy = Policy::thorough(compactor.target_bytes()?);
+        let compaction = compactor.plan(&policy).await?;
+        let mut done = MaintenanceReport::new("compact", Status::NothingToDo);
+        if compaction.is_empty() {
+            report.maintenance.push(done);
+            return Ok(());
+        }
+        removes(&mut done, &compaction);
+        if request.dry_run {
+            done.status = Status::DryRun;
+            report.status = Status::DryRun;
+            report.maintenance.push(done);
+            return Ok(());
+        }
+        if let Some(compacted) = compactor.run(catalog.as_ref(), compaction).await? {
+            adds(&mut done, &compacted);
+            report.status = Status::Applied;
+            report.describe(&compacted.table)?;
+            report.maintenance.push(done);
+            return Ok(());
+        }
+        tracing::info!("another writer changed the table; planning again");
+        tokio::time::sleep(Duration::from_millis(100 << attempt)).await;
+    }
+    Err(Error::new(Kind::Contended, format!("other writers changed the table {ATTEMPTS} times while it was compacted"))
+        .advice("Nothing was changed; run the command again when fewer windows arrive"))
+}
+
+/// A table that maintenance may work on.
+pub(super) async fn load(catalog: &dyn Catalog, ident: &iceberg::TableIdent) -> Result<LoadedTable> {
+    let table = catalog.load(ident).await?.ok_or_else(|| Error::failed(format!("there is no table {ident}")))?;
+    watermark::check_version(&table.metadata)?;
+    check_supported(&table.metadata)?;
+    Ok(table)
+}
+
+pub(super) fn compactor(context: &Context, base: &LoadedTable) -> Compactor {
+    Compactor {
+        base: base.clone(),
+        threads: context.threads,
+        memory_limit: context.memory_limit,
+        progress: Arc::clone(&context.progress),
+    }
+}
+
+/// Records what a compaction takes away.
+pub(super) fn removes(done: &mut MaintenanceReport, compaction: &Compaction) {
+    for live in compaction.rewritten() {
+        done.data_files_removed += 1;
+        done.bytes_removed += live.file.file_size_in_bytes();
+    }
+    done.delete_files_removed = compaction.deletes_removed().len() as u64;
+}
+
+/// Records what a compaction wrote.
+pub(super) fn adds(done: &mut MaintenanceReport, compacted: &Compacted) {
+    done.status = Status::Applied;
+    done.snapshot_id = Some(compacted.snapshot_id.to_string());
+    done.data_files_added = compacted.added.len() as u64;
+    done.bytes_added = compacted.added.iter().map(iceberg::spec::DataFile::file_size_in_bytes).sum();
+}

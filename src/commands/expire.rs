@@ -1,0 +1,55 @@
+//! `expire`: old snapshots removed, and the files that only they need.
+
+use std::time::Duration;
+
+use chrono::Utc;
+
+use super::compact::load;
+use super::report::{MaintenanceReport, Report, Status};
+use super::request::{Context, Expire};
+use crate::error::{Error, Kind, Result};
+use crate::maintenance::retention::check_gc;
+use crate::maintenance::{Retention, Wanted, expire as remove, unreachable};
+
+/// Plans before other writers have won.
+const ATTEMPTS: u32 = 10;
+
+/// Removes the snapshots that may go, then their files.
+pub async fn expire(context: &Context, request: &Expire, report: &mut Report) -> Result<()> {
+    let catalog = context.catalog()?;
+    for attempt in 0..ATTEMPTS {
+        let base = load(catalog.as_ref(), &request.table).await?;
+        report.describe(&base)?;
+        check_gc(&base.metadata)?;
+        let wanted = Wanted { older_than: request.older_than, retain_last: request.retain_last };
+        let retention = Retention::of(&base.metadata, wanted, Utc::now())?;
+        let mut done = MaintenanceReport::new("expire", Status::NothingToDo);
+        if retention.is_empty() {
+            report.maintenance.push(done);
+            return Ok(());
+        }
+        done.snapshots_removed = retention.snapshots.len() as u64;
+        done.references_removed.clone_from(&retention.references);
+        if request.dry_run {
+            done.files_deleted = unreachable(&base, &retention).await?.into_paths().count() as u64;
+            done.status = Status::DryRun;
+            report.status = Status::DryRun;
+            report.maintenance.push(done);
+            return Ok(());
+        }
+        context.progress.start("expiring snapshots", 0);
+        if let Some(expired) = remove(catalog.as_ref(), &base, &retention, &context.progress).await? {
+            done.status = Status::Applied;
+            done.files_deleted = expired.files_deleted;
+            report.status = Status::Applied;
+            report.warnings.extend(expired.warnings);
+            report.describe(&expired.table)?;
+            report.maintenance.push(done);
+            return Ok(());
+        }
+        tracing::info!("another writer changed the table; looking again");
+        tokio::time::sleep(Duration::from_millis(50 << attempt.min(6))).await;
+    }
+    Err(Error::new(Kind::Contended, format!("other writers changed the table {ATTEMPTS} times"))
+        .advice("Nothing was removed; run the command again"))
+}

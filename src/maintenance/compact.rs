@@ -1,0 +1,272 @@
+//! One `replace` snapshot: the same rows in fewer and fuller data files, without the deletes that applied to them.
+//!
+//! The new files have the snapshot's own sequence number. No delete of another writer is lost by that, since the commit
+//! requires that main is where it was planned on.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use iceberg::arrow::schema_to_arrow_schema;
+use iceberg::spec::{DataFile, MAIN_BRANCH, Operation, SortDirection, Transform};
+use tokio::runtime::Handle;
+
+use super::pick::{Candidate, Group, Policy, TARGET_BYTES, TARGET_PROPERTY, may_have_many_deletes, pick};
+use super::rewrite::Rewriter;
+use crate::catalog::settle::{Outcome, commit_and_settle};
+use crate::catalog::{Catalog, LoadedTable};
+use crate::error::{Error, Kind, Result};
+use crate::merge::Engine;
+use crate::pool;
+use crate::progress::Progress;
+use crate::schema::TableSchema;
+use crate::table::manifest_merge::ManifestLimits;
+use crate::table::{
+    DataPaths, DeleteCache, LiveDeleteFile, LiveFile, SnapshotBuilder, WriteOptions, base_requirements, live_table,
+    manifests, watermark,
+};
+
+/// Makes compactions of one state of a table.
+#[derive(Debug)]
+pub struct Compactor {
+    /// The table.
+    pub base: LoadedTable,
+    /// Groups rewritten at once.
+    pub threads: usize,
+    /// Upper bound of memory, in bytes.
+    pub memory_limit: usize,
+    /// Raised as the work goes on.
+    pub progress: Arc<Progress>,
+}
+
+/// What a compaction does.
+#[derive(Debug, Default)]
+pub struct Compaction {
+    groups: Vec<Group>,
+    /// Delete files that nothing needs once the groups are rewritten.
+    deletes_removed: Vec<Arc<LiveDeleteFile>>,
+    merges_manifests: bool,
+}
+
+/// What a compaction did.
+#[derive(Debug)]
+pub struct Compacted {
+    /// The table with it.
+    pub table: LoadedTable,
+    /// Its snapshot.
+    pub snapshot_id: i64,
+    /// Data files written.
+    pub added: Vec<DataFile>,
+}
+
+impl Compaction {
+    /// There is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.groups.is_empty() && self.deletes_removed.is_empty() && !self.merges_manifests
+    }
+
+    /// It would only take away delete files that apply to nothing: not worth a snapshot of its own.
+    pub fn is_worthless(&self) -> bool {
+        self.groups.is_empty() && !self.merges_manifests
+    }
+
+    /// The data files that it rewrites.
+    pub fn rewritten(&self) -> impl Iterator<Item = &LiveFile> {
+        self.groups.iter().flat_map(|group| &group.files)
+    }
+
+    /// The delete files that it removes.
+    pub fn deletes_removed(&self) -> &[Arc<LiveDeleteFile>] {
+        &self.deletes_removed
+    }
+}
+
+impl Compactor {
+    /// Bytes of the table's data files, as its properties say.
+    pub fn target_bytes(&self) -> Result<u64> {
+        match self.base.metadata.properties().get(TARGET_PROPERTY) {
+            None => Ok(TARGET_BYTES),
+            Some(text) => text.trim().parse().ok().filter(|bytes| *bytes > 0).ok_or_else(|| {
+                Error::usage(format!("the table property {TARGET_PROPERTY} is {text:?}, not a number of bytes"))
+            }),
+        }
+    }
+
+    /// What is worth doing.
+    pub async fn plan(&self, policy: &Policy) -> Result<Compaction> {
+        let live = live_table(&self.base).await?;
+        let sort_order = self.sort_order(&self.columns()?)?;
+        let suspects: Vec<(usize, LiveFile)> = live
+            .files
+            .iter()
+            .enumerate()
+            .filter(|(_, file)| may_have_many_deletes(file, policy))
+            .map(|(n, file)| (n, file.clone()))
+            .collect();
+        let mut candidates: Vec<Candidate> =
+            live.files.iter().map(|file| Candidate { live: file.clone(), deleted: 0 }).collect();
+        let cache = self.cache();
+        let counted = tokio::task::spawn_blocking(move || {
+            suspects.into_iter().map(|(n, file)| Ok((n, cache.positions(&file)?.len()))).collect::<Result<Vec<_>>>()
+        });
+        let counted = counted
+            .await
+            .map_err(|e| Error::failed("counting deletes broke down; please report this as a bug").caused_by(e))?;
+        for (n, deleted) in counted? {
+            if let Some(candidate) = candidates.get_mut(n) {
+                candidate.deleted = u64::try_from(deleted).unwrap_or(u64::MAX);
+            }
+        }
+        let memory = u64::try_from(self.share() / 3).unwrap_or(u64::MAX);
+        let groups = pick(candidates, policy, sort_order, memory);
+        let gone: HashSet<&str> =
+            groups.iter().flat_map(|group| &group.files).map(|live| live.file.file_path()).collect();
+        let needed: HashSet<&str> = live
+            .files
+            .iter()
+            .filter(|live| !gone.contains(live.file.file_path()))
+            .flat_map(|live| &live.deletes)
+            .map(|delete| delete.file.file_path())
+            .collect();
+        let mut seen = HashSet::new();
+        let deletes_removed = live
+            .deletes
+            .iter()
+            .filter(|delete| {
+                !needed.contains(delete.file.file_path()) && seen.insert(delete.file.file_path().to_owned())
+            })
+            .cloned()
+            .collect();
+        let limits = ManifestLimits::of_table(self.base.metadata.properties())?;
+        let merges_manifests = limits.are_passed(&manifests(&self.base).await?);
+        Ok(Compaction { groups, deletes_removed, merges_manifests })
+    }
+
+    /// Writes the files and commits; `None` if another writer was first. If it fails, nothing it wrote is left, as far as
+    /// possible, unless the outcome is unknown.
+    pub async fn run(&self, catalog: &dyn Catalog, compaction: Compaction) -> Result<Option<Compacted>> {
+        let mut written = Vec::new();
+        let result = self.try_run(catalog, compaction, &mut written).await;
+        let unknown = matches!(&result, Err(error) if error.kind() == Kind::Unknown);
+        if !unknown && !matches!(result, Ok(Some(_))) {
+            for path in written {
+                if let Err(error) = catalog.file_io().delete(&path).await {
+                    tracing::warn!("{path} was left behind: {error}");
+                }
+            }
+        }
+        result
+    }
+
+    /// `written` is told of every file.
+    async fn try_run(
+        &self,
+        catalog: &dyn Catalog,
+        compaction: Compaction,
+        written: &mut Vec<String>,
+    ) -> Result<Option<Compacted>> {
+        let base = &self.base;
+        let removed: Vec<LiveFile> = compaction.rewritten().cloned().collect();
+        let added = self.rewrite(compaction.groups, written).await?;
+        let mut snapshot = SnapshotBuilder::new(Some(&base.metadata), &base.metadata, Operation::Replace);
+        for (spec_id, file) in &added {
+            snapshot.add_data_file(*spec_id, file.clone());
+        }
+        for live in &removed {
+            snapshot.remove_data_file(live);
+        }
+        for delete in &compaction.deletes_removed {
+            snapshot.remove_delete_file(delete);
+        }
+        snapshot.merge_manifests();
+        let built = snapshot.build(&base.file_io).await?;
+        written.extend(built.files);
+        let snapshot_id = built.snapshot.snapshot_id();
+        let builder = (*base.metadata).clone().into_builder(Some(base.metadata_location.clone()));
+        let made = builder.set_branch_snapshot(built.snapshot, MAIN_BRANCH)?.build()?;
+        let requirements = base_requirements(&base.metadata);
+        self.progress.set_committing(true);
+        let outcome =
+            commit_and_settle(catalog, base, requirements, made.changes, snapshot_id, catalog.patience()).await;
+        self.progress.set_committing(false);
+        match outcome? {
+            Outcome::Committed(table) => {
+                let added = added.into_iter().map(|(_, file)| file).collect();
+                Ok(Some(Compacted { table, snapshot_id, added }))
+            }
+            Outcome::Moved(_) => Ok(None),
+        }
+    }
+
+    async fn rewrite(&self, groups: Vec<Group>, written: &mut Vec<String>) -> Result<Vec<(i32, DataFile)>> {
+        if groups.is_empty() {
+            return Ok(Vec::new());
+        }
+        let files: usize = groups.iter().map(|group| group.files.len()).sum();
+        self.progress.start("compacting", u64::try_from(files).unwrap_or(u64::MAX));
+        let columns = self.columns()?;
+        let rewriter = Arc::new(Rewriter {
+            file_io: self.base.file_io.clone(),
+            handle: Handle::current(),
+            engine: Engine::new(self.threads, self.memory_limit / 2)?,
+            deletes: Arc::new(self.cache()),
+            arrow_schema: Arc::new(schema_to_arrow_schema(&columns.schema)?),
+            key_fields: if columns.mapping.key.is_empty() { Vec::new() } else { columns.key_fields()? },
+            sort_order: self.sort_order(&columns)?,
+            paths: DataPaths::new(&self.base.metadata),
+            options: WriteOptions::for_table(&self.base.metadata, &columns.schema),
+            target_bytes: self.target_bytes()?,
+            batch_memory: self.share() / 4,
+            progress: Arc::clone(&self.progress),
+            schema: columns.schema,
+        });
+        let abandoned = Mutex::new(Vec::new());
+        let undo = |files: Vec<(i32, DataFile)>| {
+            abandoned.lock().unwrap_or_else(PoisonError::into_inner).extend(files.into_iter().map(path));
+        };
+        let tasks: Vec<(u32, Group)> = (0..).zip(groups).collect();
+        let work = move |(number, group): (u32, Group), stop: &pool::Stop| {
+            let spec_id = group.files.first().map_or(0, |live| live.spec_id);
+            let files = rewriter.run(number, &group, stop)?;
+            Ok(files.into_iter().map(|file| (spec_id, file)).collect::<Vec<_>>())
+        };
+        let result = pool::run(self.threads, tasks, work, undo).await;
+        written.extend(abandoned.into_inner().unwrap_or_else(PoisonError::into_inner));
+        let files: Vec<_> = result?.into_iter().flatten().collect();
+        written.extend(files.iter().cloned().map(path));
+        Ok(files)
+    }
+
+    fn columns(&self) -> Result<TableSchema> {
+        let property = self.base.metadata.properties().get(watermark::SCHEMA).map(String::as_str);
+        TableSchema::of_table(self.base.metadata.current_schema().clone(), property)
+    }
+
+    /// The table's sort order, if files sorted by key follow it.
+    fn sort_order(&self, columns: &TableSchema) -> Result<Option<i32>> {
+        if columns.mapping.key.is_empty() {
+            return Ok(None);
+        }
+        let order = self.base.metadata.default_sort_order();
+        let keys = columns.key_fields()?;
+        let by_key = order.fields.len() == keys.len()
+            && order.fields.iter().zip(&keys).all(|(field, key)| {
+                field.source_id == key.id
+                    && field.transform == Transform::Identity
+                    && field.direction == SortDirection::Ascending
+            });
+        Ok(if by_key { i32::try_from(order.order_id).ok() } else { None })
+    }
+
+    fn cache(&self) -> DeleteCache {
+        DeleteCache::new(self.base.file_io.clone(), Handle::current(), self.memory_limit / 8)
+    }
+
+    /// Bytes that one group may hold.
+    fn share(&self) -> usize {
+        self.memory_limit / self.threads.max(1)
+    }
+}
+
+fn path((_, file): (i32, DataFile)) -> String {
+    file.file_path().to_owned()
+}

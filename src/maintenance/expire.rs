@@ -1,0 +1,128 @@
+//! Snapshots removed, then the files that only they named.
+//!
+//! The commit comes first: until it is known to be in the table nothing is deleted. If deleting is interrupted, what is left
+//! is named by nothing, and `orphans` finds it.
+
+use std::collections::HashSet;
+
+use futures::StreamExt;
+use iceberg::spec::TableMetadata;
+use iceberg::{TableRequirement, TableUpdate};
+
+use super::reachable::{Unneeded, unneeded};
+use super::retention::{Retention, references};
+use crate::catalog::settle::{Outcome, remove_and_settle};
+use crate::catalog::{Catalog, LoadedTable};
+use crate::error::Result;
+use crate::progress::Progress;
+use crate::storage::Location;
+use crate::table::paths::{data_folder, metadata_folder};
+
+/// Files deleted by one request, where the storage can do that.
+const BATCH: usize = 1000;
+
+/// What was removed.
+#[derive(Debug)]
+pub struct Expired {
+    /// The table without it.
+    pub table: LoadedTable,
+    /// Files deleted.
+    pub files_deleted: u64,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+}
+
+/// The files that would go with the snapshots.
+pub async fn unreachable(base: &LoadedTable, retention: &Retention) -> Result<Unneeded> {
+    let mut builder = (*base.metadata).clone().into_builder(None);
+    for update in updates(&base.metadata, retention) {
+        builder = update.apply(builder)?;
+    }
+    unneeded(base, &base.metadata, &builder.build()?.metadata).await
+}
+
+/// Removes them; `None` if another writer was first.
+pub async fn expire(
+    catalog: &dyn Catalog,
+    base: &LoadedTable,
+    retention: &Retention,
+    progress: &Progress,
+) -> Result<Option<Expired>> {
+    // A branch or tag that came or moved since may need what would go.
+    let mut requirements = vec![TableRequirement::UuidMatch { uuid: base.metadata.uuid() }];
+    for (name, reference) in references(&base.metadata)? {
+        let snapshot_id = Some(reference.snapshot_id);
+        requirements.push(TableRequirement::RefSnapshotIdMatch { r#ref: name, snapshot_id });
+    }
+    let updates = updates(&base.metadata, retention);
+    progress.set_committing(true);
+    let patience = catalog.patience();
+    let outcome = remove_and_settle(catalog, base, requirements, updates, &retention.snapshots, patience).await;
+    progress.set_committing(false);
+    let Outcome::Committed(table) = outcome? else { return Ok(None) };
+    let mut expired = Expired { table, files_deleted: 0, warnings: Vec::new() };
+    // The snapshots are gone, whatever becomes of the files.
+    match unneeded(&expired.table, &base.metadata, &expired.table.metadata).await {
+        Ok(files) => {
+            let (inside, outside) = within(&base.metadata, files.into_paths());
+            if outside > 0 {
+                expired.warnings.push(format!("{outside} files outside of the table's folders were left alone"));
+            }
+            let (deleted, failed) = delete(catalog, inside).await;
+            expired.files_deleted = deleted;
+            if failed > 0 {
+                let text = format!("{failed} files could not be deleted; `ddb-iceberg orphans` finds them later");
+                expired.warnings.push(text);
+            }
+        }
+        Err(error) => expired.warnings.push(format!("files of expired snapshots were left behind: {error}")),
+    }
+    Ok(Some(expired))
+}
+
+fn updates(metadata: &TableMetadata, retention: &Retention) -> Vec<TableUpdate> {
+    let references = retention.references.iter().map(|name| TableUpdate::RemoveSnapshotRef { ref_name: name.clone() });
+    let gone: HashSet<i64> = retention.snapshots.iter().copied().collect();
+    let statistics = metadata
+        .statistics_iter()
+        .filter(|file| gone.contains(&file.snapshot_id))
+        .map(|file| TableUpdate::RemoveStatistics { snapshot_id: file.snapshot_id });
+    let partitions = metadata
+        .partition_statistics_iter()
+        .filter(|file| gone.contains(&file.snapshot_id))
+        .map(|file| TableUpdate::RemovePartitionStatistics { snapshot_id: file.snapshot_id });
+    let mut updates: Vec<_> = references.chain(statistics).chain(partitions).collect();
+    if !retention.snapshots.is_empty() {
+        updates.push(TableUpdate::RemoveSnapshots { snapshot_ids: retention.snapshots.clone() });
+    }
+    updates
+}
+
+/// Those below the table's own folders, and how many are not.
+fn within(metadata: &TableMetadata, paths: impl Iterator<Item = String>) -> (Vec<String>, usize) {
+    let folders: Vec<Location> = [metadata.location().to_owned(), data_folder(metadata), metadata_folder(metadata)]
+        .iter()
+        .filter_map(|folder| Location::parse(folder).ok())
+        .collect();
+    let is_own = |path: &String| {
+        Location::parse(path).is_ok_and(|at| folders.iter().any(|folder| at != *folder && at.is_within(folder)))
+    };
+    let (inside, outside): (Vec<_>, Vec<_>) = paths.partition(is_own);
+    (inside, outside.len())
+}
+
+/// Deletes files, and says how many it did and how many it could not.
+pub async fn delete(catalog: &dyn Catalog, paths: Vec<String>) -> (u64, u64) {
+    let (mut deleted, mut failed) = (0, 0);
+    for batch in paths.chunks(BATCH) {
+        let count = u64::try_from(batch.len()).unwrap_or(u64::MAX);
+        match catalog.file_io().delete_stream(futures::stream::iter(batch.to_vec()).boxed()).await {
+            Ok(()) => deleted += count,
+            Err(error) => {
+                tracing::warn!("up to {count} files were left behind: {error}");
+                failed += count;
+            }
+        }
+    }
+    (deleted, failed)
+}

@@ -1,0 +1,134 @@
+//! Files below the table's location that nothing names: left behind by a writer that died.
+//!
+//! Named is what any snapshot, the metadata log or a statistics entry names. When in doubt, a file stays:
+//!
+//! - one that is younger than the age given, since its commit may be under way;
+//! - one whose *name* is that of a named file, wherever that lies: locations can be written in more than one way;
+//! - one that no Iceberg writer names so (`.parquet`, `.avro`, `.metadata.json`, …), and hidden ones;
+//! - everything in the folder of another table, and behind symbolic links that lead elsewhere.
+
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
+
+use super::reachable::for_each_named;
+use crate::catalog::LoadedTable;
+use crate::error::{Error, Result};
+use crate::storage::{Listing, Location, Store};
+use crate::time::Time;
+
+/// What the names of files end with that Iceberg's writers make.
+const ENDINGS: [&str; 8] =
+    [".parquet", ".avro", ".orc", ".puffin", ".stats", ".metadata.json", ".metadata.json.gz", ".gz.metadata.json"];
+/// Folders inside of folders, at most.
+const DEPTH: usize = 64;
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Orphans {
+    /// Locations, in order.
+    pub files: Vec<String>,
+    /// Their bytes.
+    pub bytes: u64,
+    /// What was left out, and why.
+    pub warnings: Vec<String>,
+}
+
+/// What the table names, as hashes: two that are equal by chance leave a file where it is.
+struct Known {
+    hasher: RandomState,
+    paths: HashSet<u64>,
+    names: HashSet<u64>,
+}
+
+impl Known {
+    async fn of(table: &LoadedTable) -> Result<Self> {
+        let hasher = RandomState::new();
+        let (mut paths, mut names) = (HashSet::new(), HashSet::new());
+        for_each_named(table, &mut |path| {
+            if let Ok(location) = Location::parse(path) {
+                paths.insert(hasher.hash_one(location.as_str()));
+            }
+            names.insert(hasher.hash_one(path.rsplit('/').next().unwrap_or(path)));
+        })
+        .await?;
+        Ok(Self { hasher, paths, names })
+    }
+
+    fn has(&self, location: &str) -> bool {
+        let name = location.rsplit('/').next().unwrap_or(location);
+        self.paths.contains(&self.hasher.hash_one(location)) || self.names.contains(&self.hasher.hash_one(name))
+    }
+}
+
+/// Finds files last written before `older_than` that nothing names.
+pub async fn find_orphans(store: &Store, table: &LoadedTable, older_than: Time) -> Result<Orphans> {
+    let root = Location::parse(table.metadata.location())?;
+    if root.parent().is_none() {
+        return Err(
+            Error::failed("the table's location is the root of a file system or bucket").in_file(root.to_string())
+        );
+    }
+    let known = Known::of(table).await?;
+    let mut found = Orphans::default();
+    let real = if root.is_s3() { None } else { store.resolve(&root).await? };
+    let mut undated = 0_u64;
+    let mut folders = vec![(root.clone(), 0)];
+    while let Some((folder, depth)) = folders.pop() {
+        if let Some(real) = &real
+            && !store.resolve(&folder).await?.is_some_and(|at| at.is_within(real))
+        {
+            found.warnings.push(format!("{folder} leads out of the table's location and was left out"));
+            continue;
+        }
+        let Some(listing) = store.list(&folder, None).await? else { continue };
+        if folder != root && is_a_table(store, &folder, &listing).await? {
+            found.warnings.push(format!("{folder} is the folder of another table and was left out"));
+            continue;
+        }
+        for file in listing.files {
+            let wanted = !file.name.starts_with(['.', '_']) && ENDINGS.iter().any(|ending| file.name.ends_with(ending));
+            let location = folder.join(&file.name);
+            if !wanted || known.has(location.as_str()) {
+                continue;
+            }
+            match file.modified {
+                Some(modified) if modified < older_than => {
+                    found.bytes = found.bytes.saturating_add(file.size);
+                    found.files.push(location.as_str().to_owned());
+                }
+                Some(_) => {}
+                None => undated += 1,
+            }
+        }
+        if depth < DEPTH {
+            folders.extend(listing.folders.iter().map(|name| (folder.join(name), depth + 1)));
+        } else if !listing.folders.is_empty() {
+            found.warnings.push(format!("folders below {folder} were left out: too deep"));
+        }
+    }
+    if undated > 0 {
+        found.warnings.push(format!("{undated} files of unknown age were left out"));
+    }
+    found.files.sort_unstable();
+    Ok(found)
+}
+
+/// Takes away from the orphans what another state of the table names.
+pub async fn keep_named(table: &LoadedTable, files: &mut Vec<String>) -> Result<()> {
+    let known = Known::of(table).await?;
+    files.retain(|file| !known.has(file));
+    Ok(())
+}
+
+/// Whether a folder has a table's metadata of its own.
+async fn is_a_table(store: &Store, folder: &Location, listing: &Listing) -> Result<bool> {
+    if !listing.folders.iter().any(|name| name == "metadata") {
+        return Ok(false);
+    }
+    let inside = store.list(&folder.join("metadata"), None).await?.unwrap_or_default();
+    Ok(inside.files.iter().any(|file| {
+        file.name == "version-hint.text"
+            || file.name.ends_with(".metadata.json")
+            || file.name.ends_with(".metadata.json.gz")
+    }))
+}

@@ -1,0 +1,193 @@
+//! The rows of one group of data files, written again as fewer: sorted files are merged by key, a few rows of each in memory.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use arrow::array::RecordBatch;
+use arrow::compute::SortOptions;
+use arrow::datatypes::SchemaRef as ArrowSchemaRef;
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
+use futures::StreamExt;
+use iceberg::io::FileIO;
+use iceberg::spec::{DataFile, NestedFieldRef, SchemaRef, Struct};
+use tokio::runtime::Handle;
+
+use super::pick::Group;
+use crate::error::{Error, Result};
+use crate::merge::{Engine, Fill, Send, convert, source};
+use crate::pool::Stop;
+use crate::progress::Progress;
+use crate::table::{DataFileWriter, DataPaths, DeleteCache, LiveFile, WriteOptions, row_bytes, scan_rows_within};
+
+/// Batches of one file that are in memory at a time: read, on their way, and being merged.
+const BATCHES_A_FILE: usize = 6;
+/// Bytes of a batch, at most and at least.
+const BATCH_BYTES: (usize, usize) = (16 * 1024, 4 * 1024 * 1024);
+
+/// What every group's rewriting needs.
+#[derive(Debug)]
+pub(super) struct Rewriter {
+    pub file_io: FileIO,
+    pub handle: Handle,
+    pub engine: Engine,
+    pub deletes: Arc<DeleteCache>,
+    /// The table's current columns.
+    pub schema: SchemaRef,
+    pub arrow_schema: ArrowSchemaRef,
+    pub key_fields: Vec<NestedFieldRef>,
+    /// The table's order by key, if its default order is that.
+    pub sort_order: Option<i32>,
+    pub paths: DataPaths,
+    pub options: WriteOptions,
+    pub target_bytes: u64,
+    /// Bytes of rows that one group may hold.
+    pub batch_memory: usize,
+    pub progress: Arc<Progress>,
+}
+
+/// Files that a group has become so far.
+struct Written {
+    done: Vec<DataFile>,
+    open: Option<DataFileWriter>,
+    /// Bytes of each file.
+    goal: u64,
+    /// Files that are wanted: the last one takes what is left.
+    wanted: u64,
+    /// Rows that were read and are not deleted.
+    read: Arc<AtomicU64>,
+}
+
+impl Written {
+    /// Refuses files that lack a row, or have one twice.
+    fn check(&self) -> Result<()> {
+        let (read, rows) = (self.read.load(Relaxed), self.done.iter().map(DataFile::record_count).sum::<u64>());
+        if read == rows {
+            return Ok(());
+        }
+        Err(Error::failed(format!("{read} rows were read and {rows} written; please report this as a bug")))
+    }
+}
+
+impl Rewriter {
+    /// Runs on a blocking thread. If it fails, what it wrote is deleted, as far as possible.
+    pub(super) fn run(self: &Arc<Self>, number: u32, group: &Group, stop: &Stop) -> Result<Vec<DataFile>> {
+        let wanted = ((group.bytes + self.target_bytes / 2) / self.target_bytes.max(1)).max(1);
+        let mut written =
+            Written { done: Vec::new(), open: None, goal: group.bytes / wanted, wanted, read: Arc::default() };
+        let result = self.write(number, group, stop, &mut written);
+        let result = match (result, written.open.take()) {
+            (Ok(()), Some(open)) => open.finish().and_then(|file| {
+                written.done.push(file);
+                written.check()
+            }),
+            (Ok(()), None) => written.check(),
+            (Err(error), open) => {
+                if let Some(Err(error)) = open.map(DataFileWriter::abort) {
+                    tracing::warn!("an unfinished file was left behind: {error}");
+                }
+                Err(error)
+            }
+        };
+        if let Err(error) = result {
+            for file in &written.done {
+                if let Err(error) = self.handle.block_on(self.file_io.delete(file.file_path())) {
+                    tracing::warn!("{} was left behind: {error}", file.file_path());
+                }
+            }
+            return Err(error);
+        }
+        let bytes = written.done.iter().map(DataFile::file_size_in_bytes).sum();
+        self.progress.add_bytes_written(bytes);
+        Ok(written.done)
+    }
+
+    fn write(self: &Arc<Self>, number: u32, group: &Group, stop: &Stop, written: &mut Written) -> Result<()> {
+        let Some(first) = group.files.first() else { return Ok(()) };
+        let target = (first.spec_id, first.file.partition());
+        if !group.sorted || group.files.len() < 2 {
+            for live in &group.files {
+                let read = Arc::clone(&written.read);
+                self.scan(live, BATCH_BYTES.1, &read, &mut |batch| {
+                    stop.check()?;
+                    self.append(number, group.sorted, target, &batch, written)
+                })?;
+            }
+            return Ok(());
+        }
+        let batch_bytes = (self.batch_memory / BATCHES_A_FILE / group.files.len()).clamp(BATCH_BYTES.0, BATCH_BYTES.1);
+        let mut widest = 1;
+        for live in &group.files {
+            widest = widest.max(row_bytes(&self.file_io, &self.handle, live)?);
+        }
+        let (this, files, read) = (Arc::clone(self), group.files.clone(), Arc::clone(&written.read));
+        let fill: Arc<Fill> = Arc::new(move |n: usize, send: &mut Send<'_>| {
+            files.get(n).map_or(Ok(()), |live| this.scan(live, batch_bytes, &read, send))
+        });
+        let sources = source(&self.arrow_schema, group.files.len(), &fill)?;
+        let merged: Arc<dyn ExecutionPlan> = Arc::new(SortPreservingMergeExec::new(self.order()?, sources));
+        let engine = self.engine.with_batch_rows((BATCH_BYTES.1 / widest).clamp(1, 8192));
+        let mut stream = self.handle.block_on(async { engine.execute(&merged, 0) })?;
+        while let Some(batch) = self.handle.block_on(stream.next()) {
+            stop.check()?;
+            self.append(number, true, target, &batch.map_err(convert)?, written)?;
+        }
+        Ok(())
+    }
+
+    fn scan(&self, live: &LiveFile, batch_bytes: usize, read: &AtomicU64, on_batch: &mut Send<'_>) -> Result<()> {
+        let without = self.deletes.positions(live)?;
+        let schema = &self.arrow_schema;
+        let mut counted = |batch: RecordBatch| {
+            read.fetch_add(u64::try_from(batch.num_rows()).unwrap_or(u64::MAX), Relaxed);
+            on_batch(batch)
+        };
+        scan_rows_within(&self.file_io, &self.handle, live, schema, &without, batch_bytes, &mut counted)?;
+        self.progress.file_done();
+        Ok(())
+    }
+
+    /// By key, ascending: the order in which every run is written.
+    fn order(&self) -> Result<LexOrdering> {
+        let fields = self.schema.as_struct().fields();
+        let mut order = Vec::with_capacity(self.key_fields.len());
+        for key in &self.key_fields {
+            let slot = fields.iter().position(|field| field.id == key.id);
+            let slot = slot.ok_or_else(|| Error::failed("a key column is missing"))?;
+            let column = Arc::new(Column::new(self.arrow_schema.field(slot).name(), slot));
+            order.push(PhysicalSortExpr::new(column, SortOptions { descending: false, nulls_first: true }));
+        }
+        LexOrdering::new(order).ok_or_else(|| Error::failed("the table has no key"))
+    }
+
+    fn append(
+        &self,
+        number: u32,
+        sorted: bool,
+        (spec_id, partition): (i32, &Struct),
+        batch: &RecordBatch,
+        written: &mut Written,
+    ) -> Result<()> {
+        let finished = u64::try_from(written.done.len()).unwrap_or(u64::MAX);
+        if finished.saturating_add(1) < written.wanted
+            && let Some(full) = written.open.take_if(|writer| writer.size() >= written.goal)
+        {
+            written.done.push(full.finish()?);
+        }
+        if written.open.is_none() {
+            written.open = Some(DataFileWriter::create(
+                &self.file_io,
+                &self.handle,
+                self.paths.data_file(number),
+                &self.schema,
+                spec_id,
+                partition.clone(),
+                self.sort_order.filter(|_| sorted),
+                &self.options,
+            )?);
+        }
+        written.open.as_mut().map_or(Ok(()), |writer| writer.write(batch))
+    }
+}

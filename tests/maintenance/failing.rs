@@ -1,0 +1,259 @@
+//! Faults and deaths at every call of a compaction and of an expiry, and both beside other writers.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ddb_iceberg::catalog::{Catalog, LoadedTable};
+use ddb_iceberg::commands::{
+    Compact, Context, Expire, Incremental, Maintenance, NewAttributes, Report, Status, compact, expire, incremental,
+};
+use ddb_iceberg::error::{Kind, Result};
+use iceberg::TableIdent;
+use iceberg::spec::ManifestList;
+use tokio::sync::Barrier;
+
+use super::faults::{self, Call, Fault, Faults};
+use super::program::{Site, TABLE};
+use super::{Model, apply, change, model_of, reader, site};
+
+#[derive(Debug, Clone)]
+enum Job {
+    Compact,
+    Expire,
+    Windows(PathBuf, Maintenance),
+}
+
+async fn run(job: &Job, faults: &Arc<Faults>, catalog: Arc<dyn Catalog>) -> (Result<()>, Report) {
+    let context = Context {
+        exports: faults::store(faults),
+        catalog: Some(catalog),
+        threads: 1,
+        memory_limit: 64 << 20,
+        progress: Arc::default(),
+    };
+    let table = TableIdent::from_strs(TABLE.split('.')).unwrap();
+    let mut report = Report::new("test", Some(TABLE.to_owned()));
+    let result = match job {
+        Job::Compact => compact(&context, &Compact { table, dry_run: false }, &mut report).await,
+        Job::Expire => {
+            let older_than = Some(chrono::Utc::now());
+            let request = Expire { table, older_than, retain_last: Some(1), dry_run: false };
+            expire(&context, &request, &mut report).await
+        }
+        Job::Windows(folder, maintenance) => {
+            let request = Incremental {
+                exports: vec![folder.to_str().unwrap().to_owned()],
+                table,
+                key: Vec::new(),
+                write_mode: None,
+                new_attributes: NewAttributes::Add,
+                allow_gap: false,
+                allow_overlap: false,
+                maintenance: *maintenance,
+                dry_run: false,
+            };
+            incremental(&context, &request, &mut report).await
+        }
+    };
+    (result, report)
+}
+
+/// Files in the warehouse that the table does not name; and every file that it names is there.
+pub async fn unnamed(warehouse: &Path, table: &LoadedTable) -> BTreeSet<PathBuf> {
+    let mut named = BTreeSet::from([table.metadata_location.clone()]);
+    named.extend(table.metadata.metadata_log().iter().map(|log| log.metadata_file.clone()));
+    for snapshot in table.metadata.snapshots() {
+        let bytes = table.file_io.new_input(snapshot.manifest_list()).unwrap().read().await.unwrap();
+        named.insert(snapshot.manifest_list().to_owned());
+        for manifest in ManifestList::parse_with_version(&bytes, table.metadata.format_version()).unwrap().entries() {
+            named.insert(manifest.manifest_path.clone());
+            let manifest = manifest.load_manifest(&table.file_io).await.unwrap();
+            let alive = manifest.entries().iter().filter(|entry| entry.is_alive());
+            named.extend(alive.map(|entry| entry.file_path().to_owned()));
+        }
+    }
+    let named: BTreeSet<PathBuf> = named.iter().map(|path| path.strip_prefix("file://").unwrap().into()).collect();
+    for path in &named {
+        assert!(path.exists(), "{} is named and missing", path.display());
+    }
+    let mut found = BTreeSet::new();
+    let mut folders = vec![warehouse.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap()) {
+            if entry.path().is_dir() {
+                folders.push(entry.path());
+            } else if !entry.file_name().to_str().unwrap().starts_with("catalog.db") {
+                found.insert(entry.path());
+            }
+        }
+    }
+    found.difference(&named).cloned().collect()
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(|entry| entry.unwrap()) {
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+/// A site with some windows; metadata names absolute paths, so the same folder is put back before each case.
+fn prepared(windows: u32) -> (Site, Model) {
+    let (site, mut model) = site();
+    (0..windows).for_each(|n| drop(apply(&site, n, &mut model, &["--maintenance", "off"])));
+    copy(&site.warehouse(), &site.path().join("saved"));
+    (site, model)
+}
+
+fn reset(site: &Site) {
+    fs::remove_dir_all(site.warehouse()).unwrap();
+    copy(&site.path().join("saved"), &site.warehouse());
+}
+
+const ALL: [Fault; 7] = [
+    Fault::Before,
+    Fault::After,
+    Fault::Death,
+    Fault::DeathAfter,
+    Fault::DeathTorn,
+    Fault::UnknownBefore,
+    Fault::ConflictAfter,
+];
+
+async fn matrix(job: Job) {
+    let (site, model) = prepared(6);
+    let counting = Faults::none();
+    run(&job, &counting, faults::catalog(&counting, &site.warehouse(), None)).await.0.unwrap();
+    let mut cases = 0;
+    for fault in ALL {
+        for n in 1..=counting.count(fault) {
+            cases += 1;
+            reset(&site);
+            let faults = Faults::at(fault, n);
+            let (result, report) = run(&job, &faults, faults::catalog(&faults, &site.warehouse(), None)).await;
+            let hit = faults.hit();
+            let told = format!("{job:?}, {fault:?} {n} at {hit:?}: {:?}", result.as_ref().map_err(ToString::to_string));
+            let table = reader::load(&site.warehouse(), TABLE).await.unwrap();
+            assert_eq!(model_of(&reader::rows_of(&table).await), model, "{told}");
+            let left = unnamed(&site.warehouse(), &table).await;
+            let unknown = matches!(&result, Err(error) if error.kind() == Kind::Unknown);
+            let commit = matches!(hit, Some((Call::Commit | Call::Swap, _)));
+            assert!(!unknown || commit || fault.is_death(), "{told}");
+            if matches!(fault, Fault::After | Fault::ConflictAfter) && commit {
+                assert!(result.is_ok(), "applied and not found: {told}");
+            }
+            if result.is_ok() {
+                assert_eq!(report.status, Status::Applied, "{told}");
+            }
+            // Expired snapshots stay expired when a file cannot be deleted: a warning says so.
+            if !unknown && !fault.is_death() && report.warnings.is_empty() {
+                assert!(left.is_empty(), "{told}: left behind {left:#?}");
+            }
+            // Again: done, or nothing left to do.
+            let faults = Faults::none();
+            run(&job, &faults, faults::catalog(&faults, &site.warehouse(), None)).await.0.unwrap();
+            let table = reader::load(&site.warehouse(), TABLE).await.unwrap();
+            assert_eq!(model_of(&reader::rows_of(&table).await), model, "again, after {told}");
+            unnamed(&site.warehouse(), &table).await;
+        }
+    }
+    println!("{cases} cases");
+    assert!(cases > 40, "{cases} cases");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_compaction_that_fails_anywhere_changes_no_row() {
+    matrix(Job::Compact).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_expiry_that_fails_anywhere_deletes_nothing_that_is_named() {
+    matrix(Job::Expire).await;
+}
+
+/// Maintenance that fails is a warning: the windows are in.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn upkeep_that_fails_never_fails_the_windows() {
+    let (site, mut model) = prepared(16);
+    let folder = site.window(240, 255, change(16, &mut model));
+    let counting = Faults::none();
+    let off = Job::Windows(folder.clone(), Maintenance::Off);
+    run(&off, &counting, faults::catalog(&counting, &site.warehouse(), None)).await.0.unwrap();
+    reset(&site);
+    let all = Faults::none();
+    let auto = Job::Windows(folder, Maintenance::Auto);
+    let (result, report) = run(&auto, &all, faults::catalog(&all, &site.warehouse(), None)).await;
+    result.unwrap();
+    assert_eq!(report.maintenance.len(), 1, "{report:?}");
+    let (first, last) = (counting.count(Fault::Before), all.count(Fault::Before));
+    assert!(last > first + 10, "{first} calls without, {last} with");
+    let mut warned = 0;
+    for fault in [Fault::Before, Fault::Death] {
+        for n in (first + 1..=last).step_by(3) {
+            reset(&site);
+            let faults = Faults::at(fault, n);
+            let (result, report) = run(&auto, &faults, faults::catalog(&faults, &site.warehouse(), None)).await;
+            result.unwrap_or_else(|error| panic!("{fault:?} {n} at {:?}: {error}", faults.hit()));
+            assert_eq!(report.windows[0].status, Status::Applied);
+            warned += usize::from(!report.warnings.is_empty());
+            let table = reader::load(&site.warehouse(), TABLE).await.unwrap();
+            assert_eq!(model_of(&reader::rows_of(&table).await), model);
+            unnamed(&site.warehouse(), &table).await;
+        }
+    }
+    assert!(warned > 5, "{warned}");
+}
+
+/// Several commands at once that plan on the same state, then commit.
+async fn race(jobs: impl Fn(PathBuf) -> Vec<Job>) {
+    let (site, mut model) = prepared(6);
+    for n in 6..9 {
+        let changes = change(n, &mut model);
+        site.window(n * 15, n * 15 + 15, changes);
+    }
+    for _ in 0..3 {
+        reset(&site);
+        let jobs = jobs(site.bucket());
+        let start = Arc::new(Barrier::new(jobs.len()));
+        let running: Vec<_> = jobs
+            .into_iter()
+            .map(|job| {
+                let faults = Faults::none();
+                let catalog = faults::catalog(&faults, &site.warehouse(), Some(Arc::clone(&start)));
+                tokio::spawn(async move { run(&job, &faults, catalog).await })
+            })
+            .collect();
+        for one in running {
+            one.await.unwrap().0.unwrap();
+        }
+        let table = reader::load(&site.warehouse(), TABLE).await.unwrap();
+        assert_eq!(model_of(&reader::rows_of(&table).await), model, "a row is lost or came back");
+        let left = unnamed(&site.warehouse(), &table).await;
+        assert!(left.is_empty(), "{left:#?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_compaction_beside_windows_loses_nothing() {
+    race(|bucket| vec![Job::Compact, Job::Windows(bucket, Maintenance::Off)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_expiry_beside_windows_loses_nothing() {
+    race(|bucket| vec![Job::Expire, Job::Windows(bucket, Maintenance::Off)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn two_runs_with_upkeep_beside_a_compaction_lose_nothing() {
+    race(|bucket| {
+        vec![Job::Windows(bucket.clone(), Maintenance::Auto), Job::Windows(bucket, Maintenance::Auto), Job::Compact]
+    })
+    .await;
+}
