@@ -262,7 +262,7 @@ async fn orphans_are_old_files_that_nothing_names() {
 /// Small files, deletes, manifests and snapshots stay few, the table reads right after each window.
 #[tokio::test(flavor = "multi_thread")]
 async fn many_windows_leave_a_small_table() {
-    let windows: u32 = std::env::var("MAINTENANCE_WINDOWS").map_or(80, |text| text.parse().unwrap());
+    let windows: u32 = std::env::var("MAINTENANCE_WINDOWS").map_or(60, |text| text.parse().unwrap());
     let (site, mut model) = site();
     // As if each window were more than five days after the last.
     set_properties(&site, &[("history.expire.max-snapshot-age-ms", "1")]).await;

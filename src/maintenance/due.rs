@@ -18,19 +18,22 @@ const SNAPSHOTS: usize = 32;
 
 /// Whether a compaction may pay. `last`: no other window waits.
 pub fn may_compact(metadata: &TableMetadata, last: bool) -> bool {
+    let enough = if last { WINDOWS } else { WINDOWS_IN_BETWEEN };
     let mut windows = 0_usize;
     for snapshot in ancestors(metadata) {
         let summary = snapshot.summary();
-        if summary.operation == Operation::Replace {
-            break;
+        let is_window = summary.additional_properties.contains_key(WINDOW_FROM);
+        let is_load = summary.additional_properties.contains_key(WATERMARK) && !is_window;
+        if summary.operation == Operation::Replace || is_load {
+            return windows > enough;
         }
-        if summary.additional_properties.contains_key(WINDOW_FROM) {
-            windows += 1;
-        } else if summary.additional_properties.contains_key(WATERMARK) {
-            break;
+        windows += usize::from(is_window);
+        // What came before was expired, so it is not known how many windows there were.
+        if last && snapshot.parent_snapshot_id().is_some_and(|id| metadata.snapshot_by_id(id).is_none()) {
+            return true;
         }
     }
-    windows > if last { WINDOWS } else { WINDOWS_IN_BETWEEN }
+    windows > enough
 }
 
 /// The snapshots that go now, if there are enough of them and the table lets them go.
