@@ -3,13 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 #[path = "common/exports.rs"]
-#[allow(dead_code, reason = "shared")]
 mod exports;
 #[path = "common/program.rs"]
-#[allow(dead_code, reason = "shared")]
 mod program;
 #[path = "common/reader.rs"]
-#[allow(dead_code, reason = "shared")]
 mod reader;
 #[path = "catalog_check/secrets.rs"]
 mod secrets;

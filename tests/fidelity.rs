@@ -146,6 +146,7 @@ async fn there_and_back(case: &Case, met: &RefCell<Met>) {
             allow_gap: false,
             allow_overlap: false,
             dry_run: false,
+            maintenance: ddb_iceberg::commands::Maintenance::Auto,
         };
         incremental(&context, &request, &mut Report::new("incremental", None)).await.unwrap();
         compare(&warehouse, &expected, met, &format!("window {n}")).await;

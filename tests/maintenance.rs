@@ -207,7 +207,7 @@ async fn orphans_are_old_files_that_nothing_names() {
     let (site, mut model) = site();
     apply(&site, 0, &mut model, &[]);
     let table = site.warehouse().join("shop/orders");
-    let old = SystemTime::now() - Duration::from_secs(10 * 86_400);
+    let old = SystemTime::now() - Duration::from_hours(10 * 24);
     let make = |name: &str, age: SystemTime| {
         let path = table.join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -15,7 +15,7 @@ use std::fs;
 use std::path::Path;
 
 use exports::data_files;
-use program::{Run, Site, at, change, full, gone, item, put, simple, window};
+use program::{Run, Site, at, change, full, gone, item, put, simple};
 use serde_json::{Value, json};
 
 const RESULT: [&str; 15] = [

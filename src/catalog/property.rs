@@ -168,7 +168,7 @@ pub fn shown(key: &str, value: &str) -> String {
     };
     let (scheme, rest) = match value.split_once("://") {
         Some((scheme, rest)) => (format!("{scheme}://"), rest),
-        None if key == "uri" || key.ends_with("-uri") || key.ends_with(".uri") => (String::new(), value),
+        None if key.rsplit(['.', '-']).next() == Some("uri") => (String::new(), value),
         None => return value.to_owned(),
     };
     let rest = if key == "warehouse" {

@@ -79,7 +79,7 @@ async fn perform(
         export: check.export,
         write: !settings.shared.dry_run,
     };
-    commands::check_catalog(&request, &mut report).await
+    Box::pin(commands::check_catalog(&request, &mut report)).await
 }
 
 fn setting(key: &str, value: &str, sources: &std::collections::BTreeMap<String, String>) -> Setting {

@@ -88,7 +88,7 @@ impl fmt::Debug for CatalogConfig {
             .field("properties", &properties)
             .field("file", &self.file)
             .field("warnings", &self.warnings)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

@@ -232,7 +232,7 @@ fn check(request: &Request, shared: &Shared) -> Result<()> {
         Request::DetectSchema(request) => request.key.as_slice(),
         Request::FullLoad(request) => &request.key,
         Request::Incremental(request) => &request.key,
-            Request::Compact(_) | Request::Expire(_) | Request::Orphans(_) | Request::CheckCatalog(_) => &[],
+        Request::Compact(_) | Request::Expire(_) | Request::Orphans(_) | Request::CheckCatalog(_) => &[],
     };
     if key.iter().any(String::is_empty) {
         return Err(Error::usage("--key names no attribute").advice("Write --key ATTRIBUTE"));

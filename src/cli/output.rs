@@ -59,7 +59,7 @@ impl Printer {
     }
 
     /// Prints a result, without the warnings for people.
-    pub fn print(self, report: &Report) {
+    pub fn print(report: &Report) {
         // The exit code is that of the failure which is being reported.
         let _ = stdout(&json_line(report));
     }
@@ -89,7 +89,7 @@ impl Printer {
     }
 
     /// The same as JSON, for an error that was told already.
-    pub fn print_refused_check(self, error: &Error) {
+    pub fn print_refused_check(error: &Error) {
         let mut report = CheckReport::default();
         report.fail(error);
         let _ = stdout(&json_line(&report));

@@ -30,12 +30,12 @@ pub(crate) fn print(answer: &clap::Error, arguments: &[OsString]) -> ExitCode {
     if wants_json(&arguments) {
         let printer = Printer { format: Format::Json, quiet: true };
         if arguments.iter().any(|argument| argument == "catalog") {
-            printer.print_refused_check(&error);
+            Printer::print_refused_check(&error);
         } else {
             let command = COMMANDS.into_iter().find(|name| arguments.iter().any(|argument| argument == name));
             let mut report = Report::new(command.unwrap_or(PROGRAM), None);
             report.fail(&error);
-            printer.print(&report);
+            Printer::print(&report);
         }
     }
     ExitCode::from(error.kind().exit_code())

@@ -183,7 +183,9 @@ pub async fn check_catalog(request: &CheckCatalog, report: &mut CheckReport) -> 
     let deadline = Instant::now() + TIME_LIMIT;
     let mut first = Ok(());
     let table =
-        match within(deadline - RESERVE, connect(&request.name, &request.properties, request.tables.clone())).await {
+        match Box::pin(within(deadline - RESERVE, connect(&request.name, &request.properties, request.tables.clone())))
+            .await
+        {
             Ok(catalog) => {
                 let table = look(&*catalog, request, deadline - RESERVE, report, &mut first).await;
                 let place = place(&catalog, table.as_ref());
@@ -336,7 +338,7 @@ async fn look_at_export(store: &Store, export: &str, table: Option<&LoadedTable>
         now: chrono::Utc::now(),
     };
     let found = resolve(store, export, &hint).await?;
-    let Some(file) = found.exports.iter().flat_map(|export| export.files()).next() else {
+    let Some(file) = found.exports.iter().flat_map(crate::export::Export::files).next() else {
         return Ok("the folder can be listed; no data file is due in it".to_owned());
     };
     let mut reader = store.open(&file.location).await?;

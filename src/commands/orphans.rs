@@ -36,7 +36,7 @@ pub async fn orphans(context: &Context, request: &Orphans, report: &mut Report) 
         if now.metadata_location != table.metadata_location {
             keep_named(&now, &mut found.files).await?;
         }
-        let (deleted, failed) = delete(catalog.as_ref(), found.files.clone()).await;
+        let (deleted, failed) = delete(&now.file_io, found.files.clone()).await;
         done.files_deleted = deleted;
         if failed > 0 {
             report.warnings.push(format!("{failed} files could not be deleted"));

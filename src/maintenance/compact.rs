@@ -149,7 +149,7 @@ impl Compactor {
         let unknown = matches!(&result, Err(error) if error.kind() == Kind::Unknown);
         if !unknown && !matches!(result, Ok(Some(_))) {
             for path in written {
-                if let Err(error) = catalog.file_io().delete(&path).await {
+                if let Err(error) = self.base.file_io.delete(&path).await {
                     tracing::warn!("{path} was left behind: {error}");
                 }
             }
@@ -205,6 +205,7 @@ impl Compactor {
         self.progress.start("compacting", u64::try_from(files).unwrap_or(u64::MAX));
         let columns = self.columns()?;
         let rewriter = Arc::new(Rewriter {
+            metadata: self.base.metadata.clone(),
             file_io: self.base.file_io.clone(),
             handle: Handle::current(),
             engine: Engine::new(self.threads, self.memory_limit / 2)?,

@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 
 use futures::StreamExt;
+use iceberg::io::FileIO;
 use iceberg::spec::TableMetadata;
 use iceberg::{TableRequirement, TableUpdate};
 
@@ -68,7 +69,7 @@ pub async fn expire(
             if outside > 0 {
                 expired.warnings.push(format!("{outside} files outside of the table's folders were left alone"));
             }
-            let (deleted, failed) = delete(catalog, inside).await;
+            let (deleted, failed) = delete(&expired.table.file_io, inside).await;
             expired.files_deleted = deleted;
             if failed > 0 {
                 let text = format!("{failed} files could not be deleted; `ddb-iceberg orphans` finds them later");
@@ -112,11 +113,11 @@ fn within(metadata: &TableMetadata, paths: impl Iterator<Item = String>) -> (Vec
 }
 
 /// Deletes files, and says how many it did and how many it could not.
-pub async fn delete(catalog: &dyn Catalog, paths: Vec<String>) -> (u64, u64) {
+pub async fn delete(file_io: &FileIO, paths: Vec<String>) -> (u64, u64) {
     let (mut deleted, mut failed) = (0, 0);
     for batch in paths.chunks(BATCH) {
         let count = u64::try_from(batch.len()).unwrap_or(u64::MAX);
-        match catalog.file_io().delete_stream(futures::stream::iter(batch.to_vec()).boxed()).await {
+        match file_io.delete_stream(futures::stream::iter(batch.to_vec()).boxed()).await {
             Ok(()) => deleted += count,
             Err(error) => {
                 tracing::warn!("up to {count} files were left behind: {error}");

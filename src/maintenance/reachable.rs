@@ -136,6 +136,8 @@ pub(super) async fn for_each_named(table: &LoadedTable, on_path: &mut (dyn FnMut
     statistics(metadata).for_each(|path| on_path(&path));
     metadata.snapshots().for_each(|snapshot| on_path(snapshot.manifest_list()));
     let manifests = manifests_of(table, metadata, metadata.snapshots().cloned().collect(), true).await?;
-    manifests.keys().for_each(|path| on_path(path));
+    for path in manifests.keys() {
+        on_path(path);
+    }
     for_each_file(table, manifests.into_values().collect(), false, true, on_path).await
 }

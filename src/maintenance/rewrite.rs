@@ -12,7 +12,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use futures::StreamExt;
 use iceberg::io::FileIO;
-use iceberg::spec::{DataFile, NestedFieldRef, SchemaRef, Struct};
+use iceberg::spec::{DataFile, NestedFieldRef, SchemaRef, Struct, TableMetadataRef};
 use tokio::runtime::Handle;
 
 use super::pick::Group;
@@ -20,7 +20,9 @@ use crate::error::{Error, Result};
 use crate::merge::{Engine, Fill, Send, convert, source};
 use crate::pool::Stop;
 use crate::progress::Progress;
-use crate::table::{DataFileWriter, DataPaths, DeleteCache, LiveFile, WriteOptions, row_bytes, scan_rows_within};
+use crate::table::{
+    DataFileWriter, DataPaths, DeleteCache, LiveFile, WriteOptions, conform, row_bytes, scan_rows_within,
+};
 
 /// Batches of one file that are in memory at a time: read, on their way, and being merged.
 const BATCHES_A_FILE: usize = 6;
@@ -30,6 +32,7 @@ const BATCH_BYTES: (usize, usize) = (16 * 1024, 4 * 1024 * 1024);
 /// What every group's rewriting needs.
 #[derive(Debug)]
 pub(super) struct Rewriter {
+    pub metadata: TableMetadataRef,
     pub file_io: FileIO,
     pub handle: Handle,
     pub engine: Engine,
@@ -106,7 +109,8 @@ impl Rewriter {
 
     fn write(self: &Arc<Self>, number: u32, group: &Group, stop: &Stop, written: &mut Written) -> Result<()> {
         let Some(first) = group.files.first() else { return Ok(()) };
-        let target = (first.spec_id, first.file.partition());
+        let partition = conform(&self.metadata, &self.schema, first.spec_id, first.file.partition());
+        let target = (first.spec_id, &partition);
         if !group.sorted || group.files.len() < 2 {
             for live in &group.files {
                 let read = Arc::clone(&written.read);

@@ -144,19 +144,18 @@ fn of_values(observed: &Observed, place: &str, limits: &Limits, found: &mut Vec<
                 of_values(element, &format!("{place}[]"), limits, found);
             }
         }
-        [Kind::M] => match observed.values() {
-            Some(values) => {
+        [Kind::M] => {
+            if let Some(values) = observed.values() {
                 note(HintKind::FieldsAsMap { limit: limits.struct_fields });
                 of_values(values, &format!("{place}{{}}"), limits, found);
-            }
-            None => {
+            } else {
                 let fields = observed.fields().len();
                 if fields > limits.struct_fields / 4 * 3 {
                     note(HintKind::ManyFields { fields, limit: limits.struct_fields });
                 }
                 of_fields(observed.fields(), &format!("{place}."), None, limits, found);
             }
-        },
+        }
         [_] => {}
         _ => note(HintKind::MixedTypes(kinds.iter().map(|kind| (*kind, observed.count(*kind))).collect())),
     }

@@ -73,7 +73,7 @@ impl Partitioner {
             .map(|field| Ok((transform::apply(field.transform, &column(batch, &field.path)?)?, field)))
             .collect::<Result<_>>()?;
         if columns.is_empty() {
-            return Ok(vec![(Struct::from_iter(self.fields.iter().map(|_| None)), order.to_vec())]);
+            return Ok(vec![(self.fields.iter().map(|_| None).collect::<Struct>(), order.to_vec())]);
         }
         let sorts = columns.iter().map(|(column, _)| SortField::new(column.data_type().clone())).collect();
         let values: Vec<ArrayRef> = columns.iter().map(|(column, _)| Arc::clone(column)).collect();
@@ -90,7 +90,7 @@ impl Partitioner {
         let partition = || {
             let mut literals = literals.iter_mut();
             let mut value = |field: &Field| if field.path.is_empty() { None } else { literals.next()?.next()? };
-            Struct::from_iter(self.fields.iter().map(&mut value))
+            self.fields.iter().map(&mut value).collect::<Struct>()
         };
         let partitions: Vec<Struct> = std::iter::repeat_with(partition).take(groups.len()).collect();
         Ok(partitions.into_iter().zip(groups.into_values()).collect())
@@ -189,7 +189,7 @@ pub fn conform(metadata: &TableMetadata, schema: &Schema, spec_id: i32, partitio
             (other, _) => other.clone(),
         })
     });
-    Struct::from_iter(widened)
+    widened.collect()
 }
 
 #[cfg(test)]

@@ -53,7 +53,7 @@ fn split(fields: &[(i32, Transform)], order: &[u32]) -> Vec<PartitionRows> {
 }
 
 fn of(values: &[Option<i64>]) -> Struct {
-    Struct::from_iter(values.iter().map(|v| v.map(Literal::long)))
+    values.iter().map(|v| v.map(Literal::long)).collect()
 }
 
 #[test]

@@ -170,7 +170,7 @@ async fn a_server_that_says_to_come_again_is_asked_again() {
     let mut sent = 0;
     place.server.fail(move |request| {
         sent += usize::from(request.is_commit());
-        request.is_commit().then(|| Fault::Answer(if sent == 1 { 503 } else { 403 }))
+        request.is_commit().then_some(Fault::Answer(if sent == 1 { 503 } else { 403 }))
     });
     let (updates, _) = append(&found.metadata);
     let answer = catalog.commit(&found, base(&found.metadata), updates).await.unwrap();
@@ -293,7 +293,7 @@ async fn a_tables_files_are_read_and_written_with_the_keys_that_the_server_lends
     let place = Rest::fresh(Staging::Yes);
     place.server.warehouse("s3://lake/w");
     let endpoint = json!({"s3.endpoint": s3.endpoint(), "s3.region": crate::s3_server::REGION});
-    let mut config = keys_until(SystemTime::now() + Duration::from_secs(3600));
+    let mut config = keys_until(SystemTime::now() + Duration::from_hours(1));
     config.as_object_mut().unwrap().extend(endpoint.as_object().unwrap().clone());
     place.server.lend(config, None);
     let own = [("s3.access-key-id", "NOBODY"), ("s3.secret-access-key", "hush"), ("s3.session-token", "hush")];
@@ -313,7 +313,7 @@ async fn a_tables_files_are_read_and_written_with_the_keys_that_the_server_lends
             "s3.session-token-expires-at-ms": "1000"});
         old.as_object_mut().unwrap().extend(expired.as_object().unwrap().clone());
         let mut new = endpoint.clone();
-        let fresh = keys_until(SystemTime::now() + Duration::from_secs(3600));
+        let fresh = keys_until(SystemTime::now() + Duration::from_hours(1));
         new.as_object_mut().unwrap().extend(fresh.as_object().unwrap().clone());
         let lent = json!([{"prefix": "s3://lake", "config": new}, {"prefix": "s3://other", "config": old}]);
         place.server.lend(old, credentials.then(|| lent.clone()));

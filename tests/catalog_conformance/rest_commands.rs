@@ -1,6 +1,7 @@
 //! The program over a REST catalog.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -32,7 +33,7 @@ impl Shop {
         let mut text = "catalog:\n  default:\n    type: rest\n".to_owned();
         for (key, value) in [("uri", uri.as_str())].iter().filter(|(k, _)| more.iter().all(|(m, _)| m != k)).chain(more)
         {
-            text.push_str(&format!("    {key}: {value:?}\n"));
+            writeln!(text, "    {key}: {value:?}").unwrap();
         }
         fs::write(self.site.path().join(".pyiceberg.yaml"), text).unwrap();
     }

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 #[path = "s3_signature.rs"]
+#[allow(clippy::duplicate_mod, reason = "the other server has it too")]
 mod signature;
 
 use signature::{check_for, decode, encode};
@@ -170,7 +171,7 @@ impl RestServer {
 
     /// New tables go there, and metadata files stay in memory.
     pub fn warehouse(&self, warehouse: &str) {
-        self.state.lock().unwrap().warehouse = warehouse.to_owned();
+        warehouse.clone_into(&mut self.state.lock().unwrap().warehouse);
     }
 
     pub fn override_with(&self, key: &str, value: &str) {

@@ -47,7 +47,7 @@ pub fn check_for(request: &Request, service: &str, canonical: impl Fn(&str) -> S
             return Err(format!("{name} is not signed"));
         }
     }
-    let headers: String = signed.iter().map(|n| format!("{n}:{}\n", request.header(n).unwrap_or(""))).collect();
+    let headers = signed.iter().fold(String::new(), |all, n| all + n + ":" + request.header(n).unwrap_or("") + "\n");
     let payload = request.header("x-amz-content-sha256").ok_or("no payload hash")?;
     if payload.len() == 64 && payload != hex(&Sha256::digest(&request.body)) {
         return Err("the payload is another".to_owned());
@@ -94,7 +94,7 @@ pub fn check_digests(request: &Request) -> Result<(), &'static str> {
 }
 
 pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+    bytes.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
 pub fn decode(text: &str) -> String {

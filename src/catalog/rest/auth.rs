@@ -20,7 +20,7 @@ const MARGIN: Duration = Duration::from_mins(1);
 pub(super) enum Auth {
     None,
     Fixed(HeaderValue),
-    OAuth(Box<OAuth>, Mutex<Token>),
+    Tokens(Box<OAuth>, Mutex<Token>),
 }
 
 #[derive(Default)]
@@ -36,7 +36,7 @@ impl Auth {
             SignIn::Fixed(value) => Self::Fixed(header(value)?),
             SignIn::OAuth(oauth) => {
                 let token = Token { value: oauth.token.clone(), renew_at: None };
-                Self::OAuth(Box::new(oauth.clone()), Mutex::new(token))
+                Self::Tokens(Box::new(oauth.clone()), Mutex::new(token))
             }
         })
     }
@@ -48,7 +48,7 @@ impl Auth {
         let (oauth, token) = match self {
             Self::None => return Ok(None),
             Self::Fixed(value) => return Ok(Some(value.clone()).filter(|_| refused.is_none())),
-            Self::OAuth(oauth, token) => (oauth, token),
+            Self::Tokens(oauth, token) => (oauth, token),
         };
         let mut token = token.lock().await;
         let due = token.renew_at.is_some_and(|at| Instant::now() >= at);

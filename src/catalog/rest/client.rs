@@ -222,7 +222,8 @@ impl Client {
             let header = self.auth.header(&self.http, refused.as_ref()).await.map_err(Lost::Never)?;
             let request = self.request(method.clone(), path, body.clone(), limit, header.as_ref());
             let answer = self.http.exchange(&request.await.map_err(Lost::Never)?).await?;
-            let again = matches!(answer.status, 401 | 419) && refused.is_none() && matches!(self.auth, Auth::OAuth(..));
+            let again =
+                matches!(answer.status, 401 | 419) && refused.is_none() && matches!(self.auth, Auth::Tokens(..));
             if !again {
                 return Ok(answer);
             }

@@ -41,11 +41,14 @@ const IDENTITY: [&str; 11] = [
 /// Stores that are kept for tables; a program has one or two.
 const MOST_KEPT: usize = 64;
 
+/// A table's location, and its configuration without keys.
+type Place = (String, BTreeMap<String, String>);
+
 /// Storage by table.
 pub(super) struct Lending {
     store: Store,
     /// By location and configuration without keys: a store renews its keys itself.
-    kept: Mutex<HashMap<(String, BTreeMap<String, String>), FileIO>>,
+    kept: Mutex<HashMap<Place, FileIO>>,
 }
 
 impl Lending {

@@ -113,13 +113,11 @@ impl PostgresPointers {
     /// A connection and the form of the tables, or `None` if there are none.
     async fn open(&self) -> Result<Option<(PgConnection, Version)>> {
         let mut connection = self.connect().await?;
-        match self.version(&mut connection).await? {
-            Some(version) => Ok(Some((connection, version))),
-            None => {
-                close(connection).await;
-                Ok(None)
-            }
+        if let Some(version) = self.version(&mut connection).await? {
+            return Ok(Some((connection, version)));
         }
+        close(connection).await;
+        Ok(None)
     }
 
     async fn version(&self, connection: &mut PgConnection) -> Result<Option<Version>> {
