@@ -17,59 +17,157 @@ mod layout;
 #[path = "../examples/make_exports/small.rs"]
 mod small;
 
-const DOCUMENTS: [&str; 6] =
-    ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "schemas/README.md", "docs/aws-checklist.md"];
+#[path = "readme/scripts.rs"]
+mod scripts;
+
+/// Beside these, the pages in `docs`.
+const DOCUMENTS: [&str; 5] = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "schemas/README.md"];
 
 #[test]
 fn commands_in_the_documents_use_flags_that_exist() {
-    let help = help(&[]);
     let mut checked = 0;
-    for document in DOCUMENTS {
-        for command in commands(&read(document)) {
-            let words: Vec<&str> = command.split_whitespace().collect();
-            let Some(at) = words.iter().position(|word| *word == "ddb-iceberg" || word.ends_with("/ddb-iceberg"))
-            else {
-                continue;
-            };
-            if words.first() == Some(&"cargo") {
-                continue;
+    for document in documents() {
+        for command in commands(&read(&document), &["sh", "console", "ini"]) {
+            for arguments in calls(&command) {
+                // With --help at the end the program looks at what comes before, and does nothing.
+                let output = program().args(&arguments).arg("--help").output().unwrap();
+                let said = String::from_utf8_lossy(&output.stderr);
+                assert!(output.status.success(), "{document}: `{command}`: {said}");
+                checked += 1;
             }
-            let mut words =
-                words.iter().skip(at + 1).take_while(|word| !matches!(**word, "|" | ">" | "2>" | ">>" | "&&"));
-            let Some(first) = words.next() else { continue };
-            if first.starts_with('-') {
-                assert!(help.contains(first), "{document}: `{command}`: no {first} in the help");
-                continue;
-            }
-            assert!(help.contains(first), "{document}: `{command}`: no subcommand {first}");
-            let inner = words.clone().next().filter(|_| *first == "catalog").copied();
-            let help = self::help(&[Some(*first), inner].into_iter().flatten().collect::<Vec<_>>());
-            for flag in words.filter(|word| word.starts_with("--")) {
-                let flag = flag.split('=').next().unwrap();
-                let known = help.split(|c: char| !(c.is_alphanumeric() || c == '-')).any(|word| word == flag);
-                assert!(known, "{document}: `{command}`: `{first}` has no {flag}");
-            }
-            checked += 1;
         }
     }
-    assert!(checked > 5, "only {checked} commands were found");
+    assert!(checked > 40, "only {checked} commands were found");
+    let refused = program().args(["full-load", "x", "--tabel", "a.b", "--help"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2), "a wrong flag is noticed");
+    let refused = program().args(["full-load", "x", "--if-exists", "maybe", "--help"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2), "a wrong value is noticed");
+}
+
+/// Blocks marked `sh run` work as they stand, those of a document one after the other.
+#[cfg(target_os = "linux")]
+#[test]
+fn blocks_that_are_marked_to_run_run() {
+    let mut ran = 0;
+    for document in documents() {
+        let folder = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(root().join("examples"), folder.path().join("examples")).unwrap();
+        for block in blocks(&read(&document), "sh run") {
+            let output = scripts::bash(folder.path()).args(["-euo", "pipefail", "-c", &block]).output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{document}:\n{block}\n{said}");
+            ran += 1;
+        }
+    }
+    assert!(ran >= 5, "only {ran} blocks were run");
 }
 
 #[test]
-fn files_that_the_documents_point_at_exist() {
-    for document in DOCUMENTS {
-        let text = read(document);
-        let folder = root().join(document).parent().unwrap().to_owned();
+fn files_and_sections_that_the_documents_point_at_exist() {
+    for document in documents() {
+        let text = read(&document);
+        let folder = root().join(&document).parent().unwrap().to_owned();
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            if !link.starts_with("http") && !link.starts_with('#') {
-                let file = link.split('#').next().unwrap();
-                assert!(folder.join(file).exists(), "{document} points at {link}, which does not exist");
+            if link.starts_with("http") {
+                continue;
+            }
+            let (file, section) = link.split_once('#').unwrap_or((link, ""));
+            let file = if file.is_empty() { root().join(&document) } else { folder.join(file) };
+            assert!(file.exists(), "{document} points at {link}, which does not exist");
+            if !section.is_empty() {
+                let sections = sections(&fs::read_to_string(&file).unwrap());
+                assert!(sections.contains(section), "{document} points at {link}; there is {sections:?}");
             }
         }
-        for command in commands(&text) {
+        for command in commands(&text, &["sh", "console"]) {
             let program = command.split_whitespace().find(|word| !word.contains('=')).unwrap_or_default();
             let ours = ["examples/", "tests/", ".ci/"].iter().any(|folder| program.starts_with(folder));
             assert!(!ours || root().join(program).exists(), "{document}: `{command}`: no such file");
+        }
+    }
+}
+
+#[test]
+fn json_in_the_pages_is_json() {
+    for document in documents().into_iter().filter(|document| document.starts_with("docs/")) {
+        for block in blocks(&read(&document), "json") {
+            let parsed: Result<serde_json::Value, _> = serde_json::from_str(&block);
+            assert!(parsed.is_ok(), "{document}: {parsed:?}\n{block}");
+        }
+    }
+}
+
+#[test]
+fn policies_are_policy_documents_that_allow_no_more_than_they_name() {
+    let mut actions = BTreeSet::new();
+    for block in blocks(&read("docs/iam.md"), "json") {
+        let policy: serde_json::Value = serde_json::from_str(&block).unwrap();
+        assert_eq!(policy["Version"], "2012-10-17", "{block}");
+        for statement in policy["Statement"].as_array().unwrap() {
+            assert_eq!(statement["Effect"], "Allow", "{block}");
+            let sid = statement["Sid"].as_str().unwrap();
+            assert!(!sid.is_empty() && sid.chars().all(char::is_alphanumeric), "{sid}");
+            for action in texts(&statement["Action"]) {
+                let (service, name) = action.split_once(':').unwrap();
+                assert!(["s3", "glue", "kms", "dynamodb", "s3tables"].contains(&service), "{action}");
+                assert!(!name.is_empty() && name.chars().all(char::is_alphanumeric), "{action}: no pattern");
+                actions.insert(action.clone());
+            }
+            for resource in texts(&statement["Resource"]) {
+                assert!(resource.starts_with("arn:aws:"), "{resource}");
+            }
+        }
+    }
+    for needed in
+        ["s3:GetObject", "s3:ListBucket", "kms:Decrypt", "glue:UpdateTable", "dynamodb:ExportTableToPointInTime"]
+    {
+        assert!(actions.contains(needed), "{needed}: {actions:?}");
+    }
+}
+
+/// In the tables of the runbook, the first column quotes what the program prints.
+#[test]
+fn messages_in_the_runbook_are_messages_of_the_program() {
+    let mut source = String::new();
+    for name in files(&root().join("src")).into_iter().filter(|name| has_extension(name, "rs")) {
+        for line in read(&format!("src/{name}")).lines() {
+            // Texts that go on in the next line: as they are printed.
+            source.push_str(line.trim_start().trim_end_matches('\\'));
+            if !line.ends_with('\\') {
+                source.push('\n');
+            }
+        }
+    }
+    let runbook = read("docs/runbook.md");
+    let mut quoted = 0;
+    for row in runbook.lines().filter(|line| line.starts_with("| `")) {
+        let cell = row.split(" | ").next().unwrap();
+        for phrase in cell.split('`').skip(1).step_by(2) {
+            for part in phrase.split('…').map(str::trim).filter(|part| !part.is_empty()) {
+                let part = part.replace('"', "\\\"");
+                assert!(source.contains(&part), "the program prints no {part:?}: {row}");
+            }
+            quoted += 1;
+        }
+    }
+    assert!(quoted > 80, "only {quoted} messages were found");
+}
+
+#[test]
+fn the_image_is_built_of_what_is_there_with_the_pinned_compiler() {
+    let image = read("Dockerfile");
+    let pinned = read("rust-toolchain.toml");
+    let channel = pinned.split("channel = \"").nth(1).unwrap().split('"').next().unwrap();
+    assert!(image.contains(&format!("FROM rust:{channel}-")), "the image has another compiler than {channel}");
+    assert!(image.contains("\nENTRYPOINT [\"ddb-iceberg\"]"), "{image}");
+    let user = image.lines().filter_map(|line| line.strip_prefix("USER ")).next_back().unwrap();
+    assert!(user.parse::<u32>().is_ok_and(|user| user > 0), "Kubernetes' runAsNonRoot takes a number that is not 0");
+    let admitted = read(".dockerignore");
+    for line in image.lines().filter(|line| line.starts_with("COPY ") && !line.contains("--from")) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        for source in &words[1..words.len() - 1] {
+            assert!(root().join(source).exists(), "{line}: no {source}");
+            assert!(admitted.lines().any(|entry| entry == format!("!{source}")), ".dockerignore leaves out {source}");
         }
     }
 }
@@ -117,19 +215,52 @@ fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-fn help(arguments: &[&str]) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_ddb-iceberg")).args(arguments).arg("--help").output().unwrap();
-    String::from_utf8(output.stdout).unwrap()
+fn documents() -> Vec<String> {
+    let pages = files(&root().join("docs")).into_iter().filter(|name| has_extension(name, "md"));
+    DOCUMENTS.iter().map(|name| (*name).to_owned()).chain(pages.map(|name| format!("docs/{name}"))).collect()
 }
 
-/// The commands of the blocks marked `sh`, continued lines joined, comments and prompts taken off.
-fn commands(document: &str) -> Vec<String> {
+fn has_extension(name: &str, extension: &str) -> bool {
+    Path::new(name).extension().is_some_and(|found| found == extension)
+}
+
+fn program() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_ddb-iceberg"))
+}
+
+/// The texts of a value that is one or a list of them.
+fn texts(value: &serde_json::Value) -> Vec<String> {
+    let list = value.as_array().map_or_else(|| vec![value.clone()], Clone::clone);
+    assert!(!list.is_empty());
+    list.iter().map(|text| text.as_str().unwrap().to_owned()).collect()
+}
+
+/// The blocks whose fence bears this mark.
+fn blocks(document: &str, mark: &str) -> Vec<String> {
+    let mut blocks = Vec::new();
+    let mut open: Option<(String, String)> = None;
+    for line in document.lines() {
+        open = match (open, line.strip_prefix("```")) {
+            (None, Some(found)) => Some((found.to_owned(), String::new())),
+            (Some((found, text)), Some(_)) => {
+                if found == mark {
+                    blocks.push(text);
+                }
+                None
+            }
+            (Some((found, text)), None) => Some((found, format!("{text}{line}\n"))),
+            (None, None) => None,
+        };
+    }
+    blocks
+}
+
+/// The commands of the blocks in these languages, continued lines joined, comments and prompts taken off.
+fn commands(document: &str, languages: &[&str]) -> Vec<String> {
     let mut commands = Vec::new();
-    let mut inside = false;
-    for line in document.replace("\\\n", " ").lines() {
-        if line.starts_with("```") {
-            inside = line == "```sh";
-        } else if inside {
+    let marks = languages.iter().flat_map(|language| [(*language).to_owned(), format!("{language} run")]);
+    for block in marks.flat_map(|mark| blocks(document, &mark)) {
+        for line in block.replace("\\\n", " ").lines() {
             let command = line.trim().trim_start_matches("$ ");
             let command = command.split(" # ").next().unwrap_or_default().trim();
             if !command.is_empty() && !command.starts_with('#') {
@@ -138,6 +269,64 @@ fn commands(document: &str) -> Vec<String> {
         }
     }
     commands
+}
+
+/// The arguments of each call of the program in a line of shell. Variables count for nothing.
+fn calls(command: &str) -> Vec<Vec<String>> {
+    let mut calls = Vec::new();
+    let mut call: Option<Vec<String>> = None;
+    let words = words(command);
+    let installs = words.first().is_some_and(|word| ["cargo", "docker", "aws"].contains(&word.as_str()));
+    for word in words.into_iter().filter(|_| !installs) {
+        if word.ends_with("/ddb-iceberg") || word == "ddb-iceberg" || word.ends_with("$(ddb-iceberg") {
+            calls.extend(call.replace(Vec::new()));
+        } else if ["|", ">", ">>", "2>", "&", "&&", "||", ";"].contains(&word.as_str()) {
+            calls.extend(call.take());
+        } else if let Some(arguments) = call.as_mut().filter(|_| !is_variable(&word)) {
+            // {} is the table, for every_table.sh.
+            arguments.push(word.trim_end_matches(';').replace("{}", "shop.orders"));
+        }
+    }
+    calls.extend(call);
+    calls
+}
+
+/// Whether a word is a variable, which may stand for any number of words.
+fn is_variable(word: &str) -> bool {
+    word.strip_prefix('$').is_some_and(|name| name.chars().all(|c| c.is_alphanumeric() || c == '_'))
+}
+
+/// A line's words, as a shell splits them.
+fn words(line: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    for c in line.chars() {
+        match (c, quote) {
+            (c, Some(open)) if c == open => quote = None,
+            ('\'' | '"', None) => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            (c, None) if c.is_whitespace() => words.extend(word.take()),
+            (c, _) => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    words
+}
+
+/// The names by which links reach a document's sections, as GitHub makes them.
+fn sections(document: &str) -> BTreeSet<String> {
+    let mut inside = false;
+    let mut sections = BTreeSet::new();
+    for line in document.lines() {
+        inside ^= line.starts_with("```");
+        if let Some(title) = line.strip_prefix('#').filter(|_| !inside) {
+            let title = title.trim_start_matches('#').trim().to_lowercase();
+            let kept = title.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+            sections.insert(kept.collect::<String>().replace(' ', "-"));
+        }
+    }
+    sections
 }
 
 /// The files below a folder, by their relative names.

@@ -1,0 +1,20 @@
+# The program in a small image, for one that is not root. Build: docker build -t ddb-iceberg .
+# Nothing secret is needed to build it, and nothing is kept in it: give credentials when you run it.
+FROM rust:1.95.0-slim-bookworm AS build
+WORKDIR /build
+# rust-toolchain.toml stays out: it would fetch components that building does not take. A test holds the versions together.
+COPY Cargo.toml Cargo.lock ./
+COPY src src
+# The manifest names no example or test by its path, so neither is needed here.
+RUN cargo build --release --locked --bin ddb-iceberg
+
+FROM debian:bookworm-slim
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends ca-certificates \
+    && rm -rf /var/lib/apt/lists/*
+RUN useradd --uid 10001 --create-home --home-dir /home/ddb-iceberg --shell /usr/sbin/nologin ddb-iceberg
+COPY --from=build /build/target/release/ddb-iceberg /usr/local/bin/ddb-iceberg
+COPY LICENSE /usr/share/doc/ddb-iceberg/LICENSE
+USER 10001
+WORKDIR /home/ddb-iceberg
+ENTRYPOINT ["ddb-iceberg"]
