@@ -179,6 +179,20 @@ async fn one_file_of_a_hundred_is_forbidden() {
     assert!(text.contains("listed in the manifest but missing"), "{text}");
 }
 
+/// S3 says that a key is forbidden, not that it is missing, to whom it does not list the bucket.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_export_takes_no_permission_to_list() {
+    let place = Place::new();
+    let folder = place.upload(&full(3, 3));
+    let keys = place.server.keys("exports");
+    place
+        .server
+        .fail(move |r| (r.bucket == "exports" && !keys.contains(&r.key)).then_some(Fault::Answer(403, "AccessDenied")));
+    assert!(place.run(&["detect-schema", &folder, "--key", "pk"]).status.success());
+    place.report(&["full-load", &folder, "--table", "shop.orders", "--key", "pk"]);
+    assert_eq!(place.rows().await.len(), 9);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn many_small_files_are_asked_for_together() {
     let place = Place::new();

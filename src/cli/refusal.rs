@@ -4,7 +4,6 @@ use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use super::args::Format;
 use super::output::{self, Printer};
 use ddb_iceberg::catalog::property;
 use ddb_iceberg::commands::Report;
@@ -28,7 +27,6 @@ pub(crate) fn print(answer: &clap::Error, arguments: &[OsString]) -> ExitCode {
     }
     let error = Error::usage(first_paragraph(&words));
     if wants_json(&arguments) {
-        let printer = Printer { format: Format::Json, quiet: true };
         if arguments.iter().any(|argument| argument == "catalog") {
             Printer::print_refused_check(&error);
         } else {

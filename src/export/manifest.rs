@@ -236,7 +236,8 @@ fn decode_md5(text: &[u8]) -> Option<[u8; 16]> {
     STANDARD.decode(text.trim_ascii()).ok()?.try_into().ok()
 }
 
-/// AWS documents `.checksum`; real exports have `.md5`; copies may lack both.
+/// AWS documents `.checksum`; real exports have `.md5`; copies may lack both. One is enough: without s3:ListBucket, asking
+/// for a key that does not exist is forbidden.
 async fn verify(store: &Store, folder: &Location, stem: &str, md5: [u8; 16]) -> Result<()> {
     for extension in ["md5", "checksum"] {
         let location = folder.join(&format!("{stem}.{extension}"));
@@ -253,6 +254,7 @@ async fn verify(store: &Store, folder: &Location, stem: &str, md5: [u8; 16]) -> 
             ))
             .advice("Copy the export again"));
         }
+        return Ok(());
     }
     Ok(())
 }
