@@ -6,7 +6,7 @@
 //! | floor | modules |
 //! |---|---|
 //! | 5 | [`commands`] |
-//! | 4 | [`load`], [`merge`], [`maintenance`] |
+//! | 4 | [`load`], [`merge`], [`maintenance`], [`verify`] |
 //! | 3 | [`table`], [`catalog`] |
 //! | 2 | [`columns`] |
 //! | 1 | [`schema`], [`export`] |
@@ -27,3 +27,4 @@ pub mod schema;
 pub mod storage;
 pub mod table;
 pub mod time;
+pub mod verify;

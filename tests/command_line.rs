@@ -5,7 +5,7 @@
 use std::process::{Command, Output, Stdio};
 
 /// Every flag of the contract, by subcommand.
-const FLAGS: [(&str, &[&str]); 6] = [
+const FLAGS: [(&str, &[&str]); 8] = [
     ("detect-schema", &["--output", "--key", "--flat", "--sample-files", "--max-struct-fields", "--without-manifest"]),
     (
         "full-load",
@@ -18,6 +18,8 @@ const FLAGS: [(&str, &[&str]); 6] = [
     ("compact", &["--table"]),
     ("expire", &["--table", "--older-than", "--retain-last"]),
     ("orphans", &["--table", "--older-than", "--delete"]),
+    ("status", &["--table", "--max-lag", "--windows"]),
+    ("verify", &["--table", "--key", "--snapshot-id", "--examples"]),
 ];
 
 const SHARED: [&str; 11] = [
@@ -115,6 +117,10 @@ fn a_wrong_command_line_is_exit_2() {
         &["expire", "--table", "a.t", "--older-than", "5"],
         &["expire", "--table", "a.t", "--retain-last", "0"],
         &["compact"],
+        &["status"],
+        &["status", "--table", "a.t", "--max-lag", "1"],
+        &["verify", "--table", "a.t"],
+        &["verify", "x", "--table", "a.t", "--snapshot-id", "new"],
         &["detect-schema", "x", "--sample-files", "0"],
         &["detect-schema", "x", "--format", "yaml"],
     ] {

@@ -35,12 +35,14 @@ const RESULT: [&str; 15] = [
     "warnings",
     "error",
 ];
+/// Parts that one command alone has.
+const PARTS: [&str; 2] = ["state", "comparison"];
 const WINDOW: [&str; 9] =
     ["export_arn", "from", "to", "status", "snapshot_id", "rows", "rescued", "columns_added", "files"];
 const ROWS: [&str; 3] = ["inserted", "updated", "deleted"];
 const FILES: [&str; 3] = ["data_added", "data_removed", "deletes_added"];
 const ERROR: [&str; 5] = ["exit", "message", "file", "line", "attribute"];
-const STATUSES: [&str; 5] = ["applied", "already_applied", "nothing_to_do", "dry_run", "failed"];
+const STATUSES: [&str; 6] = ["applied", "already_applied", "nothing_to_do", "dry_run", "failed", "checked"];
 
 fn names(object: &Value) -> BTreeSet<&str> {
     object.as_object().unwrap_or_else(|| panic!("an object: {object}")).keys().map(String::as_str).collect()
@@ -97,8 +99,9 @@ fn the_fields_are_those_of_the_published_schema() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/result.v1.json");
     let schema: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
     let window = &schema["$defs"]["window"];
+    let all = [&RESULT[..], &PARTS].concat();
     for (part, expected) in [
-        (&schema, &RESULT[..]),
+        (&schema, &all[..]),
         (window, &WINDOW),
         (&window["properties"]["rows"], &ROWS),
         (&window["properties"]["files"], &FILES),

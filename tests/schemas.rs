@@ -6,9 +6,11 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use ddb_iceberg::commands::{
-    CheckReport, CheckedPart, FileCounts, MaintenanceReport, Report, RowCounts, Status, WindowReport,
+    AppliedWindow, CheckReport, CheckedPart, Comparison, DifferingKey, DueWindow, FileCounts, LiveFiles, MaintenanceReport,
+    NextWindow, Report, RowCounts, Status, TableState, WindowReport,
 };
 use ddb_iceberg::error::Error;
+use ddb_iceberg::table::watermark::Gap;
 use serde_json::Value;
 
 fn schema(name: &str) -> Value {
@@ -30,6 +32,41 @@ fn full_report(from: Option<&str>) -> Report {
         files: FileCounts::default(),
     });
     report.maintenance.push(MaintenanceReport::new("compact", Status::Applied));
+    let text = || "2026-01-14T10:30:00.000Z".to_owned();
+    report.state = Some(Box::new(TableState {
+        windows: vec![AppliedWindow {
+            export_arn: None,
+            from: from.map(str::to_owned),
+            to: None,
+            snapshot_id: "1".to_owned(),
+            committed: text(),
+            added_records: Some(1),
+            added_position_deletes: None,
+        }],
+        gaps: vec![Gap { from: text(), to: text() }],
+        due: vec![DueWindow { export_arn: None, from: text(), to: text(), problem: None }],
+        next: Some(NextWindow { from: text(), to: text(), ready: true, command: None }),
+        files: Some(LiveFiles::default()),
+        ..TableState::default()
+    }));
+    report.comparison = Some(Comparison {
+        export_arn: None,
+        export_time: Some(text()),
+        snapshot_id: "1".to_owned(),
+        snapshot_watermark: None,
+        items: 1,
+        rows: 1,
+        equal: 0,
+        missing: 0,
+        extra: 0,
+        different: 1,
+        repeated: 0,
+        examples: vec![DifferingKey {
+            difference: "different",
+            key: "pk=1".to_owned(),
+            attributes: vec!["a".to_owned()],
+        }],
+    });
     report.fail(&Error::input("broken").in_file("a.json.gz").on_line(2).of_attribute("pk"));
     report
 }
@@ -91,7 +128,8 @@ fn the_result_of_a_check_is_described_field_by_field() {
 #[test]
 fn every_status_is_described() {
     let described = &schema("result.v1.json")["$defs"]["status"]["enum"];
-    let all = [Status::Applied, Status::AlreadyApplied, Status::NothingToDo, Status::DryRun, Status::Failed];
+    let all =
+        [Status::Applied, Status::AlreadyApplied, Status::NothingToDo, Status::DryRun, Status::Failed, Status::Checked];
     assert_eq!(serde_json::to_value(all).unwrap(), *described);
 }
 

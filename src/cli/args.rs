@@ -78,6 +78,22 @@ Examples:
   All that a scheduled run needs: the catalog, the table, its storage, and the exports:
     ddb-iceberg catalog check --table shop.orders --export s3://bucket/AWSDynamoDB";
 
+const STATUS_EXAMPLES: &str = "\
+Examples:
+  How far is it, what waits, and what to export next:
+    ddb-iceberg status --table shop.orders s3://bucket/AWSDynamoDB
+
+  For an alarm: exit 4 when the table is more than an hour behind:
+    ddb-iceberg status --table shop.orders --max-lag 1h --quiet";
+
+const VERIFY_EXAMPLES: &str = "\
+Examples:
+  Compare the table with a full export of a time at which a window ended:
+    ddb-iceberg verify s3://bucket/AWSDynamoDB/01700090000000-c9d0e1f2 --table shop.orders
+
+  The result for a program to read; the exit code is 1 if anything differs:
+    ddb-iceberg verify s3://bucket/AWSDynamoDB/01700090000000-c9d0e1f2 --table shop.orders --format json";
+
 const COMPACT_EXAMPLES: &str = "\
 Examples:
   Merge what is worth it:
@@ -154,6 +170,18 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: CatalogCommand,
     },
+    /// Say how far a table is, what waits, and what to export next
+    ///
+    /// Reads metadata and manifests, no data: watermark and lag, the last windows, gaps, files and sizes, and the window to export
+    /// next. With exports or a folder of them, also which windows are due and how many exports have not completed yet.
+    #[command(after_long_help = STATUS_EXAMPLES, after_help = "Examples: --help")]
+    Status(StatusArgs),
+    /// Compare a table with a full export
+    ///
+    /// Compares key by key, by digests of the rows: which keys are missing, extra, different or there more than once. The state of the
+    /// table that is compared is the one that is complete up to exactly the export's time. Exit code 1 if anything differs.
+    #[command(after_long_help = VERIFY_EXAMPLES, after_help = "Examples: --help")]
+    Verify(VerifyArgs),
     /// Print a shell's completions
     ///
     /// Prints the completion script of a shell on stdout. For bash: ddb-iceberg completions bash > /etc/bash_completion.d/ddb-iceberg
@@ -166,7 +194,7 @@ pub(crate) enum Command {
     /// Prints the man page of the program, or of one subcommand, on stdout. To read it: ddb-iceberg man | man -l -
     Man {
         /// The subcommand; without it, the program
-        #[arg(value_parser = ["detect-schema", "full-load", "incremental", "compact", "expire", "orphans", "catalog", "catalog-check", "completions", "man"])]
+        #[arg(value_parser = ["detect-schema", "full-load", "incremental", "compact", "expire", "orphans", "status", "verify", "catalog", "catalog-check", "completions", "man"])]
         command: Option<String>,
     },
 }
@@ -332,6 +360,44 @@ pub(crate) struct OrphansArgs {
     pub shared: Shared,
 }
 
+/// `status`.
+#[derive(Args)]
+pub(crate) struct StatusArgs {
+    /// Exports, or folders with exports below them, to look for due windows in
+    #[arg(value_name = "EXPORT|PREFIX")]
+    pub exports: Vec<String>,
+    #[command(flatten)]
+    pub table: Table,
+    /// Exit with 4 if the table lags more: 90s, 45m, 1h, 2d
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub max_lag: Option<TimeDelta>,
+    /// The windows to list, the newest ones
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub windows: u32,
+    #[command(flatten)]
+    pub shared: Shared,
+}
+
+/// `verify`.
+#[derive(Args)]
+pub(crate) struct VerifyArgs {
+    /// The full export: its folder, or a manifest file in it; s3:// or local
+    #[arg(value_name = "EXPORT")]
+    pub export: String,
+    #[command(flatten)]
+    pub table: Table,
+    #[command(flatten)]
+    pub key: Key,
+    /// Compare this snapshot, whatever time it is complete up to
+    #[arg(long, value_name = "ID")]
+    pub snapshot_id: Option<i64>,
+    /// The keys to list of each kind of difference
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    pub examples: u32,
+    #[command(flatten)]
+    pub shared: Shared,
+}
+
 /// How old something is: a span before now, or a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Age {
@@ -354,7 +420,12 @@ pub(crate) fn parse_age(text: &str) -> Result<Age, String> {
     if let Some(time) = ddb_iceberg::time::parse(text) {
         return Ok(Age::Since(time));
     }
-    let wrong = || "write a duration such as 90m, 12h, 5d or 2w, or a time such as 2026-01-14T10:00:00Z".to_owned();
+    parse_duration(text).map(Age::Span).map_err(|text| format!("{text}, or a time such as 2026-01-14T10:00:00Z"))
+}
+
+/// Reads `90s`, `90m`, `12h`, `5d` or `2w`.
+pub(crate) fn parse_duration(text: &str) -> Result<TimeDelta, String> {
+    let wrong = || "write a duration such as 90m, 12h, 5d or 2w".to_owned();
     let (number, unit) = text.split_at(text.len() - text.chars().last().map_or(0, char::len_utf8));
     let number: i64 = number.parse().ok().filter(|number| *number >= 0).ok_or_else(wrong)?;
     let seconds = match unit {
@@ -365,7 +436,7 @@ pub(crate) fn parse_age(text: &str) -> Result<Age, String> {
         "w" => 7 * 86_400,
         _ => return Err(wrong()),
     };
-    number.checked_mul(seconds).and_then(TimeDelta::try_seconds).map(Age::Span).ok_or_else(wrong)
+    number.checked_mul(seconds).and_then(TimeDelta::try_seconds).ok_or_else(wrong)
 }
 
 /// Where a command reads one export.

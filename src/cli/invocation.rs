@@ -13,7 +13,7 @@ use super::output::{self, Printer};
 use super::{limits, pages, refusal};
 use ddb_iceberg::commands::{
     Compact, DetectSchema, Expire, FullLoad, IfExists, Incremental, Maintenance, NewAttributes, Orphans, Report,
-    WriteMode,
+    TableStatus, Verify, WriteMode,
 };
 use ddb_iceberg::error::{Error, Result};
 use ddb_iceberg::storage::{Location, Store};
@@ -42,6 +42,8 @@ pub(crate) enum Request {
     Expire(Expire),
     Orphans(Orphans),
     CheckCatalog(Check),
+    Status(TableStatus),
+    Verify(Verify),
 }
 
 /// `catalog check`: what was typed; the rest is in the configuration.
@@ -64,6 +66,8 @@ impl Request {
             Self::Compact(request) => Report::new("compact", Some(request.table.to_string())),
             Self::Expire(request) => Report::new("expire", Some(request.table.to_string())),
             Self::Orphans(request) => Report::new("orphans", Some(request.table.to_string())),
+            Self::Status(request) => Report::new("status", Some(request.table.to_string())),
+            Self::Verify(request) => Report::new("verify", Some(request.table.to_string())),
         }
     }
 
@@ -194,6 +198,25 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
             };
             (Request::Orphans(request), args.shared)
         }
+        Command::Status(args) => {
+            let request = TableStatus {
+                table: args.table.ident,
+                exports: args.exports,
+                max_lag: args.max_lag,
+                windows: widen(args.windows),
+            };
+            (Request::Status(request), args.shared)
+        }
+        Command::Verify(args) => {
+            let request = Verify {
+                export: args.export,
+                table: args.table.ident,
+                key: args.key.attributes,
+                snapshot_id: args.snapshot_id,
+                examples: widen(args.examples),
+            };
+            (Request::Verify(request), args.shared)
+        }
     };
     decide(request, cli.shared.followed_by(later))
 }
@@ -212,7 +235,8 @@ fn decide(mut request: Request, shared: Shared) -> Result<Invocation, ExitCode> 
     let mut unwritten_output = None;
     match &mut request {
         Request::DetectSchema(request) if shared.dry_run => unwritten_output = request.output.take(),
-        Request::DetectSchema(_) | Request::CheckCatalog(_) => {}
+        // These write nothing anyway.
+        Request::DetectSchema(_) | Request::CheckCatalog(_) | Request::Status(_) | Request::Verify(_) => {}
         Request::FullLoad(request) => request.dry_run = shared.dry_run,
         Request::Incremental(request) => request.dry_run = shared.dry_run,
         Request::Compact(request) => request.dry_run = shared.dry_run,
@@ -232,7 +256,12 @@ fn check(request: &Request, shared: &Shared) -> Result<()> {
         Request::DetectSchema(request) => request.key.as_slice(),
         Request::FullLoad(request) => &request.key,
         Request::Incremental(request) => &request.key,
-        Request::Compact(_) | Request::Expire(_) | Request::Orphans(_) | Request::CheckCatalog(_) => &[],
+        Request::Verify(request) => &request.key,
+        Request::Compact(_)
+        | Request::Expire(_)
+        | Request::Orphans(_)
+        | Request::CheckCatalog(_)
+        | Request::Status(_) => &[],
     };
     if key.iter().any(String::is_empty) {
         return Err(Error::usage("--key names no attribute").advice("Write --key ATTRIBUTE"));

@@ -5,6 +5,7 @@
 
 mod args;
 mod check;
+mod checks;
 mod config;
 mod escape;
 mod invocation;
@@ -160,6 +161,8 @@ async fn perform(
         }
         // It has a report of its own.
         Request::CheckCatalog(_) => Ok(None),
+        Request::Status(request) => commands::status(&context, &request, &mut report).await.map(|()| None),
+        Request::Verify(request) => commands::verify(&context, &request, &mut report).await.map(|()| None),
     }
 }
 

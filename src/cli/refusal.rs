@@ -10,7 +10,7 @@ use ddb_iceberg::commands::Report;
 use ddb_iceberg::error::Error;
 
 /// The subcommands that have a result.
-const COMMANDS: [&str; 3] = ["detect-schema", "full-load", "incremental"];
+const COMMANDS: [&str; 5] = ["detect-schema", "full-load", "incremental", "status", "verify"];
 /// What a result calls the program itself, where no subcommand was found.
 const PROGRAM: &str = "ddb-iceberg";
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{escape, maintenance};
+use super::{checks, escape, maintenance};
 use ddb_iceberg::commands::{FileCounts, Report, RowCounts, Status, WindowReport};
 
 /// Windows that get a line of their own; the JSON result has them all.
@@ -10,6 +10,9 @@ const MAX_WINDOW_LINES: usize = 20;
 
 /// The lines for people; none when a command failed before it did anything.
 pub(crate) fn of(report: &Report) -> Vec<String> {
+    if let Some(lines) = checks::of(report) {
+        return lines;
+    }
     let wanted = if report.status == Status::DryRun { Status::DryRun } else { Status::Applied };
     let done: Vec<&WindowReport> = report.windows.iter().filter(|window| window.status == wanted).collect();
     if report.status == Status::Failed && done.is_empty() && report.maintenance.is_empty() {
@@ -46,7 +49,7 @@ fn load(report: &Report, done: &[&WindowReport]) -> String {
         Status::DryRun if total.inserted == 0 => "would be loaded; nothing was written.".to_owned(),
         Status::DryRun => format!("would load {}{replaced}; nothing was written.", count(total.inserted, "row")),
         Status::AlreadyApplied => "has this export already.".to_owned(),
-        Status::NothingToDo => "nothing to do.".to_owned(),
+        Status::NothingToDo | Status::Checked => "nothing to do.".to_owned(),
         Status::Applied => format!("loaded {}{replaced}.", count(total.inserted, "row")),
         Status::Failed => format!("loaded {}{replaced}, then failed.", count(total.inserted, "row")),
     }
@@ -201,7 +204,7 @@ fn seconds(seconds: f64) -> String {
 }
 
 /// Whole seconds in the one or two units that matter; a clock that is behind counts as no time.
-fn duration(seconds: i64) -> String {
+pub(crate) fn duration(seconds: i64) -> String {
     let seconds = seconds.max(0);
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     if seconds < 60 {

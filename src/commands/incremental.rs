@@ -33,7 +33,7 @@ pub async fn incremental(context: &Context, request: &Incremental, report: &mut 
     let catalog = context.catalog()?;
     let mut table = load(catalog.as_ref(), request).await?;
     report.describe(&table)?;
-    let exports = collect(context, request, &table, report).await?;
+    let exports = collect(context, &request.exports, &table, report).await?;
     let allow = Allow { gap: request.allow_gap, overlap: request.allow_overlap };
     let engine = Engine::new(context.threads, context.memory_limit / 2)?;
 
@@ -159,11 +159,11 @@ fn removal(table: &LoadedTable, request: &Incremental) -> Result<Removal> {
     }
 }
 
-/// The table's columns and key.
-fn columns(table: &LoadedTable, request: &Incremental) -> Result<TableSchema> {
+/// The table's columns and key; `key` is what the user typed.
+pub(super) fn columns(table: &LoadedTable, key: &[String]) -> Result<TableSchema> {
     let property = table.metadata.properties().get(watermark::SCHEMA).map(String::as_str);
     let mut columns = TableSchema::of_table(table.metadata.current_schema().clone(), property)?;
-    match (columns.mapping.key.as_slice(), request.key.as_slice()) {
+    match (columns.mapping.key.as_slice(), key) {
         ([], []) => {
             return Err(Error::usage("the table has no identifier fields, so its key is not known")
                 .advice("Name the partition key, then the sort key if there is one: --key pk --key sk"));
@@ -193,9 +193,9 @@ fn columns(table: &LoadedTable, request: &Incremental) -> Result<TableSchema> {
 }
 
 /// The exports that the arguments name, each once, ordered by window.
-async fn collect(
+pub(super) async fn collect(
     context: &Context,
-    request: &Incremental,
+    arguments: &[String],
     table: &LoadedTable,
     report: &mut Report,
 ) -> Result<Vec<Export>> {
@@ -211,7 +211,7 @@ async fn collect(
         now: Utc::now(),
     };
     let mut exports: Vec<Export> = Vec::new();
-    for argument in &request.exports {
+    for argument in arguments {
         let resolved = resolve(&context.exports, argument, &hint).await?;
         report.pending += resolved.pending;
         let (foreign, full) = (resolved.foreign, resolved.full);
@@ -284,7 +284,7 @@ impl Work<'_> {
         to: Time,
         window: &mut WindowReport,
     ) -> Result<Applied> {
-        let columns = columns(base, self.request)?;
+        let columns = columns(base, &self.request.key)?;
         let planner = Planner {
             exports: self.context.exports.clone(),
             base: base.clone(),

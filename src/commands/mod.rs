@@ -11,7 +11,10 @@ mod orphans;
 mod partitioning;
 mod report;
 mod request;
+mod state;
+mod status;
 mod upkeep;
+mod verify;
 
 pub use check_catalog::{
     CheckCatalog, CheckReport, CheckStatus, CheckStep, CheckedPart, Setting, TIME_LIMIT, check_catalog,
@@ -19,8 +22,9 @@ pub use check_catalog::{
 pub use report::{DetectReport, ErrorReport, FileCounts, MaintenanceReport, Report, RowCounts, Status, WindowReport};
 pub use request::{
     Compact, Context, DetectSchema, Expire, FullLoad, IfExists, Incremental, Maintenance, NewAttributes, Orphans,
-    WriteMode,
+    TableStatus, Verify, WriteMode,
 };
+pub use state::{AppliedWindow, Comparison, DifferingKey, DueWindow, LiveFiles, NextWindow, TableState};
 
 pub use compact::compact;
 pub use detect_schema::detect_schema;
@@ -28,3 +32,5 @@ pub use expire::expire;
 pub use full_load::full_load;
 pub use incremental::incremental;
 pub use orphans::orphans;
+pub use status::status;
+pub use verify::verify;

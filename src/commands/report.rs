@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono::Utc;
 use serde::Serialize;
 
+use super::state::{Comparison, TableState};
 use crate::catalog::LoadedTable;
 use crate::error::{Error, Result};
 use crate::schema::Hint;
@@ -25,6 +26,8 @@ pub enum Status {
     DryRun,
     /// It failed; see `error`.
     Failed,
+    /// It was looked at, and is as it should be; nothing was to be changed.
+    Checked,
 }
 
 /// The result of every command that works on a table, and of any command that failed.
@@ -60,6 +63,12 @@ pub struct Report {
     pub warnings: Vec<String>,
     /// What went wrong.
     pub error: Option<ErrorReport>,
+    /// Only of `status`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<Box<TableState>>,
+    /// Only of `verify`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<Comparison>,
 }
 
 impl Report {
@@ -81,6 +90,8 @@ impl Report {
             seconds: 0.0,
             warnings: Vec::new(),
             error: None,
+            state: None,
+            comparison: None,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use iceberg::TableIdent;
 
 use crate::catalog::Catalog;
@@ -173,4 +174,32 @@ pub struct Orphans {
     pub delete: bool,
     /// Say what would be done, write nothing.
     pub dry_run: bool,
+}
+
+/// `status`.
+#[derive(Debug, Clone)]
+pub struct TableStatus {
+    /// The table.
+    pub table: TableIdent,
+    /// Exports and folders of exports, as typed; there may be none.
+    pub exports: Vec<String>,
+    /// A table that lags more is an error.
+    pub max_lag: Option<TimeDelta>,
+    /// The windows that are told, the newest ones.
+    pub windows: usize,
+}
+
+/// `verify`.
+#[derive(Debug, Clone)]
+pub struct Verify {
+    /// Where the full export is, as typed.
+    pub export: String,
+    /// The table.
+    pub table: TableIdent,
+    /// Only for a table without identifier fields.
+    pub key: Vec<String>,
+    /// The snapshot to compare; `None`: the newest that is complete up to exactly the export's time.
+    pub snapshot_id: Option<i64>,
+    /// Keys that are told of each kind of difference.
+    pub examples: usize,
 }

@@ -131,7 +131,7 @@ pub(super) fn find_duplicate(
 }
 
 /// A key for people: `pk=…, sk=…`.
-pub(super) fn key_text(keys: &arrow::array::RecordBatch, row: usize) -> String {
+pub(crate) fn key_text(keys: &arrow::array::RecordBatch, row: usize) -> String {
     use arrow::array::AsArray;
     use arrow::datatypes::DataType;
     let schema = keys.schema();

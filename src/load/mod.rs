@@ -10,10 +10,12 @@ mod run;
 mod task;
 mod writer;
 
+pub(crate) use duplicates::key_text;
 pub use observe::{Observations, ObserveTask};
 pub use partitions::{DistinctPartitions, MAX_PARTITIONS};
 pub use run::Load;
 pub use task::Loaded;
+pub(crate) use task::append as append_item;
 pub use writer::{RunWriter, Shares};
 
 use crate::attribute::Parser;

@@ -129,7 +129,8 @@ pub(super) fn duplicate(key: &str) -> Error {
         .advice("A full export has each key once: check --key, or which files were put together")
 }
 
-fn append(line: &[u8], builder: &mut ItemBuilder) -> Result<()> {
+/// Adds the item on a line of a full export.
+pub(crate) fn append(line: &[u8], builder: &mut ItemBuilder) -> Result<()> {
     let mut parser = Parser::new(line)?;
     begin_item(&mut parser)?;
     builder.append(&mut parser)?;

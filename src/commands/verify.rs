@@ -1,0 +1,187 @@
+//! `verify`: is the table what a full export says?
+
+use iceberg::spec::{MAIN_BRANCH, SnapshotReference, SnapshotRetention, TableMetadata};
+
+use super::detect_schema::open_full;
+use super::incremental::columns;
+use super::report::{Report, Status};
+use super::request::{Context, Verify};
+use super::state::{Comparison, DifferingKey};
+use crate::catalog::LoadedTable;
+use crate::error::{Error, Result};
+use crate::export::{Export, ExportKind};
+use crate::table::watermark::{self, WATERMARK, WINDOW_FROM};
+use crate::table::{check_supported, live_files};
+use crate::time::{self, Time};
+use crate::verify::{Difference, Differences, Verifier};
+
+/// Compares a table with a full export, key by key. Nothing is written.
+///
+/// What differs is an error of kind `Failed`, and in the report. Errors of kind `Window`: the table was never complete up to
+/// exactly the export's time.
+pub async fn verify(context: &Context, request: &Verify, report: &mut Report) -> Result<()> {
+    let catalog = context.catalog()?;
+    let export = open_full(context, &request.export, false).await?;
+    let Some(table) = catalog.load(&request.table).await? else {
+        return Err(Error::failed(format!("there is no table {}", request.table)).advice("Check --table"));
+    };
+    watermark::check_version(&table.metadata)?;
+    check_supported(&table.metadata)?;
+    report.describe(&table)?;
+    check_source(&table.metadata, &export)?;
+    let columns = columns(&table, &request.key)?;
+    let state = choose(&table.metadata, &export, request.snapshot_id)?;
+    for gap in watermark::gaps(&table.metadata)? {
+        report.warnings.push(format!("the changes from {} to {} were skipped; they may differ", gap.from, gap.to));
+    }
+    let verifier = Verifier {
+        exports: context.exports.clone(),
+        files: export.files().to_vec(),
+        file_io: table.file_io.clone(),
+        live: live_files(&at_snapshot(table, state.snapshot_id)?).await?,
+        table: columns,
+        threads: context.threads,
+        memory_limit: context.memory_limit,
+        progress: context.progress.clone(),
+    };
+    let found = verifier.run(&export, request.examples).await?;
+    let comparison = comparison(&export, state, &found);
+    let Comparison { missing, extra, different, repeated, .. } = comparison;
+    report.comparison = Some(comparison);
+    if found.is_empty() {
+        report.status = Status::Checked;
+        return Ok(());
+    }
+    Err(Error::failed(format!(
+        "the table differs from the export: {missing} keys are missing, {extra} are extra, {different} have other values, \
+         {repeated} are there more than once"
+    ))
+    .advice("Load a full export with full-load --if-exists replace to put it right"))
+}
+
+fn comparison(export: &Export, state: State, found: &Differences) -> Comparison {
+    let count = |difference| found.counts.get(&difference).copied().unwrap_or(0);
+    let examples = found.examples.iter().map(|example| DifferingKey {
+        difference: match example.difference {
+            Difference::Missing => "missing",
+            Difference::Extra => "extra",
+            Difference::Different => "different",
+            Difference::Repeated => "repeated",
+        },
+        key: example.key.clone(),
+        attributes: example.attributes.clone(),
+    });
+    Comparison {
+        export_arn: export.arn().map(str::to_owned),
+        export_time: time_of(export).map(time::format),
+        snapshot_id: state.snapshot_id.to_string(),
+        snapshot_watermark: state.watermark.map(time::format),
+        items: found.items,
+        rows: found.rows,
+        equal: found.equal,
+        missing: count(Difference::Missing),
+        extra: count(Difference::Extra),
+        different: count(Difference::Different),
+        repeated: count(Difference::Repeated),
+        examples: examples.collect(),
+    }
+}
+
+fn time_of(export: &Export) -> Option<Time> {
+    match export.kind() {
+        ExportKind::Full { time } => time,
+        ExportKind::Incremental { .. } => None,
+    }
+}
+
+/// Refuses an export of another DynamoDB table.
+fn check_source(metadata: &TableMetadata, export: &Export) -> Result<()> {
+    for (property, found) in [(watermark::TABLE_ARN, export.table_arn()), (watermark::TABLE_ID, export.table_id())] {
+        if let (Some(known), Some(found)) = (metadata.properties().get(property), found)
+            && known != found
+        {
+            return Err(Error::input(format!("the export is of the DynamoDB table {found}, this one holds {known}"))
+                .in_file(export.location().to_string()));
+        }
+    }
+    Ok(())
+}
+
+/// A snapshot, and up to which time the table was complete with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct State {
+    snapshot_id: i64,
+    watermark: Option<Time>,
+}
+
+/// The states that can be compared, newest first: main's history back to the last full load. What lay before it may have
+/// had other columns.
+fn states(metadata: &TableMetadata) -> Result<Vec<State>> {
+    let mut history = Vec::new();
+    for snapshot in watermark::ancestors(metadata) {
+        let summary = &snapshot.summary().additional_properties;
+        let mark = summary.get(WATERMARK).and_then(|text| time::parse(text));
+        history.push((snapshot.snapshot_id(), mark));
+        if summary.contains_key(WATERMARK) && !summary.contains_key(WINDOW_FROM) {
+            break;
+        }
+    }
+    // What the oldest began with is in the property alone, if the snapshot that says it was expired.
+    let mut mark = if history.iter().all(|(_, mark)| mark.is_none()) {
+        watermark::watermark(metadata)?.map(|mark| mark.time)
+    } else {
+        None
+    };
+    let mut states = Vec::with_capacity(history.len());
+    for (snapshot_id, own) in history.into_iter().rev() {
+        mark = own.or(mark);
+        states.push(State { snapshot_id, watermark: mark });
+    }
+    states.reverse();
+    Ok(states)
+}
+
+/// The newest state that is complete up to exactly the export's time, or the one that was asked for.
+fn choose(metadata: &TableMetadata, export: &Export, asked: Option<i64>) -> Result<State> {
+    let states = states(metadata)?;
+    if let Some(asked) = asked {
+        return states.into_iter().find(|state| state.snapshot_id == asked).ok_or_else(|| {
+            Error::usage(format!("the table has no snapshot {asked} since its last full load"))
+                .advice("`ddb-iceberg status` lists snapshots")
+        });
+    }
+    let Some(time) = time_of(export) else {
+        return Err(Error::input("the export does not say its time").in_file(export.location().to_string()));
+    };
+    if let Some(state) = states.iter().find(|state| state.watermark == Some(time)) {
+        return Ok(*state);
+    }
+    let marks = || states.iter().filter_map(|state| state.watermark);
+    let near = match (marks().filter(|mark| *mark < time).max(), marks().filter(|mark| *mark > time).min()) {
+        (Some(a), Some(b)) => {
+            format!("; it was complete up to {}, and then up to {}", time::format(a), time::format(b))
+        }
+        (Some(mark), None) | (None, Some(mark)) => format!("; it was complete up to {}", time::format(mark)),
+        (None, None) => String::new(),
+    };
+    Err(Error::window(format!(
+        "the export is of {}, and no snapshot of the table is complete up to exactly that time{near}",
+        time::format(time)
+    ))
+    .advice(
+        "Ask for a full export with --export-time at the end of a window, or apply the windows up to the export's time; \
+         to compare in spite of it, name a snapshot with --snapshot-id: changes in between then count as differences",
+    ))
+}
+
+/// The table as if this snapshot were main's; its columns are those of now.
+fn at_snapshot(table: LoadedTable, snapshot_id: i64) -> Result<LoadedTable> {
+    if table.metadata.current_snapshot_id() == Some(snapshot_id) {
+        return Ok(table);
+    }
+    let retention =
+        SnapshotRetention::Branch { min_snapshots_to_keep: None, max_snapshot_age_ms: None, max_ref_age_ms: None };
+    let builder = (*table.metadata).clone().into_builder(Some(table.metadata_location.clone()));
+    let made = builder.set_ref(MAIN_BRANCH, SnapshotReference::new(snapshot_id, retention))?.build()?;
+    Ok(LoadedTable { metadata: made.metadata.into(), ..table })
+}

@@ -1,0 +1,14 @@
+//! A table compared with a full export, key by key.
+//!
+//! Each item is converted to the row that it would become in the table ([`crate::columns`]), each row of the table is read,
+//! and both are brought to one canonical form: sets and maps without order, numbers by value, NULL like nothing. Only
+//! digests of keys and rows are kept, past a budget on disk, so memory is bounded. Where they differ, both sides are read a
+//! second time for the keys and attributes of a few examples.
+
+mod canonical;
+mod entries;
+mod json;
+mod rows;
+mod scan;
+
+pub use scan::{Difference, Differences, Example, Verifier};
