@@ -1,9 +1,12 @@
-//! Counters that tasks raise and a front end may watch.
+//! Counters that tasks raise and a front end may watch, and what a front end must know to stop a run: whether a commit is
+//! out, and which files are in no table yet.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{
     AtomicBool, AtomicU64,
     Ordering::{Relaxed, SeqCst},
 };
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// How far the running step is. All counters only grow within a step.
 #[derive(Debug, Default)]
@@ -14,7 +17,15 @@ pub struct Progress {
     bytes_read: AtomicU64,
     bytes_written: AtomicU64,
     committing: AtomicBool,
-    step: std::sync::Mutex<String>,
+    staged: Mutex<Staged>,
+    step: Mutex<String>,
+}
+
+/// Files that were written and are in no table yet.
+#[derive(Debug, Default)]
+struct Staged {
+    stopped: bool,
+    files: BTreeSet<String>,
 }
 
 /// The counters at one moment.
@@ -67,13 +78,48 @@ impl Progress {
 
     /// Says that a commit is about to be sent, or that its outcome is known. In between the command must not be stopped:
     /// nobody could tell then what the table holds.
+    ///
+    /// Files staged before belong to that commit from now on: whoever sent it deletes them if it surely failed.
     pub fn set_committing(&self, committing: bool) {
+        let mut staged = self.staged();
         self.committing.store(committing, SeqCst);
+        staged.files.clear();
     }
 
     /// Whether a commit was sent and its outcome is not known yet.
     pub fn committing(&self) -> bool {
         self.committing.load(SeqCst)
+    }
+
+    /// Notes a file that is about to be written. `false`: the run was stopped, and it must not be. While a commit is out
+    /// nothing is noted.
+    pub fn stage(&self, path: &str) -> bool {
+        let mut staged = self.staged();
+        if !staged.stopped && !self.committing() {
+            staged.files.insert(path.to_owned());
+        }
+        !staged.stopped
+    }
+
+    /// Forgets a file that was deleted.
+    pub fn unstage(&self, path: &str) {
+        self.staged().files.remove(path);
+    }
+
+    /// Stops the run: no file is staged from now on. Gives those that are in no table.
+    pub fn stop(&self) -> Vec<String> {
+        let mut staged = self.staged();
+        staged.stopped = true;
+        staged.files.iter().cloned().collect()
+    }
+
+    /// Whether the run was stopped.
+    pub fn is_stopped(&self) -> bool {
+        self.staged().stopped
+    }
+
+    fn staged(&self) -> MutexGuard<'_, Staged> {
+        self.staged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The counters now.
@@ -86,5 +132,24 @@ impl Progress {
             bytes_read: self.bytes_read.load(Relaxed),
             bytes_written: self.bytes_written.load(Relaxed),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_commit_may_name_is_not_taken_back() {
+        let progress = Progress::default();
+        assert!(progress.stage("a") && progress.stage("b"));
+        progress.unstage("b");
+        progress.set_committing(true);
+        assert!(progress.stage("metadata.json"));
+        progress.set_committing(false);
+        assert!(progress.stage("c"));
+        assert_eq!(progress.stop(), ["c"]);
+        assert!(!progress.stage("d") && progress.is_stopped());
+        assert_eq!(progress.stop(), ["c"]);
     }
 }

@@ -18,12 +18,14 @@ mod racing;
 mod reader;
 
 use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
 
 use ddb_iceberg::catalog::Commit;
 use ddb_iceberg::commands::{Report, Status};
 use ddb_iceberg::error::Kind;
 use faults::{Call, Fault, Faults, INJECTED};
+use futures::FutureExt as _;
 use jobs::{Inputs, Job, JobKind, Place, no_orphans, run, state};
 
 /// Cases that run at once.
@@ -146,12 +148,13 @@ async fn matrix(job: fn(&Inputs) -> &Job, all: &[Fault]) {
     assert!(failures.is_empty(), "{} cases failed:\n{}", failures.len(), failures.join("\n"));
 }
 
-const ALL: [Fault; 8] = [
+const ALL: [Fault; 9] = [
     Fault::Before,
     Fault::After,
     Fault::Death,
     Fault::DeathAfter,
     Fault::DeathTorn,
+    Fault::Full,
     Fault::UnknownBefore,
     Fault::ConflictAfter,
     Fault::Held,
@@ -169,15 +172,46 @@ async fn windows_are_applied_once_and_whole_wherever_they_fail() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_load_of_several_tasks_takes_back_what_the_others_wrote() {
-    matrix(|inputs| &inputs.bare, &[Fault::Before, Fault::After]).await;
+    matrix(|inputs| &inputs.bare, &[Fault::Before, Fault::After, Fault::Full]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn windows_that_rewrite_files_are_applied_once_and_whole() {
-    matrix(|inputs| &inputs.rewrites, &[Fault::Before, Fault::After]).await;
+    matrix(|inputs| &inputs.rewrites, &[Fault::Before, Fault::After, Fault::Full]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_replaced_table_has_the_old_rows_or_the_new_ones() {
     matrix(|inputs| &inputs.replace, &ALL).await;
+}
+
+/// A panic wherever something is written, in a task or not: no commit, and running again completes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_panic_is_no_commit() {
+    let inputs = Inputs::new();
+    for job in [&inputs.load, &inputs.windows, &inputs.rewrites] {
+        let place = Place::before(&inputs, job).await;
+        let (last, mut panics) = (job.states.len() - 1, 0);
+        for n in 1.. {
+            place.reset();
+            let faults = Faults::at(Fault::Panic, n);
+            let warehouse = place.warehouse();
+            let ended = AssertUnwindSafe(run(job, &faults, &warehouse)).catch_unwind().await;
+            let found = state(job, &warehouse).await;
+            if faults.hit().is_none() {
+                assert_eq!(found, last);
+                break;
+            }
+            panics += 1;
+            assert!(found < last, "{n}: committed what a task did not finish");
+            if let Ok((result, _)) = ended {
+                let error = result.unwrap_err();
+                assert_eq!(error.kind(), Kind::Failed, "{error}");
+                assert!(error.to_string().contains("bug"), "{error}");
+            }
+            run(job, &Faults::none(), &warehouse).await.0.unwrap();
+            assert_eq!(state(job, &warehouse).await, last);
+        }
+        assert!(panics > 2, "only {panics} panics");
+    }
 }

@@ -10,7 +10,7 @@ use super::invocation::{Check, Settings};
 use super::progress::Screen;
 use super::stores::Stores;
 use super::supervision::{Patience, signals, supervise};
-use super::{REPORT_WAIT, configure};
+use super::{REPORT_WAIT, configure, tidy_up};
 use ddb_iceberg::catalog::property;
 use ddb_iceberg::commands::{self, CheckCatalog, CheckReport, CheckedPart, Setting};
 use ddb_iceberg::error::Result;
@@ -23,12 +23,13 @@ pub(crate) async fn run(check: Check, settings: Arc<Settings>, progress: Arc<Pro
     let stores = Arc::new(Stores::default());
     let result = match signals() {
         Err(error) => Err(error),
-        Ok(signals) => {
-            let task = tokio::spawn(perform(check, settings.clone(), report.clone(), stores.clone()));
-            supervise(task, signals, &progress, Patience::default(), || screen.print(b"Stopping.\n")).await
+        Ok(mut signals) => {
+            let work = perform(check, settings.clone(), report.clone(), stores.clone(), progress.clone());
+            let notify = || screen.print(b"Stopping.\n");
+            supervise(tokio::spawn(work), &mut signals, &progress, Patience::default(), notify).await.0
         }
     };
-    stores.close().await;
+    tidy_up(&stores, &progress, result.is_err()).await;
     let mut report = match tokio::time::timeout(REPORT_WAIT, report.lock()).await {
         Ok(report) => report.clone(),
         Err(_) => CheckReport::default(),
@@ -45,13 +46,14 @@ async fn perform(
     settings: Arc<Settings>,
     report: Arc<Mutex<CheckReport>>,
     stores: Arc<Stores>,
+    progress: Arc<Progress>,
 ) -> Result<()> {
     let mut report = report.lock().await;
     let mut warnings = Vec::new();
     let opened = configure(&settings.shared, &mut warnings).and_then(|config| {
         report.catalog = Some(config.name.clone());
         report.settings = config.properties.iter().map(|(key, value)| setting(key, value, &config.sources)).collect();
-        let stores = stores.open(Some(&config.properties), settings.memory_limit, settings.threads)?;
+        let stores = stores.open(Some(&config.properties), settings.memory_limit, settings.threads, &progress)?;
         Ok((config, stores))
     });
     report.warnings = warnings;

@@ -42,6 +42,9 @@ use ddb_iceberg::progress::Progress;
 /// How long a command that was stopped may hold on to its report.
 const REPORT_WAIT: Duration = Duration::from_millis(200);
 
+/// How long tidying up may take at the end: a scheduler that stops a program kills it after a while, often 30 s.
+const TIDY_WAIT: Duration = Duration::from_secs(20);
+
 /// Runs a command and prints its result; the answer is the exit code.
 pub async fn run(invocation: Invocation) -> ExitCode {
     let Invocation { request, settings } = invocation;
@@ -65,15 +68,22 @@ pub async fn run(invocation: Invocation) -> ExitCode {
     let stores = Arc::new(Stores::default());
     let result = match signals() {
         Err(error) => Err(error),
-        Ok(signals) => {
+        Ok(mut signals) => {
             let work = perform(request.clone(), settings.clone(), progress.clone(), report.clone(), stores.clone());
             let task = tokio::spawn(work);
             let notify =
                 || screen.print(b"Waiting for the commit that was sent, at most 30 s; once more to stop at once.\n");
-            supervise(task, signals, &progress, Patience::default(), notify).await
+            let (result, hurried) = supervise(task, &mut signals, &progress, Patience::default(), notify).await;
+            if !hurried {
+                let tidy = tidy_up(&stores, &progress, result.is_err());
+                tokio::select! {
+                    _ = tokio::time::timeout(TIDY_WAIT, tidy) => {}
+                    Some(()) = signals.recv() => {}
+                }
+            }
+            result
         }
     };
-    stores.close().await;
     // A panic in a part of the command is an error of the command already; this tells where it was.
     if let Some(text) = logs::panic_message()
         && !result.as_ref().is_err_and(|error| error.to_string().contains(&text))
@@ -95,6 +105,14 @@ pub async fn run(invocation: Invocation) -> ExitCode {
         Ok(None) => printer.finish(&report, Ok(())),
         Ok(Some(schema)) => print_schema(printer, report, &schema, &request, &settings),
     }
+}
+
+/// Leaves nothing behind that no table names. What a commit that is out may name stays.
+async fn tidy_up(stores: &Stores, progress: &Progress, failed: bool) {
+    if failed && !progress.committing() {
+        stores.take_back(progress).await;
+    }
+    stores.close().await;
 }
 
 /// Fills in what the command did not.
@@ -142,7 +160,7 @@ async fn perform(
     let mut report = report.lock().await;
     let config = if request.needs_config() { Some(configure(&settings.shared, &mut report.warnings)?) } else { None };
     let (exports, tables) =
-        stores.open(config.as_ref().map(|c| &c.properties), settings.memory_limit, settings.threads)?;
+        stores.open(config.as_ref().map(|c| &c.properties), settings.memory_limit, settings.threads, &progress)?;
     let catalog = match (&request, &config) {
         (Request::DetectSchema(_), _) | (_, None) => None,
         (_, Some(config)) => Some(connect(&config.name, &config.properties, tables.clone()).await?),

@@ -1,9 +1,11 @@
 //! The storage of one run: of exports and of tables, which may be reached differently.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use ddb_iceberg::error::Result;
+use ddb_iceberg::progress::Progress;
 use ddb_iceberg::storage::{S3Config, Store};
 
 /// A run's buffers for S3 are this part of its memory.
@@ -11,17 +13,22 @@ const BUFFERS_PART: usize = 8;
 /// The beginnings of files opened ahead are this part of its memory.
 const AHEAD_PART: usize = 32;
 
+/// How long a thread may take from noting a file to creating it.
+const SETTLE: Duration = Duration::from_millis(100);
+
 /// Keeps what was opened, to close it when the run ends, however it ends.
 #[derive(Default)]
 pub(crate) struct Stores(Mutex<Vec<Store>>);
 
 impl Stores {
-    /// Storage of exports, and of tables: one if the same properties hold for both.
+    /// Storage of exports, and of tables: one if the same properties hold for both. What is written to tables is noted in
+    /// `progress`.
     pub fn open(
         &self,
         properties: Option<&BTreeMap<String, String>>,
         memory_limit: usize,
         threads: usize,
+        progress: &Arc<Progress>,
     ) -> Result<(Store, Store)> {
         let none = BTreeMap::new();
         let properties = properties.unwrap_or(&none);
@@ -36,15 +43,38 @@ impl Stores {
         tables.transfer.buffers = buffers;
         let exports = Store::routed(exports);
         let tables = if same { exports.clone() } else { Store::routed(tables) };
+        let tables = tables.staged(Arc::clone(progress));
         self.0.lock().unwrap_or_else(PoisonError::into_inner).extend([exports.clone(), tables.clone()]);
         Ok((exports, tables))
     }
 
     /// Aborts what was not finished.
     pub async fn close(&self) {
-        let opened = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        for store in opened {
+        for store in self.opened() {
             store.close().await;
         }
+    }
+
+    /// Takes back what a run that failed, or was stopped, has written and no table names. To be called before
+    /// [`close`](Self::close).
+    pub async fn take_back(&self, progress: &Progress) {
+        let Some(tables) = self.opened().pop() else { return };
+        // A thread that was about to create a file when the run was stopped has done so after a moment.
+        let mut left = tables.remove(progress.stop()).await;
+        if !progress.stop().is_empty() {
+            tokio::time::sleep(SETTLE).await;
+            left = tables.remove(progress.stop()).await;
+        }
+        if !left.is_empty() {
+            tracing::warn!(
+                "{} files that no table names were left behind, such as {}",
+                left.len(),
+                left.first().map_or("", String::as_str)
+            );
+        }
+    }
+
+    fn opened(&self) -> Vec<Store> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

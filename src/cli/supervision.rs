@@ -30,18 +30,19 @@ impl Default for Patience {
 /// How often a running commit is looked at.
 const POLL: Duration = Duration::from_millis(20);
 
-/// Waits for the command, or stops it at the first signal; a second signal does not wait for anything.
+/// Waits for the command, or stops it at the first signal; a second signal does not wait for anything, and `true` comes
+/// with it.
 ///
 /// `notify` is called when a signal has come and a commit has to be waited for.
 pub(crate) async fn supervise<T>(
     mut task: JoinHandle<Result<T>>,
-    mut signals: UnboundedReceiver<()>,
+    signals: &mut UnboundedReceiver<()>,
     progress: &Progress,
     patience: Patience,
     notify: impl FnOnce(),
-) -> Result<T> {
+) -> (Result<T>, bool) {
     tokio::select! {
-        ended = &mut task => return result_of(ended, progress),
+        ended = &mut task => return (result_of(ended, progress), false),
         Some(()) = signals.recv() => {}
     }
     if progress.committing() {
@@ -49,10 +50,10 @@ pub(crate) async fn supervise<T>(
     }
     tokio::select! {
         ended = wind_down(&mut task, progress, patience) => match ended {
-            Some(ended) => result_of(ended, progress),
-            None => Err(stopped(progress)),
+            Some(ended) => (result_of(ended, progress), false),
+            None => (Err(stopped(progress)), false),
         },
-        Some(()) = signals.recv() => Err(stopped(progress)),
+        Some(()) = signals.recv() => (Err(stopped(progress)), true),
     }
 }
 
@@ -152,14 +153,16 @@ mod tests {
     where
         F: Future<Output = Result<u8>> + Send + 'static,
     {
-        let (sender, receiver) = unbounded_channel();
+        let (sender, mut receiver) = unbounded_channel();
         let task = tokio::spawn(command);
         // Lets the command reach its first wait.
         sleep(Duration::from_millis(50)).await;
         for _ in 0..signals {
             sender.send(()).unwrap();
         }
-        supervise(task, receiver, progress, patience, || {}).await
+        let (result, hurried) = supervise(task, &mut receiver, progress, patience, || {}).await;
+        assert_eq!(hurried, signals > 1);
+        result
     }
 
     #[tokio::test]

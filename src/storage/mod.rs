@@ -13,12 +13,15 @@ mod properties;
 mod read_ahead;
 mod routed;
 mod s3;
+mod staged;
 
 use std::fmt::Debug;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::StreamExt;
+use futures::future::ready;
 use iceberg::io::{FileIO, FileIOBuilder, Storage, StorageConfig, StorageFactory};
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +34,11 @@ pub use self::read_ahead::{CHUNK, Lookahead, ReadAhead};
 pub use self::routed::RoutedStore;
 pub use self::s3::{Encryption, KeyLender, LentKeys, RetryPolicy, S3Config, S3Store, Transfer};
 use crate::error::{Error, Result};
+use crate::progress::Progress;
 use crate::time::Time;
+
+/// Files deleted at once.
+const REMOVED_AT_ONCE: usize = 16;
 
 /// A file in a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,6 +148,19 @@ impl Store {
     /// Any backend.
     pub fn new(backend: Arc<dyn ObjectStore>) -> Self {
         Self { backend }
+    }
+
+    /// The same storage, whose new files are noted in `progress` until a commit is sent that may name them
+    /// ([`Progress::stage`]).
+    #[must_use]
+    pub fn staged(&self, progress: Arc<Progress>) -> Self {
+        Self::new(Arc::new(staged::StagedStore::new(Arc::clone(&self.backend), progress)))
+    }
+
+    /// Deletes files that no table names, several at a time; those that are left are told.
+    pub async fn remove(&self, paths: Vec<String>) -> Vec<String> {
+        let delete = |path: String| async move { self.backend.delete(&path).await.is_err().then_some(path) };
+        futures::stream::iter(paths).map(delete).buffer_unordered(REMOVED_AT_ONCE).filter_map(ready).collect().await
     }
 
     /// The same storage as iceberg's `FileIO`.

@@ -47,6 +47,10 @@ pub enum Fault {
     UnknownBefore,
     /// A commit that is applied and answered as a conflict: something in between sent it twice.
     ConflictAfter,
+    /// It writes half of its bytes, and from now on nothing can be written: the disk is full.
+    Full,
+    /// It panics.
+    Panic,
     /// A commit without an answer that is applied when the test says [`Faults::release`].
     Held,
 }
@@ -72,7 +76,7 @@ impl Fault {
         match self {
             Self::Before | Self::Death => true,
             Self::After => call != Call::Look,
-            Self::DeathTorn => call == Call::Write,
+            Self::DeathTorn | Self::Full | Self::Panic => call == Call::Write,
             Self::DeathAfter | Self::UnknownBefore => matches!(call, Call::Commit | Call::Swap),
             Self::ConflictAfter | Self::Held => call == Call::Commit,
         }
@@ -89,6 +93,7 @@ pub struct Faults {
     plan: Option<(Fault, usize)>,
     fitting: AtomicUsize,
     dead: AtomicBool,
+    full: AtomicBool,
     calls: Mutex<Vec<(Call, String)>>,
     hit: Mutex<Option<(Call, String)>>,
     held: Mutex<Option<BoxFuture<'static, Result<Commit>>>>,
@@ -126,13 +131,19 @@ impl Faults {
             return Some(Fault::Death);
         }
         self.calls.lock().unwrap().push((call, what.to_owned()));
+        if call == Call::Write && self.full.load(SeqCst) {
+            return Some(Fault::Full);
+        }
         let (fault, n) = self.plan?;
         if !fault.fits(call) || self.fitting.fetch_add(1, SeqCst) + 1 != n {
             return None;
         }
         *self.hit.lock().unwrap() = Some((call, what.to_owned()));
-        if fault == Fault::Death {
-            self.die();
+        match fault {
+            Fault::Death => self.die(),
+            Fault::Full => self.full.store(true, SeqCst),
+            Fault::Panic => panic!("{INJECTED} in {what}"),
+            _ => {}
         }
         Some(fault)
     }
@@ -291,7 +302,7 @@ impl FileWrite for FaultWrite {
         match fault {
             None => return self.inner.write(bs).await,
             Some(Fault::After | Fault::DeathAfter) => drop(self.inner.write(bs).await),
-            Some(Fault::DeathTorn) => drop(self.inner.write(bs.slice(..bs.len() / 2)).await),
+            Some(Fault::DeathTorn | Fault::Full) => drop(self.inner.write(bs.slice(..bs.len() / 2)).await),
             Some(_) => {}
         }
         if fault.is_some_and(Fault::is_death) {
@@ -382,7 +393,9 @@ impl FaultCatalog {
         let why = format!("{INJECTED} in {what}");
         match fault {
             None => return attempt.await,
-            Some(Fault::Before | Fault::Death | Fault::DeathTorn) => return Err(Injected::injected(what)),
+            Some(Fault::Before | Fault::Death | Fault::DeathTorn | Fault::Full | Fault::Panic) => {
+                return Err(Injected::injected(what));
+            }
             Some(Fault::UnknownBefore) => {}
             Some(Fault::Held) => *self.faults.held.lock().unwrap() = Some(attempt),
             Some(Fault::After | Fault::DeathAfter) => drop(attempt.await),
