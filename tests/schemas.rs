@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use ddb_iceberg::commands::{
-    AppliedWindow, CheckReport, CheckedPart, Comparison, DifferingKey, DueWindow, FileCounts, LiveFiles, MaintenanceReport,
-    NextWindow, Report, RowCounts, Status, TableState, WindowReport,
+    AppliedWindow, CheckReport, CheckedPart, Comparison, DifferingKey, DueWindow, FileCounts, LiveFiles,
+    MaintenanceReport, NextWindow, Report, RowCounts, Status, TableState, WindowReport,
 };
 use ddb_iceberg::error::Error;
 use ddb_iceberg::table::watermark::Gap;
