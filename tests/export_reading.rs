@@ -236,7 +236,7 @@ fn a_line_has_a_limit() {
     let lines = bare("x.json", &text).unwrap();
     assert_eq!((lines.len(), lines[0].1.len(), lines[1].1.as_str()), (2, MAX_LINE, "y"));
     text.splice(0..0, *b"a\nx");
-    assert_input(bare("x.json", &text), &["x.json:2: ", "longer than 64 MiB"]);
+    assert_input(bare("x.json", &text), &["x.json:2: ", "longer than 16 MiB"]);
 }
 
 /// An export of 1,000 items in one file, which `damage` changes.

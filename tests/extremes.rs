@@ -11,38 +11,15 @@ mod reader;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
 
 use program::{Run, Site, change, full, item};
 use serde_json::{Map, Value, json};
 
 const LIMIT: u64 = 512;
 
-/// Runs the program on the table with the least memory; gives its peak of resident memory in MiB too, as Linux tells it
-/// while it runs.
-fn run(site: &Site, arguments: &[&str]) -> (Run, u64) {
-    let arguments = [arguments, &["--memory-limit", "512MiB"]].concat();
-    let child = site.start(&arguments);
-    let status = format!("/proc/{}/status", child.id());
-    let (done, over) = std::sync::mpsc::channel::<()>();
-    let watch = std::thread::spawn(move || {
-        let mut peak = 0;
-        while over.recv_timeout(Duration::from_millis(2)) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-            let text = std::fs::read_to_string(&status).unwrap_or_default();
-            let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-            let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
-            peak = kib.map_or(peak, |kib| peak.max(kib / 1024));
-        }
-        peak
-    });
-    let run = Run::of(child.wait_with_output().unwrap());
-    drop(done);
-    (run, watch.join().unwrap())
-}
-
 fn load(site: &Site, lines: Vec<String>) -> Run {
     let export = full(0).files([lines]).write(site.bucket());
-    let (run, peak) = run(site, &["full-load", export.to_str().unwrap(), "--key", "pk"]);
+    let (run, peak) = site.measured(&["full-load", export.to_str().unwrap(), "--key", "pk"]);
     assert!(peak <= LIMIT, "{peak} MiB to load");
     run.expect(0)
 }
@@ -50,7 +27,7 @@ fn load(site: &Site, lines: Vec<String>) -> Run {
 fn apply(site: &Site, minute: u32, images: &[Value]) -> Run {
     let lines = images.iter().map(|image| change(&json!({"pk": image["pk"]}), Some(image))).collect();
     let window = site.window(minute, minute + 1, lines);
-    let (run, peak) = run(site, &["incremental", window.to_str().unwrap()]);
+    let (run, peak) = site.measured(&["incremental", window.to_str().unwrap()]);
     assert!(peak <= LIMIT, "{peak} MiB to apply a window");
     run.expect(0)
 }

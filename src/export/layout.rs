@@ -6,8 +6,7 @@
 //!
 //! Keys are untrusted. A key is taken only if
 //! - it has no empty, `.` or `..` segment, no backslash and no control character, and
-//! - it lies in the `AWSDynamoDB/` folder of its own manifest's key (or, where that folder has another name in the copy,
-//!   in the export's own folder or the `data/` beside it).
+//! - it lies in the export's own folder or the `data/` beside it: never in another export's.
 
 use crate::error::{Error, Result};
 use crate::storage::Location;
@@ -48,10 +47,7 @@ impl Layout {
             && folder.file_name() == Some(id)
             && let Some(base) = folder.parent()
         {
-            let allowed = match base.file_name() {
-                Some(AWS) => Vec::new(),
-                _ => vec![format!("{id}/"), "data/".to_owned()],
-            };
+            let allowed = vec![format!("{id}/"), "data/".to_owned()];
             return Ok(Self { prefix: format!("{above}/"), base, allowed });
         }
         Ok(Self { prefix: format!("{own}/"), base: folder.clone(), allowed: Vec::new() })
@@ -146,6 +142,8 @@ mod tests {
             ("/d/p/q/AWSDynamoDB/ID", "p/AWSDynamoDB/data/x.gz", None),
             ("/d/p/q/AWSDynamoDB/ID", "p/q/AWSDynamoDBx/data/x.gz", None),
             ("/d/p/q/AWSDynamoDB/ID", "etc/passwd", None),
+            // Another export's.
+            ("/d/p/q/AWSDynamoDB/ID", "p/q/AWSDynamoDB/01768386924001-d339e52d/data/x.gz", None),
         ] {
             assert_eq!(at(folder, manifest, key), expected, "{folder} {key}");
         }

@@ -17,8 +17,9 @@ use crate::error::{Error, Result};
 use crate::progress::Progress;
 use crate::storage::{ReadAhead, Store};
 
-/// The longest line that is read, in bytes. An item has at most 400 KB, its two images as escaped JSON a few MB.
-pub const MAX_LINE: usize = 64 << 20;
+/// The longest line that is read, in bytes. An item has at most 400 KB; JSON writes what counts as one byte (an empty string in
+/// a list) with nine, so two images have less than 8 MB. Longer lines would take more memory than each thread may have.
+pub const MAX_LINE: usize = 16 << 20;
 
 /// Size of the line buffer at first; a line that is longer makes it grow.
 const BUFFER: usize = 512 << 10;

@@ -22,8 +22,12 @@ use crate::time::{self, Time};
 const MAX_SUMMARY: u64 = 1 << 20;
 /// A line of manifest-files.json has about 250 bytes; a key has at most 1,024.
 const MAX_FILE_LINE: u64 = 64 << 10;
-/// DynamoDB writes a file a partition, of which a table of hundreds of terabytes has tens of thousands.
-const MAX_FILES: usize = 1_000_000;
+/// DynamoDB writes a file a partition, of which a table of hundreds of terabytes has tens of thousands. All are in memory.
+pub(super) const MAX_FILES: usize = 250_000;
+/// All keys of a manifest together, in bytes: so many files with keys of twice the usual length.
+const MAX_KEYS: usize = 32 << 20;
+/// Items of an export: more than any can have, and far from where sums overflow.
+const MAX_ITEMS: u64 = 1 << 60;
 /// A checksum file has 24 bytes.
 const MAX_CHECKSUM: u64 = 1 << 10;
 
@@ -186,6 +190,7 @@ fn parse_files(reader: ReadAhead, layout: &Layout) -> Result<(Vec<DataFileRef>, 
     let mut md5 = Md5::new();
     let mut files = Vec::new();
     let mut seen = HashSet::new();
+    let mut keys = 0;
     let mut line = Vec::new();
     for number in 1.. {
         line.clear();
@@ -216,6 +221,10 @@ fn parse_files(reader: ReadAhead, layout: &Layout) -> Result<(Vec<DataFileRef>, 
         let Some(position) = u32::try_from(files.len()).ok().filter(|_| files.len() < MAX_FILES) else {
             return Err(wrong("the manifest lists more files than an export can have"));
         };
+        keys += raw.key.len();
+        if keys > MAX_KEYS {
+            return Err(wrong("the keys of the files so far are longer together than an export's can be"));
+        }
         if !seen.insert(raw.key.clone()) {
             return Err(wrong("the manifest lists this file twice"));
         }
@@ -260,15 +269,16 @@ async fn verify(store: &Store, folder: &Location, stem: &str, md5: [u8; 16]) -> 
 }
 
 fn check_sum(files: &[DataFileRef], expected: Option<u64>) -> Result<()> {
-    let Some(expected) = expected else { return Ok(()) };
     let mut sum = 0_u64;
-    for file in files {
-        let Some(count) = file.item_count else { return Ok(()) };
-        let Some(more) = sum.checked_add(count) else {
+    for count in files.iter().filter_map(|file| file.item_count) {
+        sum = sum.saturating_add(count);
+        if sum > MAX_ITEMS {
             return Err(Error::input("its item counts are too large to be true"));
-        };
-        sum = more;
+        }
     }
+    let Some(expected) = expected.filter(|_| files.iter().all(|file| file.item_count.is_some())) else {
+        return Ok(());
+    };
     if sum == expected {
         return Ok(());
     }
@@ -370,5 +380,6 @@ mod tests {
         assert!(check_sum(&[file(Some(2))], Some(3)).is_err());
         assert!(check_sum(&[file(Some(u64::MAX)), file(Some(2))], Some(1)).is_err());
         assert!(check_sum(&[file(None)], Some(3)).is_ok());
+        assert!(check_sum(&[file(Some(u64::MAX)), file(None)], None).is_err());
     }
 }

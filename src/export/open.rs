@@ -1,7 +1,7 @@
 //! An export that the user names.
 
 use super::layout::{FILES, STARTED, SUMMARY};
-use super::manifest::{Summary, ion, read_files, read_summary};
+use super::manifest::{MAX_FILES, Summary, ion, read_files, read_summary};
 use super::prefix::first_below;
 use super::{DataFileRef, Export, ExportKind};
 use crate::error::{Error, Result};
@@ -9,8 +9,6 @@ use crate::storage::{Location, Store};
 
 /// Folders nested deeper than this are not searched for bare files.
 const MAX_DEPTH: usize = 32;
-/// More bare files than this are refused, as more listed files are.
-const MAX_BARE_FILES: usize = 1_000_000;
 
 /// What a user's argument points at.
 pub(super) enum Found {
@@ -122,10 +120,8 @@ pub async fn open_bare(store: &Store, arg: &str) -> Result<Export> {
         for file in listing.files {
             let name = file.name.as_str();
             if is_json(name) {
-                if names.len() == MAX_BARE_FILES {
-                    return Err(
-                        Error::input(format!("there are more than {MAX_BARE_FILES} files")).in_file(top.to_string())
-                    );
+                if names.len() == MAX_FILES {
+                    return Err(Error::input(format!("there are more than {MAX_FILES} files")).in_file(top.to_string()));
                 }
                 names.push(format!("{path}{name}"));
             } else if is_ion(name) {

@@ -184,7 +184,7 @@ fn is_missing(error: &io::Error) -> bool {
 fn open(path: &Path) -> Result<(File, u64)> {
     let metadata = fs::metadata(path).map_err(|e| os(path, "read the file", e))?;
     if !metadata.is_file() {
-        return Err(Error::failed("not a regular file").in_file(path.display().to_string()));
+        return Err(Error::input("not a regular file").in_file(path.display().to_string()));
     }
     let file = File::open(path).map_err(|e| os(path, "read the file", e))?;
     Ok((file, metadata.len()))
