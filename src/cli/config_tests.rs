@@ -1,6 +1,9 @@
 use super::*;
 use ddb_iceberg::error::Kind;
 
+#[path = "../../tests/common/mutation.rs"]
+mod mutation;
+
 fn environment(folder: &Path, variables: &[(&str, &str)]) -> Environment {
     let variables = variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
     Environment { variables, folder: folder.to_owned() }
@@ -207,4 +210,51 @@ fn debug_shows_no_secret() {
     let config = load(&options, &environment(Path::new("/nowhere"), &[])).unwrap();
     let shown = format!("{config:?}");
     assert!(!shown.contains("hush") && shown.contains("***") && shown.contains("@h/db"), "{shown}");
+}
+
+/// Whatever the file holds: no panic, exit 2, and no end that is far away.
+#[test]
+fn files_of_any_content() {
+    let words = [
+        "catalog:\n",
+        "  default:\n",
+        "    warehouse: ",
+        "default-catalog: ",
+        "&a ",
+        "*a",
+        "<<: ",
+        "!!binary ",
+        "!x ",
+        "{",
+        "}",
+        "[",
+        "]",
+        "? ",
+        "- ",
+        "|\n  ",
+        "\"\\u0000\"",
+        "---\n",
+        "%YAML 1.2\n",
+        "~",
+        "s3.",
+        ".inf",
+        "0x1F",
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let here = environment(folder.path(), &[]);
+    mutation::Target { name: "config", cases: 8_000, words: &words }.run(|bytes| {
+        // Some file systems sync a file that is written over.
+        let _ = std::fs::remove_file(folder.path().join(FILE_NAME));
+        std::fs::write(folder.path().join(FILE_NAME), bytes).unwrap();
+        match load(&Options::default(), &here) {
+            Ok(config) => {
+                assert!(config.properties.values().all(|value| !value.is_empty()), "{config:?}");
+                format!("{} properties, {} warnings", config.properties.len(), config.warnings.len())
+            }
+            Err(error) => {
+                assert_eq!(error.kind(), Kind::Usage, "{error}");
+                error.to_string().replace(folder.path().to_str().unwrap(), "")
+            }
+        }
+    });
 }
