@@ -215,3 +215,45 @@ async fn a_panic_is_no_commit() {
         assert!(panics > 2, "only {panics} panics");
     }
 }
+
+/// A window's files are read twice: for the keys, then for the images. Without MD5s in its manifest only the count of
+/// images can tell that the second reading was of another file.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn export_files_that_change_between_two_readings() {
+    let inputs = Inputs::new();
+    let place = Place::before(&inputs, &inputs.windows).await;
+    let bucket = tempfile::tempdir().unwrap();
+    let line = |n: usize| jobs::change(&format!("k{n} v={n}"));
+    let export = exports::IncrementalExport::new("orders").from(&jobs::minute(0)).to(&jobs::minute(1));
+    let export = export.files([(0..10).map(line).collect::<Vec<_>>()]);
+    // No count either: one of them would tell before.
+    let export = export.edit_summary(|summary| summary["itemCount"] = serde_json::Value::Null).edit_files(|files| {
+        files[0]["md5Checksum"] = serde_json::Value::Null;
+        files[0]["itemCount"] = serde_json::Value::Null;
+    });
+    let folder = export.write(bucket.path());
+    let file = exports::data_files(bucket.path(), &folder).remove(0);
+    let good = std::fs::read(&file).unwrap();
+    let job = Job { input: folder, ..inputs.windows.clone() };
+    let catalog = || faults::catalog(&Faults::none(), &place.warehouse(), None);
+    let lines = |range: std::ops::Range<usize>| range.map(|n| line(n) + "\n").collect::<String>();
+    let fewer = exports::gzip(lines(0..9));
+    let more = exports::gzip(lines(0..11));
+    let deletes = exports::gzip(lines(0..9) + &jobs::change("k9") + "\n");
+    for other in [fewer, more, deletes, exports::gzip("")] {
+        place.reset();
+        std::fs::write(&file, &good).unwrap();
+        // The first time for the keys, the second for the images.
+        let faults = Faults::swapping(&file, 2, other);
+        let (result, _) = jobs::command(&job, &faults, catalog()).await;
+        let error = result.unwrap_err();
+        assert_eq!(error.kind(), Kind::Input, "{error}");
+        assert!(error.to_string().contains("changed while it was read"), "{error}");
+        assert_eq!(state(&inputs.windows, &place.warehouse()).await, 0);
+        no_orphans(&place.warehouse()).await;
+    }
+    std::fs::write(&file, &good).unwrap();
+    let (result, report) = jobs::command(&job, &Faults::none(), catalog()).await;
+    result.unwrap();
+    assert_eq!(applied(&report), 1);
+}

@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -97,6 +97,7 @@ pub struct Faults {
     calls: Mutex<Vec<(Call, String)>>,
     hit: Mutex<Option<(Call, String)>>,
     held: Mutex<Option<BoxFuture<'static, Result<Commit>>>>,
+    swap: Mutex<Option<(PathBuf, usize, Vec<u8>)>>,
 }
 
 impl Faults {
@@ -108,6 +109,11 @@ impl Faults {
     /// Hits the `n`-th call that the fault fits, counted from 1.
     pub fn at(fault: Fault, n: usize) -> Arc<Self> {
         Arc::new(Self { plan: Some((fault, n)), ..Self::default() })
+    }
+
+    /// Puts other bytes into a file right before it is looked for the `n`-th time.
+    pub fn swapping(path: &Path, n: usize, bytes: Vec<u8>) -> Arc<Self> {
+        Arc::new(Self { swap: Mutex::new(Some((path.to_owned(), n, bytes))), ..Self::default() })
     }
 
     /// How many calls so far the fault would fit.
@@ -133,6 +139,15 @@ impl Faults {
         self.calls.lock().unwrap().push((call, what.to_owned()));
         if call == Call::Write && self.full.load(SeqCst) {
             return Some(Fault::Full);
+        }
+        if let Some((path, n, bytes)) = &mut *self.swap.lock().unwrap()
+            && what == format!("exists file://{}", path.display())
+        {
+            *n -= 1;
+            if *n == 0 {
+                std::fs::write(path, bytes).unwrap();
+                *n = usize::MAX;
+            }
         }
         let (fault, n) = self.plan?;
         if !fault.fits(call) || self.fitting.fetch_add(1, SeqCst) + 1 != n {
