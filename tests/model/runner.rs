@@ -13,8 +13,8 @@ use ddb_iceberg::error::{Error, Kind};
 use ddb_iceberg::progress::Progress;
 use ddb_iceberg::schema::{PartitionTerm, TableSchema, partition_spec};
 use ddb_iceberg::storage::Store;
-use iceberg::TableIdent;
 use iceberg::spec::{MAIN_BRANCH, Snapshot, SnapshotReference, SnapshotRetention};
+use iceberg::{TableIdent, TableUpdate};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -39,6 +39,10 @@ pub struct Runner {
     mode: Option<WriteMode>,
     /// Some window was applied by copy-on-write.
     rewritten: bool,
+    /// `--allow-gap` and `--allow-overlap`.
+    allowed: (bool, bool),
+    /// A gap is recorded: below a folder, windows after it are looked at again.
+    gaps: bool,
     /// Every window that was applied.
     applied: Vec<Window>,
 }
@@ -64,6 +68,8 @@ impl Runner {
             checked,
             mode: None,
             rewritten: false,
+            allowed: (false, false),
+            gaps: false,
             applied: Vec::new(),
         };
         let request = FullLoad {
@@ -124,6 +130,12 @@ impl Runner {
     pub async fn step(&mut self) {
         let add = !self.world.random.percent(15);
         let policy = if add { NewAttributes::Add } else { NewAttributes::Rescue };
+        match self.world.random.range(0, 12) {
+            0 => self.beside(policy, add, 15).await,
+            1 => self.beside(policy, add, -5).await,
+            2 => self.rolled_back(policy).await,
+            _ => {}
+        }
         let count = self.world.random.range(1, 4);
         let windows: Vec<Window> = (0..count).map(|_| self.world.window(add)).collect();
         self.foreign(&windows[0]);
@@ -162,10 +174,73 @@ impl Runner {
                 let location = self.reload().await.unwrap().metadata_location;
                 let (report, result) = self.incremental(&[root], policy, false).await;
                 result.unwrap();
-                assert_eq!(report.status, Status::NothingToDo);
+                let nothing = report.status == Status::NothingToDo;
+                assert!(nothing || (self.gaps && report.status == Status::AlreadyApplied), "{:?}", report.status);
                 assert_eq!(self.reload().await.unwrap().metadata_location, location);
             }
         }
+    }
+
+    /// A window that leaves a gap, or overlaps what was applied: refused unless just that is allowed. What lies in a gap
+    /// comes too late, whatever is allowed.
+    async fn beside(&mut self, policy: NewAttributes, add: bool, minutes: i64) {
+        let gap = minutes > 0;
+        let mark = mark(&self.reload().await.unwrap());
+        let window = self.world.window_beside(add, minutes);
+        let exports = [text(&window.folder)];
+        for allowed in [(false, false), (!gap, gap)] {
+            self.allowed = allowed;
+            self.refuses(&exports, policy).await;
+        }
+        self.allowed = (gap, !gap);
+        self.gaps |= gap;
+        let from = window.from.clone();
+        self.apply(&exports, policy, &[], vec![window]).await;
+        if gap {
+            let gaps = self.reload().await.unwrap().metadata.properties()["ddb-iceberg.gaps"].clone();
+            let gaps: Vec<Value> = serde_json::from_str(&gaps).unwrap();
+            assert!(gaps.contains(&json!({"from": mark, "to": from})), "{gaps:?}");
+            let other = tempfile::tempdir().unwrap();
+            let none: [[&str; 0]; 1] = [[]];
+            let late = IncrementalExport::new(TABLE).from(&mark).to(&from).files(none).write(other.path());
+            self.allowed = (true, true);
+            self.refuses(&[text(&late)], policy).await;
+        }
+        self.allowed = (false, false);
+    }
+
+    /// It is exit 4, and the table stays as it is.
+    async fn refuses(&self, exports: &[String], policy: NewAttributes) {
+        let before = self.reload().await.unwrap().metadata_location;
+        let error = self.incremental(exports, policy, false).await.1.unwrap_err();
+        assert_eq!(error.kind(), Kind::Window, "{error}");
+        assert_eq!(self.reload().await.unwrap().metadata_location, before, "the table is untouched");
+    }
+
+    /// Another program rolls the table back, and forward again.
+    async fn rolled_back(&mut self, policy: NewAttributes) {
+        let base = self.reload().await.unwrap();
+        let snapshots: Vec<i64> = history(&base).iter().map(|snapshot| snapshot.snapshot_id()).collect();
+        let [older @ .., newest] = snapshots.as_slice() else { return };
+        if older.is_empty() {
+            return;
+        }
+        let older = *self.world.random.pick(older);
+        self.set_main(older).await;
+        let last = self.applied.last().map(|window| text(&window.folder)).unwrap();
+        self.refuses(&[last], policy).await;
+        self.allowed = (true, true);
+        self.refuses(&[text(self.bucket.path())], policy).await;
+        self.allowed = (false, false);
+        self.set_main(*newest).await;
+    }
+
+    async fn set_main(&self, snapshot: i64) {
+        let base = self.reload().await.unwrap();
+        let reference = SnapshotReference::new(snapshot, SnapshotRetention::branch(None, None, None));
+        let update = TableUpdate::SetSnapshotRef { ref_name: MAIN_BRANCH.to_owned(), reference };
+        let done = self.context().await.catalog.unwrap().commit(&base, Vec::new(), vec![update]).await.unwrap();
+        assert!(matches!(done, Commit::Done(_)));
     }
 
     /// Another program makes another partition spec the default.
@@ -254,14 +329,20 @@ impl Runner {
     /// Compares a report, and the table after every window, with the model.
     async fn check(&mut self, report: &Report, older: &[Window], windows: Vec<Window>) {
         let table = self.reload().await.unwrap();
-        assert_eq!(report.windows.len(), older.len() + windows.len(), "{:?}", report.windows);
-        for (window, expected) in report.windows.iter().zip(older) {
+        let again = |arn: &Option<String>| {
+            let is = |window: &Window| Some(&window.arn) == arn.as_ref();
+            self.gaps && self.applied.iter().any(is) && !older.iter().any(is)
+        };
+        let (repeated, told): (Vec<_>, Vec<_>) = report.windows.iter().partition(|window| again(&window.export_arn));
+        assert!(repeated.iter().all(|window| window.status == Status::AlreadyApplied), "{repeated:?}");
+        assert_eq!(told.len(), older.len() + windows.len(), "{:?}", report.windows);
+        for (window, expected) in told.iter().zip(older) {
             assert_eq!((window.status, window.export_arn.as_ref()), (Status::AlreadyApplied, Some(&expected.arn)));
         }
         let snapshots = history(&table);
         assert_eq!(snapshots.len(), 1 + self.applied.len() + windows.len(), "one snapshot a window");
         let new = &snapshots[snapshots.len() - windows.len()..];
-        for ((window, expected), snapshot) in report.windows[older.len()..].iter().zip(&windows).zip(new) {
+        for ((window, expected), snapshot) in told[older.len()..].iter().zip(&windows).zip(new) {
             let about = format!("window {} to {}", expected.from, expected.to);
             assert_eq!(window.status, Status::Applied, "{about}");
             assert_eq!(window.export_arn.as_ref(), Some(&expected.arn), "{about}");
@@ -321,8 +402,8 @@ impl Runner {
             key: Vec::new(),
             write_mode: self.mode,
             new_attributes,
-            allow_gap: false,
-            allow_overlap: false,
+            allow_gap: self.allowed.0,
+            allow_overlap: self.allowed.1,
             maintenance: ddb_iceberg::commands::Maintenance::Off,
             dry_run,
         };
@@ -345,6 +426,12 @@ impl Runner {
     async fn reload(&self) -> Option<LoadedTable> {
         reader::load(self.warehouse.path(), NAME).await
     }
+}
+
+/// The time up to which the table is complete, as its property says.
+fn mark(table: &LoadedTable) -> String {
+    let property: Value = serde_json::from_str(&table.metadata.properties()["ddb-iceberg.watermark"]).unwrap();
+    property["time"].as_str().unwrap().to_owned()
 }
 
 fn text(path: &Path) -> String {

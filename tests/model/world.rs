@@ -117,9 +117,14 @@ impl World {
 
     /// Makes the next window's export and applies it to the model.
     pub fn window(&mut self, add: bool) -> Window {
+        self.window_beside(add, 0)
+    }
+
+    /// The next window, which starts so many minutes after the last one's end, or before it.
+    pub fn window_beside(&mut self, add: bool, minutes: i64) -> Window {
         self.windows += 1;
-        let (from, length) = (self.minutes, *self.random.pick(&[15, 15, 60, 1440]));
-        self.minutes += length;
+        let (from, length) = (self.minutes + minutes, *self.random.pick(&[15, 15, 60, 1440]));
+        self.minutes = from + length;
         let (from, to) = (time(from, "000"), time(self.minutes, "000"));
         let records = match self.random.range(0, 12) {
             0 => Vec::new(),
