@@ -10,7 +10,7 @@
 //! | 3 | [`table`], [`catalog`] |
 //! | 2 | [`columns`] |
 //! | 1 | [`schema`], [`export`] |
-//! | 0 | [`attribute`], [`storage`], [`pool`], [`progress`], [`time`], [`error`] |
+//! | 0 | [`attribute`], [`storage`], [`pool`], [`progress`], [`spelling`], [`time`], [`error`] |
 
 pub mod attribute;
 pub mod catalog;
@@ -24,6 +24,7 @@ pub mod merge;
 pub mod pool;
 pub mod progress;
 pub mod schema;
+pub mod spelling;
 pub mod storage;
 pub mod table;
 pub mod time;

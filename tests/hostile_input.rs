@@ -123,9 +123,9 @@ fn gzip_bombs_of_one_line() {
         ];
         // One member takes long to make.
         if way == Way::Load {
-            bombs.push(inflated("", &[0; MIB], 1024, ""));
+            bombs.push(inflated("", &vec![0; MIB], 1024, ""));
         } else {
-            bombs.push(inflated(&before, &[b'x'; MIB], 1024, &after));
+            bombs.push(inflated(&before, &vec![b'x'; MIB], 1024, &after));
         }
         for bytes in bombs {
             let site = way.site();
@@ -142,7 +142,7 @@ async fn gzip_bombs_of_nothing() {
     for way in WAYS {
         let site = way.site();
         let line = format!("{}\n", way.line("a"));
-        let files = [inflated(&line, &[b'\n'; MIB], 128, ""), [gzip("").repeat(1_000_000), gzip(&line)].concat()];
+        let files = [inflated(&line, &vec![b'\n'; MIB], 128, ""), [gzip("").repeat(1_000_000), gzip(&line)].concat()];
         let files = if way == Way::Load { vec![files[0].clone()] } else { files.to_vec() };
         let export = way.of_bytes(&site, &files);
         way.run(&site, &export).expect(0);

@@ -252,9 +252,8 @@ fn what_is_not_supported_yet_says_so() {
     let (export, other) = (export.to_str().unwrap(), other.to_str().unwrap());
     let before = site.files();
     for arguments in [
-        &["incremental", export, "--catalog-property", "type=rest", "--catalog-property", "uri=http://localhost:1"][..],
-        &["incremental", export, "--catalog-property", "uri=https://localhost:1/catalog"],
-        &["incremental", export, "--catalog-property", "type=glue"],
+        &["incremental", export, "--catalog-property", "type=dynamodb"][..],
+        &["incremental", export, "--catalog-property", "uri=thrift://localhost:1"],
         &["full-load", other, "--key", "pk", "--catalog-property", "type=hive"],
         &["full-load", other, "--key", "pk", "--catalog-property", "uri=mysql://localhost/db"],
     ] {

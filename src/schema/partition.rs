@@ -10,6 +10,7 @@ use iceberg::spec::{
 use super::TableSchema;
 use super::naming::{RESCUED, digest, fold, is_reserved};
 use crate::error::{Error, Result};
+use crate::spelling::distance;
 
 const FORMS: &str = "Write bucket(16, name), truncate(4, name), year(name), month(name), day(name), hour(name), or the \
                      name alone; a name with odd characters in double quotes";
@@ -261,24 +262,6 @@ fn identifier(text: &str) -> String {
         name.insert(0, '_');
     }
     name
-}
-
-/// Letters to add, drop or change until one name is the other; case does not count.
-fn distance(a: &str, b: &str) -> usize {
-    let letters = |text: &str| text.to_lowercase().chars().take(64).collect::<Vec<char>>();
-    let (a, b) = (letters(a), letters(b));
-    let mut last: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut left = i + 1;
-        let mut row = vec![left];
-        for (y, pair) in b.iter().zip(last.windows(2)) {
-            let [diagonal, above] = pair else { continue };
-            left = (diagonal + usize::from(x != y)).min(above + 1).min(left + 1);
-            row.push(left);
-        }
-        last = row;
-    }
-    last.last().copied().unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::naming::short;
 use crate::error::{Error, Result};
+use crate::spelling::distance;
 
 /// Reads a JSON text, with a byte order mark or without. Errors name line and column.
 pub(super) fn parse(text: &str) -> Result<Value> {
@@ -60,21 +61,6 @@ pub(super) fn alike<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) ->
     near.filter(|(far, known)| *far <= 2 && *far < known.len() / 2 + 1)
         .min_by_key(|(far, _)| *far)
         .map(|(_, known)| known)
-}
-
-/// Letters to put in, take out or change.
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (n, c) in one.chars().enumerate() {
-        let mut next = vec![n + 1];
-        for (d, pair) in other.iter().zip(row.windows(2)) {
-            let (Some(skipped), [corner, above]) = (next.last().copied(), pair) else { return usize::MAX };
-            next.push((corner + usize::from(c != *d)).min(above + 1).min(skipped + 1));
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or(usize::MAX)
 }
 
 /// A value without names that stand twice in one object.
