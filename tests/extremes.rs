@@ -133,6 +133,15 @@ fn plain(levels: usize, list: impl Fn(usize) -> bool) -> Value {
     (0..levels).fold(json!("x"), |inner, n| if list(n) { json!([inner]) } else { json!({ "a": inner }) })
 }
 
+/// The text that a nested value comes down to.
+fn innermost(value: &Value) -> Option<&str> {
+    match value {
+        Value::Array(elements) => innermost(elements.first()?),
+        Value::Object(fields) => innermost(fields.values().next()?),
+        other => other.as_str(),
+    }
+}
+
 /// DynamoDB nests to 32 levels. What nests deeper is no export of it; a table whose metadata could be written but not be
 /// read again must not come of it.
 #[tokio::test(flavor = "multi_thread")]
@@ -147,8 +156,14 @@ async fn nesting() {
             apply(&site, 1, &[json!({"pk": s("a"), "d": nested(levels, list)})]);
             let rows = site.rows().await;
             assert_eq!(rows.len(), 2);
-            assert!(rows.iter().all(|row| row["d"] == plain(levels, list)), "{levels}");
-            assert_eq!(by_key(&rows)["b"]["new"], plain(levels, list));
+            // Columns nest to 32 levels; what is deeper is JSON text in the innermost one.
+            let rest = levels.saturating_sub(32);
+            let whole = |value: &Value| match rest {
+                0 => *value == plain(levels, list),
+                _ => innermost(value).is_some_and(|text| innermost(&serde_json::from_str(text).unwrap()) == Some("x")),
+            };
+            assert!(rows.iter().all(|row| whole(&row["d"])), "{levels}: {}", rows[0]["d"]);
+            assert!(whole(&by_key(&rows)["b"]["new"]));
         }
         let site = Site::new();
         for levels in [37, 41, 64, 100, 500] {

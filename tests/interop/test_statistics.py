@@ -14,9 +14,10 @@ from pyiceberg.catalog.sql import SqlCatalog
 
 import exports
 from claims import leaves
-from judge import assert_report, metadata, path
+from judge import assert_report, metadata
 from model import START
 from profiles import blob, b, flag, fraction, n, s, text, whole
+from readers import path
 
 SCALARS = {
     "text": ("string", text),
