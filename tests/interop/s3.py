@@ -75,8 +75,9 @@ class Server:
 
     def close(self):
         self.proxy.close()
-        self.process.terminate()
-        self.process.wait(20)
+        # It keeps everything in memory: there is nothing to end well, and it may wait for connections that stay open.
+        self.process.kill()
+        self.process.wait()
         self.log.close()
 
 
