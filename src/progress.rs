@@ -8,6 +8,8 @@ use std::sync::atomic::{
 };
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::error::{Error, Kind, Result};
+
 /// How far the running step is. All counters only grow within a step.
 #[derive(Debug, Default)]
 pub struct Progress {
@@ -76,14 +78,28 @@ impl Progress {
         self.bytes_written.fetch_add(bytes, Relaxed);
     }
 
-    /// Says that a commit is about to be sent, or that its outcome is known. In between the command must not be stopped:
-    /// nobody could tell then what the table holds.
+    /// Runs what sends a commit and learns its outcome. In between the command must not be stopped: nobody could tell then
+    /// what the table holds. If it is dropped or panics, the commit stays out.
     ///
     /// Files staged before belong to that commit from now on: whoever sent it deletes them if it surely failed.
-    pub fn set_committing(&self, committing: bool) {
+    ///
+    /// Errors: [`Kind::Interrupted`] if the run was stopped before; nothing was sent then.
+    pub async fn commit<T>(&self, commit: impl Future<Output = Result<T>>) -> Result<T> {
+        self.set_committing(true)?;
+        let outcome = commit.await;
+        self.set_committing(false)?;
+        outcome
+    }
+
+    /// One lock for both, so that no commit begins once the run was stopped.
+    fn set_committing(&self, committing: bool) -> Result<()> {
         let mut staged = self.staged();
+        if committing && staged.stopped {
+            return Err(Error::new(Kind::Interrupted, "interrupted"));
+        }
         self.committing.store(committing, SeqCst);
         staged.files.clear();
+        Ok(())
     }
 
     /// Whether a commit was sent and its outcome is not known yet.
@@ -104,6 +120,13 @@ impl Progress {
     /// Forgets a file that was deleted.
     pub fn unstage(&self, path: &str) {
         self.staged().files.remove(path);
+    }
+
+    /// Stops the run unless a commit is out, and says whether it did: no commit is sent from now on, no file staged.
+    pub fn stop_between_commits(&self) -> bool {
+        let mut staged = self.staged();
+        staged.stopped |= !self.committing();
+        staged.stopped
     }
 
     /// Stops the run: no file is staged from now on. Gives those that are in no table.
@@ -144,12 +167,26 @@ mod tests {
         let progress = Progress::default();
         assert!(progress.stage("a") && progress.stage("b"));
         progress.unstage("b");
-        progress.set_committing(true);
+        progress.set_committing(true).unwrap();
         assert!(progress.stage("metadata.json"));
-        progress.set_committing(false);
+        progress.set_committing(false).unwrap();
         assert!(progress.stage("c"));
         assert_eq!(progress.stop(), ["c"]);
         assert!(!progress.stage("d") && progress.is_stopped());
         assert_eq!(progress.stop(), ["c"]);
+    }
+
+    #[tokio::test]
+    async fn a_run_that_was_stopped_sends_no_commit() {
+        let progress = Progress::default();
+        let within = async {
+            assert!(!progress.stop_between_commits(), "while a commit is out");
+            Ok(1)
+        };
+        assert_eq!(progress.commit(within).await.unwrap(), 1);
+        assert!(progress.stop_between_commits());
+        let error = progress.commit::<()>(async { panic!("sent") }).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Interrupted);
+        assert!(!progress.committing());
     }
 }

@@ -49,9 +49,10 @@ pub(crate) async fn supervise<T>(
         notify();
     }
     tokio::select! {
-        ended = wind_down(&mut task, progress, patience) => match ended {
-            Some(ended) => (result_of(ended, progress), false),
-            None => (Err(stopped(progress)), false),
+        ended = wind_down(&mut task, progress, patience) => match ended.map(|ended| result_of(ended, progress)) {
+            // An error behind the stop comes of it.
+            Some(result) if result.is_ok() || !progress.is_stopped() => (result, false),
+            _ => (Err(stopped(progress)), false),
         },
         Some(()) = signals.recv() => (Err(stopped(progress)), true),
     }
@@ -64,7 +65,7 @@ async fn wind_down<T>(
     patience: Patience,
 ) -> Option<Result<T, JoinError>> {
     let deadline = Instant::now() + patience.commit;
-    while progress.committing() {
+    while !progress.stop_between_commits() {
         while progress.committing() {
             if Instant::now() >= deadline {
                 return None;
@@ -193,23 +194,24 @@ mod tests {
         assert!(dropped.load(Ordering::SeqCst), "the command let go of what it held");
     }
 
+    async fn lasting(time: Duration) -> Result<()> {
+        sleep(time).await;
+        Ok(())
+    }
+
     #[tokio::test]
     async fn a_commit_is_waited_for() {
         let progress = Arc::new(Progress::default());
         let within = progress.clone();
         let last = async move {
-            within.set_committing(true);
-            sleep(Duration::from_millis(150)).await;
-            within.set_committing(false);
+            within.commit(lasting(Duration::from_millis(150))).await?;
             Ok(1)
         };
         assert_eq!(run(last, &progress, patience(5_000), 1).await.unwrap(), 1, "the commit was the last thing to do");
 
         let within = progress.clone();
         let not_last = async move {
-            within.set_committing(true);
-            sleep(Duration::from_millis(150)).await;
-            within.set_committing(false);
+            within.commit(lasting(Duration::from_millis(150))).await?;
             sleep(LONG).await;
             Ok(1)
         };
@@ -223,8 +225,7 @@ mod tests {
             let progress = Arc::new(Progress::default());
             let within = progress.clone();
             let command = async move {
-                within.set_committing(true);
-                sleep(LONG).await;
+                within.commit(lasting(LONG)).await?;
                 Ok(1)
             };
             let error = timeout(Duration::from_secs(10), run(command, &progress, patience, signals))
@@ -241,8 +242,9 @@ mod tests {
         assert_eq!(error.kind(), Kind::Failed);
         assert!(error.to_string().contains("report"), "{error}");
         let progress = Arc::new(Progress::default());
-        progress.set_committing(true);
-        let error = run(async { panic!("oh") }, &progress, patience(100), 0).await.unwrap_err();
+        let within = progress.clone();
+        let command = async move { within.commit(async { panic!("oh") }).await };
+        let error = run(command, &progress, patience(100), 0).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Unknown);
     }
 }

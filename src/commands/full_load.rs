@@ -343,10 +343,8 @@ impl Work<'_> {
         let made = builder.set_branch_snapshot(built.snapshot, MAIN_BRANCH)?.set_properties(property)?.build()?;
         let table = NewTable { metadata: made.metadata, updates: made.changes };
         self.catalog.ensure_namespace(self.request.table.namespace()).await?;
-        self.context.progress.set_committing(true);
-        let outcome = create_and_settle(self.catalog, &self.request.table, table, self.catalog.patience()).await;
-        self.context.progress.set_committing(false);
-        outcome
+        let commit = create_and_settle(self.catalog, &self.request.table, table, self.catalog.patience());
+        self.context.progress.commit(commit).await
     }
 
     /// All rows of a table replaced in one commit. History, foreign properties and the ids of fitting columns stay.
@@ -399,12 +397,10 @@ impl Work<'_> {
             builder = builder.remove_properties(&gone)?;
         }
         let made = builder.build()?;
-        self.context.progress.set_committing(true);
         let requirements = base_requirements(&base.metadata);
         let patience = self.catalog.patience();
-        let outcome = commit_and_settle(self.catalog, base, requirements, made.changes, id, patience).await;
-        self.context.progress.set_committing(false);
-        outcome
+        let commit = commit_and_settle(self.catalog, base, requirements, made.changes, id, patience);
+        self.context.progress.commit(commit).await
     }
 
     async fn load(

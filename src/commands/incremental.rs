@@ -373,11 +373,9 @@ impl Work<'_> {
         let made = builder.set_branch_snapshot(built.snapshot, MAIN_BRANCH)?.set_properties(properties)?.build()?;
 
         let requirements = base_requirements(&base.metadata);
-        self.context.progress.set_committing(true);
         let patience = self.catalog.patience();
-        let outcome = commit_and_settle(self.catalog, base, requirements, made.changes, id, patience).await;
-        self.context.progress.set_committing(false);
-        outcome
+        let commit = commit_and_settle(self.catalog, base, requirements, made.changes, id, patience);
+        self.context.progress.commit(commit).await
     }
 
     /// Properties that the commit sets.

@@ -184,11 +184,8 @@ impl Compactor {
         let builder = (*base.metadata).clone().into_builder(Some(base.metadata_location.clone()));
         let made = builder.set_branch_snapshot(built.snapshot, MAIN_BRANCH)?.build()?;
         let requirements = base_requirements(&base.metadata);
-        self.progress.set_committing(true);
-        let outcome =
-            commit_and_settle(catalog, base, requirements, made.changes, snapshot_id, catalog.patience()).await;
-        self.progress.set_committing(false);
-        match outcome? {
+        let commit = commit_and_settle(catalog, base, requirements, made.changes, snapshot_id, catalog.patience());
+        match self.progress.commit(commit).await? {
             Outcome::Committed(table) => {
                 let added = added.into_iter().map(|(_, file)| file).collect();
                 Ok(Some(Compacted { table, snapshot_id, added }))

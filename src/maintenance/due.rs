@@ -28,9 +28,9 @@ pub fn may_compact(metadata: &TableMetadata, last: bool) -> bool {
             return windows > enough;
         }
         windows += usize::from(is_window);
-        // What came before was expired, so it is not known how many windows there were.
+        // What came before was expired, so it is not known how many windows there were; no more than commits.
         if last && snapshot.parent_snapshot_id().is_some_and(|id| metadata.snapshot_by_id(id).is_none()) {
-            return true;
+            return usize::try_from(metadata.last_sequence_number()).is_ok_and(|commits| commits > WINDOWS);
         }
     }
     windows > enough

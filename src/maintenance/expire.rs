@@ -56,11 +56,9 @@ pub async fn expire(
         requirements.push(TableRequirement::RefSnapshotIdMatch { r#ref: name, snapshot_id });
     }
     let updates = updates(&base.metadata, retention);
-    progress.set_committing(true);
     let patience = catalog.patience();
-    let outcome = remove_and_settle(catalog, base, requirements, updates, &retention.snapshots, patience).await;
-    progress.set_committing(false);
-    let Outcome::Committed(table) = outcome? else { return Ok(None) };
+    let commit = remove_and_settle(catalog, base, requirements, updates, &retention.snapshots, patience);
+    let Outcome::Committed(table) = progress.commit(commit).await? else { return Ok(None) };
     let mut expired = Expired { table, files_deleted: 0, warnings: Vec::new() };
     // The snapshots are gone, whatever becomes of the files.
     match unneeded(&expired.table, &base.metadata, &expired.table.metadata).await {

@@ -23,6 +23,9 @@ from tool import Tool
 
 pytestmark = pytest.mark.skipif(postgres.programs() is None, reason="needs PostgreSQL's initdb and postgres")
 
+# As it was before the sandbox of each test takes HOME away, where cargo finds its toolchains.
+ENVIRONMENT = dict(os.environ)
+
 COMMIT = b"Q" + struct.pack("!i", 11) + b"COMMIT\0"
 
 
@@ -296,7 +299,7 @@ def test_the_suite_of_all_catalogs(server):
     """The conformance tests of the crate, on a real server."""
     done = subprocess.run(
         ["cargo", "test", "--profile", "ci", "--locked", "--test", "catalog_conformance", "on_postgres"],
-        cwd=Path(__file__).parents[2], env=os.environ | {"DDB_ICEBERG_TEST_POSTGRES": server.uri("postgres")},
+        cwd=Path(__file__).parents[2], env=ENVIRONMENT | {"DDB_ICEBERG_TEST_POSTGRES": server.uri("postgres")},
         capture_output=True, text=True, check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
