@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::progress::Progress;
 use crate::storage::{ReadAhead, Store};
 
-type Opening = JoinHandle<Result<Option<ReadAhead>>>;
+type Opened = Result<Option<ReadAhead>>;
 
 /// Files to be read in order. For blocking threads inside of a tokio runtime; several may share one behind a lock.
 pub struct LineFiles {
@@ -36,34 +36,29 @@ impl LineFiles {
 
     /// Takes the next file; `None` after the last. Does not wait.
     pub fn take(&mut self) -> Option<LineFile> {
-        loop {
-            let ahead = self.waiting.front().map_or(0, |file| self.store.open_ahead(&file.location));
-            if self.opening.len() > ahead {
-                break;
-            }
-            let Some(file) = self.waiting.pop_front() else { break };
+        while let Some(file) = self.waiting.front()
+            && self.opening.len() < self.store.open_ahead(&file.location)
+            && let Some(file) = self.waiting.pop_front()
+        {
             let (store, location) = (self.store.clone(), file.location.clone());
-            let opening = self.handle.spawn(async move { store.try_open(&location).await });
-            self.opening.push_back((file, opening));
+            let task = self.handle.spawn(async move { store.try_open(&location).await });
+            self.opening.push_back((file, Opening(task)));
         }
-        let (file, opening) = self.opening.pop_front()?;
-        let opening = AbortOnDrop(Some(opening));
-        Some(LineFile { file, opening, handle: self.handle.clone(), progress: Arc::clone(&self.progress) })
-    }
-}
-
-impl Drop for LineFiles {
-    fn drop(&mut self) {
-        for (_, opening) in &self.opening {
-            opening.abort();
-        }
+        let (file, opening) = match self.opening.pop_front() {
+            Some((file, opening)) => (file, Some(opening)),
+            None => (self.waiting.pop_front()?, None),
+        };
+        let (store, handle, progress) = (self.store.clone(), self.handle.clone(), Arc::clone(&self.progress));
+        Some(LineFile { file, opening, store, handle, progress })
     }
 }
 
 /// A file whose turn has come.
 pub struct LineFile {
     file: DataFileRef,
-    opening: AbortOnDrop,
+    /// `None`: not begun.
+    opening: Option<Opening>,
+    store: Store,
     handle: Handle,
     progress: Arc<Progress>,
 }
@@ -75,10 +70,10 @@ impl LineFile {
     }
 
     /// Waits until it is open; an error of kind `Input` if it is missing.
-    pub fn open(mut self) -> Result<LineReader> {
-        let opened = match self.opening.0.take() {
-            Some(opening) => self.handle.block_on(opening),
-            None => Ok(Ok(None)),
+    pub fn open(self) -> Result<LineReader> {
+        let opened = match self.opening {
+            Some(mut opening) => self.handle.block_on(&mut opening.0),
+            None => Ok(self.handle.block_on(self.store.try_open(&self.file.location))),
         };
         let opened = opened
             .map_err(|e| Error::failed("opening a file was stopped").caused_by(e))
@@ -88,12 +83,11 @@ impl LineFile {
     }
 }
 
-struct AbortOnDrop(Option<Opening>);
+/// A file being opened by a task, which ends with it.
+struct Opening(JoinHandle<Opened>);
 
-impl Drop for AbortOnDrop {
+impl Drop for Opening {
     fn drop(&mut self) {
-        if let Some(opening) = &self.0 {
-            opening.abort();
-        }
+        self.0.abort();
     }
 }

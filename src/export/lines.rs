@@ -21,8 +21,8 @@ use crate::storage::{ReadAhead, Store};
 /// a list) with nine, so two images have less than 8 MB. Longer lines would take more memory than each thread may have.
 pub const MAX_LINE: usize = 16 << 20;
 
-/// Size of the line buffer at first; a line that is longer makes it grow.
-const BUFFER: usize = 512 << 10;
+/// Size of the line buffer at first; a line that is longer makes it grow. Each file gets a new one, small files too.
+const BUFFER: usize = 64 << 10;
 /// Items counted before they are reported to the progress.
 const BATCH: u64 = 1024;
 const BOM: &[u8] = b"\xEF\xBB\xBF";

@@ -21,11 +21,14 @@ use serde::{Deserialize, Serialize};
 
 use super::failure::{into_iceberg, os};
 use super::s3::strip_scheme;
+use super::read_ahead::{Lookahead, ReadAhead};
 use super::{FileEntry, Listing, Location, ObjectStore};
 use crate::error::{Error, Result};
 
 /// Bytes collected before a write to the disk; larger writes pass through.
 const WRITE_BUFFER: usize = 256 << 10;
+/// Files of at most so many bytes are read when they are opened.
+const SMALL: u64 = 128 << 10;
 
 /// Local files; takes `file:///…`, `file:/…` and absolute paths.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -56,6 +59,18 @@ impl ObjectStore for LocalStore {
         tokio::task::spawn_blocking(move || list(&path, after.as_deref()))
             .await
             .map_err(|e| Error::failed("listing a folder was stopped").caused_by(e))?
+    }
+
+    /// A small file is read at once: for thousands of them, handing each to another thread would cost more than reading.
+    async fn open(&self, location: &Location) -> Result<Option<ReadAhead>> {
+        let path = Self::path_of(location)?;
+        let Some((file, size)) = open_if_there(&path)? else { return Ok(None) };
+        let reader = Arc::new(LocalRead { file, path });
+        if size > SMALL {
+            return ReadAhead::new(reader, size).map(Some);
+        }
+        let bytes = reader.read(0..size).await?;
+        ReadAhead::begun(reader, size, bytes, Lookahead::default()).map(Some)
     }
 
     /// A temporary file beside it is renamed over it.
@@ -180,7 +195,7 @@ fn is_missing(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
-/// Only a regular file: opening a pipe would wait for ever, a device has no size.
+/// The file and its size in bytes. Only a regular file: opening a pipe would wait for ever, a device has no size.
 fn open(path: &Path) -> Result<(File, u64)> {
     let metadata = fs::metadata(path).map_err(|e| os(path, "read the file", e))?;
     if !metadata.is_file() {
@@ -188,6 +203,14 @@ fn open(path: &Path) -> Result<(File, u64)> {
     }
     let file = File::open(path).map_err(|e| os(path, "read the file", e))?;
     Ok((file, metadata.len()))
+}
+
+/// As [`open`]; `None` if nothing is there.
+fn open_if_there(path: &Path) -> Result<Option<(File, u64)>> {
+    match fs::metadata(path) {
+        Err(e) if is_missing(&e) => Ok(None),
+        _ => open(path).map(Some),
+    }
 }
 
 fn list(path: &Path, start_after: Option<&str>) -> Result<Option<Listing>> {
