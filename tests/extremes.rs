@@ -80,6 +80,37 @@ async fn ten_thousand_attributes() {
     }
 }
 
+/// Every item has all of the attributes, so that each column has many values in each file.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dense_table_of_ten_thousand_attributes() {
+    let site = Site::new();
+    let value = |k: usize, n: usize| if k.is_multiple_of(2) { json!(k * n) } else { json!(format!("text {}", k + n)) };
+    let image = |pk: usize, n: usize| {
+        let typed = |v: Value| if v.is_number() { json!({"N": v.to_string()}) } else { json!({ "S": v }) };
+        with(&format!("{pk:03}"), (0..10_000).map(|k| (format!("attribute {k}"), typed(value(k, n)))))
+    };
+    let lines = |pks: std::ops::Range<usize>| pks.map(|n| item(&image(n, n))).collect::<Vec<_>>();
+    let export = full(0).files([lines(0..100), lines(100..200)]).write(site.bucket());
+    let measured = |arguments: &[&str]| {
+        let (run, peak) = site.measured(arguments);
+        assert!(peak <= LIMIT, "{peak} MiB for {}", arguments[0]);
+        run.expect(0)
+    };
+    measured(&["full-load", export.to_str().unwrap(), "--key", "pk"]);
+    for (minute, mode) in [(0, "merge-on-read"), (1, "copy-on-write")] {
+        let changes =
+            (0..50).map(|n| change(&json!({"pk": s(&format!("{n:03}"))}), Some(&image(n, n + 1000)))).collect();
+        let window = site.window(minute, minute + 1, changes);
+        measured(&["incremental", window.to_str().unwrap(), "--write-mode", mode]);
+    }
+    let rows = site.rows().await;
+    assert_eq!(rows.len(), 200);
+    for (n, row) in by_key(&rows).values().enumerate() {
+        let n = if n < 50 { n + 1000 } else { n };
+        assert!((0..10_000).all(|k| row[&format!("attribute {k}")] == value(k, n)));
+    }
+}
+
 /// 400 KB of tiny attributes are more than a table takes as columns: it says so, or keeps them.
 #[tokio::test(flavor = "multi_thread")]
 async fn more_attributes_than_a_table_may_have() {

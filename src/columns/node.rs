@@ -93,26 +93,27 @@ pub(super) struct MapNode {
 }
 
 impl Node {
-    /// An empty column for a field of the table.
+    /// An empty column for a field of the table. It has no capacity: Arrow's default takes 8 KB and more, and there may be
+    /// thousands of columns.
     pub fn new(field: &NestedField, data_type: &DataType, table: &TableSchema) -> Result<Self> {
         let Some((_, ty)) = table.source(field)? else {
             return Ok(Self::Foreign(data_type.clone(), 0));
         };
         let mismatch = || Error::failed(format!("column {:?} has an unexpected Arrow type {data_type}", field.name));
         Ok(match ty {
-            ColumnType::String => Self::String(StringBuilder::new()),
-            ColumnType::NumberString => Self::NumberString(StringBuilder::new()),
-            ColumnType::Json => Self::Json(StringBuilder::new()),
-            ColumnType::Long => Self::Long(Int64Builder::new()),
+            ColumnType::String => Self::String(StringBuilder::with_capacity(0, 0)),
+            ColumnType::NumberString => Self::NumberString(StringBuilder::with_capacity(0, 0)),
+            ColumnType::Json => Self::Json(StringBuilder::with_capacity(0, 0)),
+            ColumnType::Long => Self::Long(Int64Builder::with_capacity(0)),
             ColumnType::Decimal { precision, scale } => {
-                Self::Decimal(Decimal128Builder::new().with_data_type(data_type.clone()), precision, scale)
+                Self::Decimal(Decimal128Builder::with_capacity(0).with_data_type(data_type.clone()), precision, scale)
             }
-            ColumnType::Double => Self::Double(Float64Builder::new()),
+            ColumnType::Double => Self::Double(Float64Builder::with_capacity(0)),
             ColumnType::Timestamp(form) => {
-                Self::Timestamp(TimestampMicrosecondBuilder::new().with_data_type(data_type.clone()), form)
+                Self::Timestamp(TimestampMicrosecondBuilder::with_capacity(0).with_data_type(data_type.clone()), form)
             }
-            ColumnType::Boolean => Self::Boolean(BooleanBuilder::new()),
-            ColumnType::Binary => Self::Binary(LargeBinaryBuilder::new()),
+            ColumnType::Boolean => Self::Boolean(BooleanBuilder::with_capacity(0)),
+            ColumnType::Binary => Self::Binary(LargeBinaryBuilder::with_capacity(0, 0)),
             ColumnType::List(_) | ColumnType::Set(_) => {
                 let (Type::List(list), DataType::List(element)) = (&*field.field_type, data_type) else {
                     return Err(mismatch());
@@ -135,7 +136,7 @@ impl Node {
                     data_type: data_type.clone(),
                     offsets: vec![0],
                     validity: NullBufferBuilder::new(0),
-                    keys: StringBuilder::new(),
+                    keys: StringBuilder::with_capacity(0, 0),
                     values: Box::new(Self::new(&map.value_field, value.data_type(), table)?),
                 })
             }

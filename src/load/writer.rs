@@ -100,8 +100,8 @@ pub struct Shares {
 }
 
 impl Shares {
-    /// Bytes that an open file takes for each column, before any value: 25 KB were measured.
-    const COLUMN_BYTES: usize = 32 * 1024;
+    /// Bytes that a task takes for each column, before any value.
+    const COLUMN_BYTES: usize = 8 * 1024;
 
     /// The shares of at most so many threads; a very wide table has room for fewer.
     pub fn new(memory_limit: usize, threads: usize, schema: &Schema) -> Self {

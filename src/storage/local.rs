@@ -20,8 +20,8 @@ use iceberg::io::{FileMetadata, FileRead, FileWrite, InputFile, OutputFile, Stor
 use serde::{Deserialize, Serialize};
 
 use super::failure::{into_iceberg, os};
-use super::s3::strip_scheme;
 use super::read_ahead::{Lookahead, ReadAhead};
+use super::s3::strip_scheme;
 use super::{FileEntry, Listing, Location, ObjectStore};
 use crate::error::{Error, Result};
 

@@ -20,6 +20,7 @@ pub mod bounds;
 pub mod delete_cache;
 pub mod delete_write;
 pub mod deletes;
+mod encoder;
 pub mod keys;
 pub mod live;
 pub mod manifest_merge;

@@ -10,12 +10,12 @@ use bytes::Bytes;
 use iceberg::arrow::schema_to_arrow_schema;
 use iceberg::io::{FileIO, FileWrite};
 use iceberg::spec::{DataContentType, DataFile, DataFileBuilder, DataFileFormat, SchemaRef, Struct, TableMetadata};
-use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use tokio::runtime::Handle;
 
+use super::encoder::Encoder;
 use super::metrics::{MetricsConfig, MetricsMode, RowMetrics};
 use crate::error::{Error, Result};
 
@@ -25,9 +25,6 @@ pub const DEFAULT_ZSTD_LEVEL: i32 = 3;
 pub const DEFAULT_ROW_GROUP_BYTES: usize = 32 * 1024 * 1024;
 /// Rows of a row group, so that small rows too leave something to prune.
 pub const DEFAULT_ROW_GROUP_ROWS: usize = 1024 * 1024;
-/// The most columns, those within others counted too, that get dictionaries: each was measured to take some 15 KB, which a
-/// wide table has no memory for.
-const DICTIONARY_COLUMNS: usize = 1024;
 /// Bytes handed to storage at once.
 const CHUNK_BYTES: usize = 1024 * 1024;
 /// The most rows handed to the encoder at once.
@@ -73,7 +70,7 @@ impl WriteOptions {
 /// Dropped before [`finish`](Self::finish), it deletes what it wrote, as far as that is possible.
 pub struct DataFileWriter {
     /// `None` only once finished or given up.
-    parquet: Option<ArrowWriter<Sink>>,
+    encoder: Option<Encoder<Sink>>,
     guard: Unfinished,
     arrow_schema: ArrowSchemaRef,
     config: MetricsConfig,
@@ -187,7 +184,7 @@ impl DataFileWriter {
         let mut properties = WriterProperties::builder()
             .set_created_by(concat!("ddb-iceberg version ", env!("CARGO_PKG_VERSION")).to_owned())
             .set_compression(Compression::ZSTD(ZstdLevel::try_new(options.zstd_level)?))
-            .set_dictionary_enabled(arrow_schema.flattened_fields().len() <= DICTIONARY_COLUMNS)
+            .set_dictionary_enabled(!Encoder::<Sink>::is_wide(&arrow_schema))
             .set_statistics_enabled(EnabledStatistics::Chunk)
             .set_offset_index_disabled(true)
             .set_max_row_group_row_count(Some(options.row_group_rows.max(1)))
@@ -207,9 +204,9 @@ impl DataFileWriter {
         };
         let sink =
             Sink { file, handle: handle.clone(), buffer: Vec::with_capacity(CHUNK_BYTES), written: 0, error: None };
-        let parquet = ArrowWriter::try_new(sink, Arc::clone(&arrow_schema), Some(properties.build()))?;
+        let encoder = Encoder::new(sink, &arrow_schema, properties.build())?;
         Ok(Self {
-            parquet: Some(parquet),
+            encoder: Some(encoder),
             guard,
             arrow_schema,
             config: options.metrics.clone(),
@@ -232,13 +229,13 @@ impl DataFileWriter {
 
     /// About how many bytes the file would have if it were finished now.
     pub fn size(&self) -> u64 {
-        let size = self.parquet.as_ref().map_or(0, |p| p.bytes_written().saturating_add(p.in_progress_size()));
+        let size = self.encoder.as_ref().map_or(0, Encoder::size);
         u64::try_from(size).unwrap_or(u64::MAX)
     }
 
     /// Bytes of memory held.
     pub fn memory(&self) -> usize {
-        self.parquet.as_ref().map_or(0, |p| p.memory_size().saturating_add(CHUNK_BYTES))
+        self.encoder.as_ref().map_or(0, |encoder| encoder.memory().saturating_add(CHUNK_BYTES))
     }
 
     /// Appends rows. The columns are those of the schema, in its order, with the Arrow types that
@@ -258,8 +255,8 @@ impl DataFileWriter {
         while start < rows {
             let length = step.min(rows - start);
             let slice = batch.slice(start, length);
-            let parquet = self.parquet.as_mut().ok_or_else(gone)?;
-            if let Err(error) = parquet.write(&slice) {
+            let encoder = self.encoder.as_mut().ok_or_else(gone)?;
+            if let Err(error) = encoder.write(&slice) {
                 return Err(self.failure(error));
             }
             start += length;
@@ -270,13 +267,13 @@ impl DataFileWriter {
 
     /// Ends the file and describes it.
     pub fn finish(mut self) -> Result<DataFile> {
-        let parquet = self.parquet.as_mut().ok_or_else(gone)?;
-        let footer = match parquet.finish() {
+        let encoder = self.encoder.as_mut().ok_or_else(gone)?;
+        let footer = match encoder.finish() {
             Ok(footer) => footer,
             Err(error) => return Err(self.failure(error)),
         };
         let location = self.guard.location.clone();
-        let size = match parquet.inner_mut().close() {
+        let size = match encoder.sink().close() {
             Ok(size) => size,
             Err(error) => {
                 self.give_up();
@@ -293,27 +290,27 @@ impl DataFileWriter {
     pub fn abort(mut self) -> Result<()> {
         self.guard.armed = false;
         // The open file goes first: some storages only let go of it then.
-        self.parquet = None;
+        self.encoder = None;
         self.guard.handle.block_on(self.guard.file_io.delete(&self.guard.location))?;
         Ok(())
     }
 
     /// Lets go of the open file, since some storages only delete it then, and deletes it, as far as possible.
     fn give_up(&mut self) {
-        self.parquet = None;
+        self.encoder = None;
         self.guard.remove();
     }
 
     /// Gives the file up, and says what really went wrong: storage's own error if there was one.
     fn failure(&mut self, error: parquet::errors::ParquetError) -> Error {
-        let stored = self.parquet.as_mut().and_then(|p| p.inner_mut().error.take());
+        let stored = self.encoder.as_mut().and_then(|encoder| encoder.sink().error.take());
         self.give_up();
         stored.map_or_else(|| Error::from(error), Error::from).in_file(&self.guard.location)
     }
 }
 
 /// Bytes of the rows themselves, also where the batch is a slice of a larger one.
-fn memory_of(batch: &RecordBatch) -> usize {
+pub(super) fn memory_of(batch: &RecordBatch) -> usize {
     batch.columns().iter().map(|column| column.to_data().get_slice_memory_size().unwrap_or(0)).sum()
 }
 

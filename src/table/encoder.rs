@@ -1,0 +1,175 @@
+//! Rows as Parquet, with all columns open at once or, where there are very many, some at a time.
+
+use std::io::{self, Write};
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Schema, SchemaRef};
+use parquet::arrow::arrow_writer::{ArrowRowGroupWriterFactory, compute_leaves};
+use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
+use parquet::errors::Result;
+use parquet::file::metadata::ParquetMetaData;
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::SerializedFileWriter;
+
+/// A file with more columns than these, those within others counted too, is written some columns at a time: before it has
+/// any value an open column takes some 100 KB, most of it zstd's contexts.
+const NARROW: usize = 1024;
+/// The most columns of such a file that are open at once, unless one top-level column has more within.
+const OPEN_COLUMNS: usize = 128;
+/// Bytes of rows, as Arrow has them, that are collected for a row group of a wide file. Smaller row
+/// groups would be more footer than data.
+const WIDE_ROW_GROUP_BYTES: usize = 64 << 20;
+
+/// Encodes rows into `W`.
+pub(super) enum Encoder<W: Write + Send> {
+    /// Each batch is encoded when it comes.
+    AtOnce(Box<ArrowWriter<W>>),
+    /// A row group's batches are collected, then encoded some columns at a time.
+    ByColumns(Box<ColumnsEncoder<W>>),
+}
+
+impl<W: Write + Send> Encoder<W> {
+    /// Whether a file of this schema is written some columns at a time.
+    pub fn is_wide(schema: &Schema) -> bool {
+        schema.flattened_fields().len() > NARROW
+    }
+
+    pub fn new(sink: W, schema: &SchemaRef, properties: WriterProperties) -> Result<Self> {
+        let is_wide = Self::is_wide(schema);
+        let writer = ArrowWriter::try_new(sink, Arc::clone(schema), Some(properties))?;
+        if !is_wide {
+            return Ok(Self::AtOnce(Box::new(writer)));
+        }
+        let (file, _) = writer.into_serialized_writer()?;
+        Ok(Self::ByColumns(Box::new(ColumnsEncoder::new(file, schema)?)))
+    }
+
+    /// Appends rows of the schema.
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        match self {
+            Self::AtOnce(writer) => writer.write(batch),
+            Self::ByColumns(writer) => writer.write(batch),
+        }
+    }
+
+    /// Encodes what is left, and the footer.
+    pub fn finish(&mut self) -> Result<ParquetMetaData> {
+        match self {
+            Self::AtOnce(writer) => writer.finish(),
+            Self::ByColumns(writer) => writer.finish(),
+        }
+    }
+
+    /// About how many bytes the file would have if it were finished now.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::AtOnce(writer) => writer.bytes_written().saturating_add(writer.in_progress_size()),
+            Self::ByColumns(writer) => writer.file.bytes_written().saturating_add(writer.pending_bytes),
+        }
+    }
+
+    /// Bytes of memory held.
+    pub fn memory(&self) -> usize {
+        match self {
+            Self::AtOnce(writer) => writer.memory_size(),
+            Self::ByColumns(writer) => writer.pending_bytes,
+        }
+    }
+
+    pub fn sink(&mut self) -> &mut W {
+        match self {
+            Self::AtOnce(writer) => writer.inner_mut(),
+            Self::ByColumns(writer) => writer.file.inner_mut(),
+        }
+    }
+}
+
+/// Encodes a row group some columns at a time.
+pub(super) struct ColumnsEncoder<W: Write + Send> {
+    file: SerializedFileWriter<W>,
+    schema: SchemaRef,
+    sections: Vec<Section>,
+    /// The rows of the next row group.
+    pending: Vec<RecordBatch>,
+    pending_bytes: usize,
+    pending_rows: usize,
+}
+
+/// Columns that are open at the same time.
+struct Section {
+    /// Their places among the columns of the table.
+    columns: Range<usize>,
+    writers: ArrowRowGroupWriterFactory,
+}
+
+impl<W: Write + Send> ColumnsEncoder<W> {
+    fn new(file: SerializedFileWriter<W>, schema: &SchemaRef) -> Result<Self> {
+        let mut sections = Vec::new();
+        let mut start = 0;
+        while start < schema.fields().len() {
+            let (mut end, mut leaves) = (start, 0);
+            for field in schema.fields().iter().skip(start) {
+                leaves += Schema::new(vec![Arc::clone(field)]).flattened_fields().len();
+                if leaves > OPEN_COLUMNS && end > start {
+                    break;
+                }
+                end += 1;
+            }
+            let part = Arc::new(schema.project(&(start..end).collect::<Vec<_>>())?);
+            let parquet = ArrowSchemaConverter::new().convert(&part)?;
+            // It only hands the section's columns and the properties to the factory.
+            let unused =
+                SerializedFileWriter::new(io::sink(), parquet.root_schema_ptr(), Arc::clone(file.properties()))?;
+            sections.push(Section { columns: start..end, writers: ArrowRowGroupWriterFactory::new(&unused, part) });
+            start = end;
+        }
+        let schema = Arc::clone(schema);
+        Ok(Self { file, schema, sections, pending: Vec::new(), pending_bytes: 0, pending_rows: 0 })
+    }
+
+    fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.pending_bytes += super::write::memory_of(batch);
+        self.pending_rows += batch.num_rows();
+        self.pending.push(batch.clone());
+        let most_rows = self.file.properties().max_row_group_row_count().unwrap_or(usize::MAX);
+        if self.pending_bytes >= WIDE_ROW_GROUP_BYTES || self.pending_rows >= most_rows {
+            self.end_row_group()?;
+        }
+        Ok(())
+    }
+
+    fn end_row_group(&mut self) -> Result<()> {
+        let batches = std::mem::take(&mut self.pending);
+        (self.pending_bytes, self.pending_rows) = (0, 0);
+        if batches.is_empty() {
+            return Ok(());
+        }
+        let number = self.file.flushed_row_groups().len();
+        let mut group = self.file.next_row_group()?;
+        for section in &self.sections {
+            let mut writers = section.writers.create_column_writers(number)?;
+            for batch in &batches {
+                let mut open = writers.iter_mut();
+                for place in section.columns.clone() {
+                    for (leaf, writer) in
+                        compute_leaves(self.schema.field(place), batch.column(place))?.iter().zip(&mut open)
+                    {
+                        writer.write(leaf)?;
+                    }
+                }
+            }
+            for writer in writers {
+                writer.close()?.append_to_row_group(&mut group)?;
+            }
+        }
+        group.close()?;
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<ParquetMetaData> {
+        self.end_row_group()?;
+        self.file.finish()
+    }
+}
