@@ -173,3 +173,51 @@ impl<W: Write + Send> ColumnsEncoder<W> {
         self.file.finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{ArrayRef, Int64Array, ListArray, StringArray, StructArray};
+    use arrow::compute::concat_batches;
+    use arrow::datatypes::{DataType, Field, Fields, Int32Type};
+    use bytes::Bytes;
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+    use super::*;
+
+    fn batch(from: i64, rows: i64) -> RecordBatch {
+        let longs =
+            |k: i64| Arc::new((from..from + rows).map(|n| (n % 3 != 0).then_some(n * k)).collect::<Int64Array>());
+        let inside: Fields = (0..150).map(|k| Field::new(format!("s{k}"), DataType::Int64, true)).collect();
+        let inside = StructArray::new(inside, (0..150).map(|k| longs(k) as ArrayRef).collect(), None);
+        let texts = (from..from + rows).map(|n| Some(format!("text {n}"))).collect::<StringArray>();
+        let lists = ListArray::from_iter_primitive::<Int32Type, _, _>(
+            (from..from + rows).map(|n| (n % 4 != 0).then(|| (0..i32::try_from(n % 5).unwrap()).map(Some))),
+        );
+        let mut columns: Vec<(String, ArrayRef)> = (0..200).map(|k| (format!("c{k}"), longs(k) as ArrayRef)).collect();
+        columns.push(("struct".to_owned(), Arc::new(inside)));
+        columns.push(("text".to_owned(), Arc::new(texts)));
+        columns.push(("list".to_owned(), Arc::new(lists)));
+        RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true))).unwrap()
+    }
+
+    #[test]
+    fn some_columns_at_a_time_make_the_same_file() {
+        let batches = [batch(0, 7), batch(7, 1), batch(8, 5)];
+        let schema = batches[0].schema();
+        let properties = WriterProperties::builder().set_max_row_group_row_count(Some(8)).build();
+        let file = ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties)).unwrap();
+        let mut encoder = ColumnsEncoder::new(file.into_serialized_writer().unwrap().0, &schema).unwrap();
+        assert!(encoder.sections.len() >= 3 && encoder.sections.iter().any(|section| section.columns.len() == 1));
+        for batch in &batches {
+            encoder.write(batch).unwrap();
+        }
+        let footer = encoder.finish().unwrap();
+        let rows: Vec<i64> = footer.row_groups().iter().map(|group| group.num_rows()).collect();
+        assert_eq!(rows, [8, 5]);
+        let bytes = Bytes::from(std::mem::take(encoder.file.inner_mut()));
+        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap();
+        assert_eq!(reader.schema(), &schema);
+        let read: Vec<RecordBatch> = reader.build().unwrap().map(Result::unwrap).collect();
+        assert_eq!(concat_batches(&schema, &read).unwrap(), concat_batches(&schema, &batches).unwrap());
+    }
+}
