@@ -8,8 +8,8 @@ mod number;
 mod parser;
 mod text;
 
-pub use names::NameIndex;
-pub use number::{MAX_DIGITS, Number};
+pub use names::{Member, NameIndex};
+pub use number::{MAX_DIGITS, Number, power_of_ten};
 pub use parser::{MAX_DEPTH, Parser};
 pub use text::{write_json, write_json_content};
 

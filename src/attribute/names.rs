@@ -2,49 +2,93 @@
 
 use hashbrown::HashMap;
 
+use super::Parser;
+use crate::error::Result;
+
 /// A growing list of distinct names, found by name.
 ///
-/// Items of one table tend to list their attributes in the same order, so the name after the one found last is tried
-/// first; only when that fails is the name hashed.
+/// Items of one table tend to list their attributes in the same order, whatever that order is. So the name that followed
+/// the last time is looked for in the text first; only when that fails is a name read and hashed.
 #[derive(Debug, Clone, Default)]
 pub struct NameIndex {
     names: Vec<Box<str>>,
+    /// As a name begins a member of an object: `"name":`. Empty for those that JSON has to escape.
+    members: Vec<Box<str>>,
     positions: HashMap<Box<str>, usize>,
-    next: usize,
+    /// What followed each name the last time; in the first place, what came first.
+    after: Vec<usize>,
+    /// The place in `after` that tells what to try.
+    last: usize,
+}
+
+/// The name of a member of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Member<'s> {
+    /// One of the index, by its position.
+    Known(usize),
+    /// Another one.
+    New(&'s str),
 }
 
 impl NameIndex {
-    /// The position of a name.
-    pub fn find(&mut self, name: &str) -> Option<usize> {
-        let guess = self.next;
-        let found = match self.names.get(guess) {
-            Some(expected) if **expected == *name => guess,
-            _ => *self.positions.get(name)?,
-        };
-        self.next = found + 1;
-        Some(found)
+    /// The next member of the object that the parser is in, which then stands before its value; `None` when the object has
+    /// ended. `first` and `scratch` as in [`Parser::next_name`].
+    #[inline]
+    pub fn next_member<'s, 'a: 's>(
+        &mut self,
+        parser: &mut Parser<'a>,
+        first: &mut bool,
+        scratch: &'s mut String,
+    ) -> Result<Option<Member<'s>>> {
+        let guess = self.after.get(self.last).copied().unwrap_or(usize::MAX);
+        if let Some(member) = self.members.get(guess)
+            && parser.accept_member(first, member)
+        {
+            self.last = guess + 1;
+            return Ok(Some(Member::Known(guess)));
+        }
+        let Some(name) = parser.next_name(first, scratch)? else { return Ok(None) };
+        let Some(found) = self.position(name) else { return Ok(Some(Member::New(name))) };
+        self.follow(found);
+        Ok(Some(Member::Known(found)))
     }
 
-    /// The position of a name without touching the guess.
+    /// Remembers that this name came next.
+    fn follow(&mut self, position: usize) {
+        if let Some(after) = self.after.get_mut(self.last) {
+            *after = position;
+        }
+        self.last = position + 1;
+    }
+
+    /// The position of a name.
     pub fn position(&self, name: &str) -> Option<usize> {
         self.positions.get(name).copied()
     }
 
     /// Adds a name, or finds it: its position.
     pub fn insert(&mut self, name: &str) -> usize {
-        if let Some(found) = self.find(name) {
+        if let Some(found) = self.position(name) {
             return found;
         }
         let position = self.names.len();
+        let is_plain = !name.bytes().any(|byte| byte < b' ' || matches!(byte, b'"' | b'\\'));
         self.names.push(name.into());
+        self.members.push(if is_plain { format!("\"{name}\":").into() } else { "".into() });
         self.positions.insert(name.into(), position);
-        self.next = position + 1;
+        self.after.resize(position + 2, usize::MAX);
+        self.follow(position);
         position
     }
 
-    /// The next name is likely the first again.
+    /// An object begins: its first name is likely the one that came first the last time.
     pub fn restart(&mut self) {
-        self.next = 0;
+        self.last = 0;
+    }
+
+    /// The name at a position; empty if there is none.
+    pub fn name(&self, position: usize) -> &str {
+        self.names.get(position).map_or("", |name| name)
     }
 
     /// The names in order of position.
@@ -71,5 +115,58 @@ impl<'a> FromIterator<&'a str> for NameIndex {
         }
         index.restart();
         index
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn members(index: &mut NameIndex, object: &str) -> Result<Vec<String>> {
+        let (mut first, mut scratch, mut found) = (true, String::new(), Vec::new());
+        let mut parser = Parser::new(object.as_bytes())?;
+        parser.begin_object()?;
+        index.restart();
+        while let Some(member) = index.next_member(&mut parser, &mut first, &mut scratch)? {
+            found.push(match member {
+                Member::Known(n) => format!("{n}"),
+                Member::New(name) => name.to_owned(),
+            });
+            parser.skip_json()?;
+        }
+        parser.end()?;
+        Ok(found)
+    }
+
+    #[test]
+    fn names_are_found_in_any_order() {
+        let mut index: NameIndex = ["a", "b", "q\"\\", "a\":1,\"b", "ü"].into_iter().collect();
+        for (object, expected) in [
+            (r#"{"a":1,"b":2,"\u00fc":3}"#, vec!["0", "1", "4"]),
+            (r#"{"a":1,"b":2,"ü":3}"#, vec!["0", "1", "4"]),
+            (r#"{"b":1,"a":2,"x":0,"a":3}"#, vec!["1", "0", "x", "0"]),
+            (r#" { "b" : 1 , "a" : 2 , "x" : 0 , "a" : 3 } "#, vec!["1", "0", "x", "0"]),
+            (r#"{"b":1,"a":2,"x":0,"a":3}"#, vec!["1", "0", "x", "0"]),
+            (r#"{"q\"\\":1,"a\":1,\"b":2}"#, vec!["2", "3"]),
+            (r#"{"q\"\\":1,"a":1,"b":2}"#, vec!["2", "0", "1"]),
+            (r#"{"q\"\\":1,"a\":1,\"b":2}"#, vec!["2", "3"]),
+            ("{}", vec![]),
+        ] {
+            assert_eq!(members(&mut index, object).unwrap(), expected, "{object}");
+        }
+        assert_eq!((index.insert("x"), index.insert("b"), index.len()), (5, 1, 6));
+        assert_eq!(members(&mut index, r#"{"x":1,"a":2}"#).unwrap(), ["5", "0"]);
+        assert_eq!(index.name(5), "x");
+    }
+
+    #[test]
+    fn a_broken_object_is_an_error_whatever_was_expected() {
+        let mut index: NameIndex = ["a", "b"].into_iter().collect();
+        for object in
+            [r#"{"a":1"b":2}"#, r#"{,"a":1}"#, r#"{"a":1,,"b":2}"#, r#"{"a"1}"#, r#"{"a":1,"b:2}"#, r#"{"a":1"#]
+        {
+            members(&mut index, r#"{"a":1,"b":2}"#).unwrap();
+            assert!(members(&mut index, object).is_err(), "{object}");
+        }
     }
 }

@@ -23,7 +23,46 @@ impl Number {
     /// Reads decimal or scientific notation; `None` if the text is no number, has more than 38 significant digits, or
     /// a magnitude that DynamoDB cannot hold.
     pub fn parse(text: &str) -> Option<Self> {
-        let bytes = text.as_bytes();
+        Self::short(text.as_bytes()).or_else(|| Self::any(text.as_bytes()))
+    }
+
+    /// As [`Self::parse`], for plain numbers of up to 18 digits, which need no more than a word; `None` for all others.
+    fn short(bytes: &[u8]) -> Option<Self> {
+        let (negative, rest) = match bytes {
+            [b'-', rest @ ..] => (true, rest),
+            rest => (false, rest),
+        };
+        if rest.len() > 19 {
+            return None;
+        }
+        let mut coefficient: u64 = 0;
+        let (mut figures, mut fraction, mut in_fraction) = (0u32, 0i32, false);
+        for byte in rest {
+            match byte {
+                b'0'..=b'9' => {
+                    coefficient = coefficient.wrapping_mul(10).wrapping_add(u64::from(byte - b'0'));
+                    figures += 1;
+                    fraction += i32::from(in_fraction);
+                }
+                b'.' if !in_fraction => in_fraction = true,
+                _ => return None,
+            }
+        }
+        if figures == 0 || figures > 18 {
+            return None;
+        }
+        if coefficient == 0 {
+            return Some(Self { negative: false, coefficient: 0, digits: 0, exponent: 0 });
+        }
+        let mut exponent = -fraction;
+        while coefficient.is_multiple_of(10) {
+            coefficient /= 10;
+            exponent += 1;
+        }
+        Some(Self { negative, coefficient: coefficient.into(), digits: coefficient.ilog10() + 1, exponent })
+    }
+
+    fn any(bytes: &[u8]) -> Option<Self> {
         let negative = bytes.first() == Some(&b'-');
         let mut rest = bytes.strip_prefix(b"-").unwrap_or(bytes);
         let mut coefficient: u128 = 0;
@@ -106,9 +145,23 @@ impl Number {
         if self.digits + shift > MAX_DIGITS {
             return None;
         }
-        let magnitude = i128::try_from(self.coefficient).ok()? * 10i128.pow(shift);
+        let magnitude = i128::try_from(self.coefficient).ok()?.checked_mul(power_of_ten(shift))?;
         Some(if self.negative { -magnitude } else { magnitude })
     }
+}
+
+/// 10 to the given power, at most 38.
+pub fn power_of_ten(exponent: u32) -> i128 {
+    const POWERS: [i128; MAX_DIGITS as usize + 1] = {
+        let mut powers = [1; MAX_DIGITS as usize + 1];
+        let mut at = 1;
+        while at < powers.len() {
+            powers[at] = powers[at - 1] * 10;
+            at += 1;
+        }
+        powers
+    };
+    POWERS.get(exponent as usize).copied().unwrap_or(i128::MAX)
 }
 
 /// `[+-]digits`; anything past six digits is out of range in any case.
@@ -186,6 +239,15 @@ mod tests {
             ("9.9999999999999999999999999999999999999E+125", "9.9999999999999999999999999999999999999E+125"),
         ] {
             assert_eq!(canonical(text), expected, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn short_numbers_read_as_all_do(text in "-?[0-9]{0,12}\\.?[0-9]{0,10}") {
+            if let Some(short) = Number::short(text.as_bytes()) {
+                prop_assert_eq!(Some(short), Number::any(text.as_bytes()));
+            }
         }
     }
 

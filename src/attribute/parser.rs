@@ -118,6 +118,20 @@ impl<'a> Parser<'a> {
         Ok(Some(name))
     }
 
+    /// Steps over the beginning of the next member, `"name":` as it is given, if the text has exactly that.
+    #[inline]
+    pub fn accept_member(&mut self, first: &mut bool, member: &str) -> bool {
+        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+        let comma = usize::from(!*first);
+        let begins = *first || rest.first() == Some(&b',');
+        let found = begins && !member.is_empty() && rest.get(comma..).is_some_and(|r| r.starts_with(member.as_bytes()));
+        if found {
+            *first = false;
+            self.at += comma + member.len();
+        }
+        found
+    }
+
     /// Enters an array: `[`.
     pub fn begin_array(&mut self) -> Result<()> {
         self.enter()?;
@@ -294,6 +308,19 @@ impl<'a> Parser<'a> {
     /// Enters an attribute value, `{"S":`, the parser standing before its content.
     #[inline]
     pub fn descriptor(&mut self) -> Result<Kind> {
+        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+        let usual = match rest {
+            [b'{', b'"', b'S', b'"', b':', ..] => Some(Kind::S),
+            [b'{', b'"', b'N', b'"', b':', ..] => Some(Kind::N),
+            [b'{', b'"', b'M', b'"', b':', ..] => Some(Kind::M),
+            [b'{', b'"', b'L', b'"', b':', ..] => Some(Kind::L),
+            _ => None,
+        };
+        if let Some(kind) = usual {
+            self.enter()?;
+            self.at += 5;
+            return Ok(kind);
+        }
         if self.peek() != Some(b'{') {
             return Err(self.wrong("expected an attribute value like {\"S\":\"…\"}"));
         }

@@ -8,7 +8,7 @@ use iceberg::arrow::schema_to_arrow_schema;
 use std::sync::Arc;
 
 use super::node::{Fit, Node, Scratch};
-use crate::attribute::{NameIndex, Parser};
+use crate::attribute::{Member, NameIndex, Parser};
 use crate::error::{Error, Result};
 use crate::schema::{Limits, NewFields, TableSchema};
 
@@ -46,6 +46,29 @@ struct Rescue {
     texts: StringBuilder,
     row: String,
     counts: Rescued,
+}
+
+impl Rescue {
+    /// Keeps the DynamoDB JSON of an attribute that its column could not take whole.
+    fn keep(rescue: Option<&mut Self>, name: &str, value: &str) -> Result<()> {
+        let Some(rescue) = rescue else {
+            return Err(Error::input("a value fits no column, and the table has no column _ddb_rescued to keep it in")
+                .of_attribute(name)
+                .advice("Add an optional string column named _ddb_rescued to the table, or reload it with full-load"));
+        };
+        rescue.row.push(if rescue.row.is_empty() { '{' } else { ',' });
+        let quoted = serde_json::to_string(name).map_err(|e| Error::input("a broken attribute name").caused_by(e))?;
+        rescue.row.push_str(&quoted);
+        rescue.row.push(':');
+        rescue.row.push_str(value.trim());
+        match rescue.counts.get_mut(name) {
+            Some(count) => *count += 1,
+            None => {
+                rescue.counts.insert(name.to_owned(), 1);
+            }
+        }
+        Ok(())
+    }
 }
 
 impl ItemBuilder {
@@ -113,14 +136,21 @@ impl ItemBuilder {
         self.names.restart();
         let mut first = true;
         let mut name_scratch = String::new();
-        while let Some(name) = parser.next_name(&mut first, &mut name_scratch)? {
+        while let Some(member) = self.names.next_member(parser, &mut first, &mut name_scratch)? {
             let start = parser.position();
-            let place = self.names.find(name).and_then(|n| self.places.get(n)).copied();
-            let taken = self.append_attribute(name, place, parser);
-            match taken.map_err(|e| e.of_attribute(name))? {
-                Fit::Part => self.rescue(name, parser.since(start))?,
-                Fit::Whole | Fit::Null => {}
+            let taken = match member {
+                Member::Known(n) => self.append_attribute(self.places.get(n).copied(), parser),
+                Member::New(name) => self.observe_new(name, parser),
+            };
+            if matches!(taken, Ok(Fit::Whole | Fit::Null)) {
+                continue;
             }
+            let name = match member {
+                Member::Known(n) => self.names.name(n),
+                Member::New(name) => name,
+            };
+            taken.map_err(|e| e.of_attribute(name))?;
+            Rescue::keep(self.rescue.as_mut(), name, parser.since(start))?;
         }
         self.rows += 1;
         for (slot, name) in &self.key_slots {
@@ -146,39 +176,41 @@ impl ItemBuilder {
         Ok(())
     }
 
-    fn append_attribute(&mut self, name: &str, place: Option<Place>, parser: &mut Parser<'_>) -> Result<Fit> {
-        match place {
-            Some(Place::Column { slot, key }) => {
-                let Some(node) = self.nodes.get_mut(slot) else {
-                    return Err(Error::failed("a column is missing from the builder"));
-                };
-                if node.len() > self.rows {
-                    return Err(Error::input("the attribute stands twice in one item"));
-                }
-                let fit = node.append(parser, &mut self.scratch)?;
-                if key && fit != Fit::Whole {
-                    return Err(Error::input("the value of the key does not fit the table's key column").advice(
-                        "The key's type or range has changed: reload the table with full-load from a newer full export",
-                    ));
-                }
-                Ok(fit)
-            }
+    fn append_attribute(&mut self, place: Option<Place>, parser: &mut Parser<'_>) -> Result<Fit> {
+        let (slot, key) = match place {
+            Some(Place::Column { slot, key }) => (slot, key),
             Some(Place::Excluded) => {
                 skip_excluded(parser, &mut self.scratch.text)?;
-                Ok(Fit::Whole)
+                return Ok(Fit::Whole);
             }
-            None => {
-                let limits = self.scratch.limits;
-                let new = &mut self.scratch.new;
-                new.observe(NewFields::ITEM, name, parser, &limits, &mut self.scratch.text)?;
-                // Each is counted by name in the report.
-                if new.too_many(NewFields::ITEM) {
-                    return Err(Error::input(format!("more than {} distinct new attributes", limits.attributes))
-                        .advice("Leave attributes out that are data rather than names, with `exclude` in a schema file for full-load"));
-                }
-                Ok(Fit::Part)
-            }
+            None => return Err(Error::failed("an attribute has no place")),
+        };
+        let Some(node) = self.nodes.get_mut(slot) else {
+            return Err(Error::failed("a column is missing from the builder"));
+        };
+        if node.len() > self.rows {
+            return Err(Error::input("the attribute stands twice in one item"));
         }
+        let fit = node.append(parser, &mut self.scratch)?;
+        if key && fit != Fit::Whole {
+            return Err(Error::input("the value of the key does not fit the table's key column").advice(
+                "The key's type or range has changed: reload the table with full-load from a newer full export",
+            ));
+        }
+        Ok(fit)
+    }
+
+    fn observe_new(&mut self, name: &str, parser: &mut Parser<'_>) -> Result<Fit> {
+        let limits = self.scratch.limits;
+        let new = &mut self.scratch.new;
+        new.observe(NewFields::ITEM, name, parser, &limits, &mut self.scratch.text)?;
+        // Each is counted by name in the report.
+        if new.too_many(NewFields::ITEM) {
+            return Err(Error::input(format!("more than {} distinct new attributes", limits.attributes)).advice(
+                "Leave attributes out that are data rather than names, with `exclude` in a schema file for full-load",
+            ));
+        }
+        Ok(Fit::Part)
     }
 
     /// Steps over the attributes of an item whose values the table does not want, checking them.
@@ -191,27 +223,6 @@ impl ItemBuilder {
                 skip_excluded(parser, &mut value)?;
             } else {
                 parser.skip_value(&mut value).map_err(|e| e.of_attribute(name))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Keeps the DynamoDB JSON of an attribute that its column could not take whole.
-    fn rescue(&mut self, name: &str, value: &str) -> Result<()> {
-        let Some(rescue) = &mut self.rescue else {
-            return Err(Error::input("a value fits no column, and the table has no column _ddb_rescued to keep it in")
-                .of_attribute(name)
-                .advice("Add an optional string column named _ddb_rescued to the table, or reload it with full-load"));
-        };
-        rescue.row.push(if rescue.row.is_empty() { '{' } else { ',' });
-        let quoted = serde_json::to_string(name).map_err(|e| Error::input("a broken attribute name").caused_by(e))?;
-        rescue.row.push_str(&quoted);
-        rescue.row.push(':');
-        rescue.row.push_str(value.trim());
-        match rescue.counts.get_mut(name) {
-            Some(count) => *count += 1,
-            None => {
-                rescue.counts.insert(name.to_owned(), 1);
             }
         }
         Ok(())

@@ -11,7 +11,7 @@ use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Fields};
 use iceberg::spec::{NestedField, Type};
 
-use crate::attribute::{Kind, NameIndex, Parser, instant, write_json_content};
+use crate::attribute::{Kind, Member, NameIndex, Parser, instant, power_of_ten, write_json_content};
 use crate::error::{Error, Result};
 use crate::schema::{ColumnType, Limits, NewFields, TableSchema, TimestampForm};
 
@@ -231,7 +231,7 @@ impl Node {
             },
             (Self::Decimal(b, precision, scale), Kind::N) => {
                 let unscaled = parser.number(&mut scratch.text)?.to_unscaled(*scale);
-                match unscaled.filter(|v| v.unsigned_abs() < 10u128.pow(*precision)) {
+                match unscaled.filter(|v| v.abs() < power_of_ten(*precision)) {
                     Some(value) => b.append_value(value),
                     None => return Ok(self.misfit()),
                 }
@@ -427,15 +427,21 @@ impl StructNode {
         let mut first = true;
         let mut name_scratch = String::new();
         self.names.restart();
-        while let Some(name) = parser.next_name(&mut first, &mut name_scratch)? {
-            let slot = self.names.find(name).and_then(|n| self.slots.get(n)).copied();
-            let Some(node) = slot.and_then(|slot| self.nodes.get_mut(slot)) else {
-                let limits = scratch.limits;
-                scratch.new.observe(self.id, name, parser, &limits, &mut scratch.text)?;
-                fit = Fit::Part;
-                continue;
+        while let Some(member) = self.names.next_member(parser, &mut first, &mut name_scratch)? {
+            let known = match member {
+                Member::Known(n) => n,
+                Member::New(name) => {
+                    let limits = scratch.limits;
+                    scratch.new.observe(self.id, name, parser, &limits, &mut scratch.text)?;
+                    fit = Fit::Part;
+                    continue;
+                }
+            };
+            let Some(node) = self.slots.get(known).and_then(|slot| self.nodes.get_mut(*slot)) else {
+                return Err(Error::failed("a field is missing from the builder"));
             };
             if node.len() > self.len {
+                let name = self.names.name(known);
                 return Err(Error::input(format!("the field {name:?} stands twice in one map")));
             }
             fit = fit.and(node.append(parser, scratch)?);

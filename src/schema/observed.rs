@@ -3,7 +3,7 @@
 //! Joining is associative, commutative and idempotent but for the counts, which add: any split of the files over tasks
 //! gives the same schema.
 
-use crate::attribute::{Kind, NameIndex, Number, Parser, instant};
+use crate::attribute::{Kind, Member, NameIndex, Number, Parser, instant};
 use crate::error::{Error, Result};
 
 /// Bounds of what is remembered.
@@ -170,11 +170,12 @@ impl Observed {
                 parser.begin_object()?;
                 let mut first = true;
                 self.fields.index.restart();
-                while let Some(name) = parser.next_name(&mut first, scratch)? {
+                loop {
                     let place = match &mut self.values {
-                        Some(values) => values,
-                        None => self.fields.get_or_insert(name),
+                        Some(values) => parser.next_name(&mut first, scratch)?.map(|_| &mut **values),
+                        None => self.fields.next_place(parser, &mut first, scratch)?,
                     };
+                    let Some(place) = place else { break };
                     place.observe(parser, limits, scratch)?;
                     self.collapse(limits);
                 }
@@ -244,6 +245,20 @@ impl Fields {
         all
     }
 
+    /// The place of the next field of the map that the parser is in; `None` when the map has ended.
+    fn next_place(
+        &mut self,
+        parser: &mut Parser<'_>,
+        first: &mut bool,
+        scratch: &mut String,
+    ) -> Result<Option<&mut Observed>> {
+        Ok(match self.index.next_member(parser, first, scratch)? {
+            Some(Member::Known(position)) => self.observed.get_mut(position),
+            Some(Member::New(name)) => Some(self.get_or_insert(name)),
+            None => None,
+        })
+    }
+
     pub(super) fn get_or_insert(&mut self, name: &str) -> &mut Observed {
         let position = self.index.insert(name);
         if position == self.observed.len() {
@@ -269,20 +284,19 @@ impl Fields {
         parser.begin_object()?;
         self.index.restart();
         let mut first = true;
-        while let Some(name) = parser.next_name(&mut first, scratch)? {
-            let position = self.index.insert(name);
-            if position == self.observed.len() {
-                if position >= limits.attributes {
-                    return Err(too_many(limits).of_attribute(name));
+        let mut inner = String::new();
+        while let Some(member) = self.index.next_member(parser, &mut first, scratch)? {
+            let position = match member {
+                Member::Known(position) => position,
+                Member::New(name) if self.len() >= limits.attributes => return Err(too_many(limits).of_attribute(name)),
+                Member::New(name) => {
+                    self.observed.push(Observed::default());
+                    self.index.insert(name)
                 }
-                self.observed.push(Observed::default());
-            }
+            };
             #[expect(clippy::indexing_slicing, reason = "the index and the list grow together")]
             let place = &mut self.observed[position];
-            let mut inner = String::new();
-            place
-                .observe(parser, limits, &mut inner)
-                .map_err(|e| e.of_attribute(self.index.names().nth(position).unwrap_or_default()))?;
+            place.observe(parser, limits, &mut inner).map_err(|e| e.of_attribute(self.index.name(position)))?;
         }
         Ok(())
     }
