@@ -9,6 +9,7 @@ use iceberg::spec::{
 };
 
 use super::detect_schema::{observe, open_full};
+use super::history::{set_schema, set_sort_order};
 use super::partitioning::{Partitioning, replaced};
 use super::report::{FileCounts, Report, RowCounts, Status, WindowReport};
 use super::request::{Context, FullLoad, IfExists};
@@ -362,19 +363,11 @@ impl Work<'_> {
         window: &mut WindowReport,
         written: &mut Written,
     ) -> Result<Outcome> {
-        let (old, columns) = replaced(base, columns)?;
-        let mut builder = (*base.metadata).clone().into_builder(Some(base.metadata_location.clone()));
-        if columns.schema.as_struct() != old.schema.as_struct()
-            || columns.schema.identifier_field_ids().ne(old.schema.identifier_field_ids())
-        {
-            builder = builder.add_current_schema((*columns.schema).clone())?;
-        }
-        builder = self.partitioning.set(&base.metadata, &columns, builder)?;
-        let order = sort_order(&columns)?;
-        if base.metadata.default_sort_order().fields != order.fields {
-            let next = base.metadata.sort_orders_iter().map(|o| o.order_id).max().unwrap_or(0) + 1;
-            builder = builder.add_sort_order(order.with_order_id(next))?.set_default_sort_order(-1)?;
-        }
+        let (_, columns) = replaced(base, columns)?;
+        let builder = (*base.metadata).clone().into_builder(Some(base.metadata_location.clone()));
+        let builder = set_schema(&base.metadata, builder, &columns.schema)?;
+        let builder = self.partitioning.set(&base.metadata, &columns, builder)?;
+        let mut builder = set_sort_order(&base.metadata, builder, sort_order(&columns)?)?;
         let after = builder.clone().build()?.metadata;
         let live = live_files(base).await?;
         written.file_io = Some(base.file_io.clone());

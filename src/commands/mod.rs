@@ -6,6 +6,7 @@ mod detect_schema;
 mod detect_table;
 mod expire;
 mod full_load;
+mod history;
 mod incremental;
 mod orphans;
 mod partitioning;
