@@ -55,6 +55,25 @@ def s3(tmp_path_factory):
     server.close()
 
 
+@pytest.fixture(scope="session")
+def rest_classes(tmp_path_factory):
+    """The classes of the REST catalog's server."""
+    from served import compile_server
+
+    return compile_server(tmp_path_factory.mktemp("rest"))
+
+
+@pytest.fixture
+def served(rest_classes, tmp_path, tool):
+    """A warehouse on disk behind a REST catalog, which is the one that the tool is configured with."""
+    from served import Served
+
+    warehouse = Served(rest_classes, tmp_path / "served")
+    (tool.home / ".pyiceberg.yaml").write_text(f"catalog:\n  default:\n    type: rest\n    uri: {warehouse.rest.address}\n")
+    yield warehouse
+    warehouse.close()
+
+
 @pytest.fixture
 def warehouse(tmp_path):
     return Warehouse(tmp_path / "warehouse")

@@ -36,6 +36,8 @@ _HOP = {"connection", "keep-alive", "transfer-encoding", "content-length"}
 class Request:
     method: str
     target: str
+    key_id: str = ""  # of the access key that signed it
+    token: str | None = None  # of the session that the key is of
     bucket: str = ""
     key: str = ""
     query: dict = field(default_factory=dict)
@@ -127,7 +129,8 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def any(self):
-        request = Request(self.command, self.path)
+        _, _, scope = self.headers.get("authorization", "").partition("Credential=")
+        request = Request(self.command, self.path, scope.split("/")[0], self.headers.get("x-amz-security-token"))
         self.proxy.enter(request)
         try:
             self.serve(request)

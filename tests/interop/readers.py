@@ -23,6 +23,12 @@ class Warehouse:
 
     scheme = "file:///"
     properties = {}  # that reading its files takes, by PyIceberg's names
+    server_address = None  # of a REST catalog
+
+    @property
+    def spark_properties(self):
+        """Those of them that Spark is configured with."""
+        return self.properties
 
     def __init__(self, folder, catalog="default"):
         self.folder = Path(folder).resolve()
@@ -79,7 +85,7 @@ class Warehouse:
 
 
 class DuckDb:
-    """DuckDB with the extensions that its packages carry; it reads the table by its metadata file."""
+    """DuckDB with the extensions that its packages carry; it reads the table by its metadata file, or through a REST catalog."""
 
     def __init__(self):
         import duckdb
@@ -102,19 +108,30 @@ class DuckDb:
             self.connection.execute(f"LOAD {name}")
 
     def rows(self, warehouse, table):
-        return self.select(warehouse, table, "true", [])
+        if warehouse.server_address is None:
+            return self.select(warehouse, table, "true", [])
+        self.sign_in(warehouse)
+        self.connection.execute(f"attach 'lake' (type iceberg, endpoint '{warehouse.server_address}', authorization_type 'none')")
+        try:
+            return self.fetch(f"select * from lake.{table}")
+        finally:
+            self.connection.execute("detach lake")
 
-    def select(self, warehouse, table, condition, values):
-        """Rows for which a condition with `?` marks holds."""
+    def sign_in(self, warehouse):
         if given := warehouse.properties:
             host = given["s3.endpoint"].removeprefix("http://")
             self.connection.execute(
                 f"""create or replace secret (type s3, key_id '{given["s3.access-key-id"]}', url_style 'path', use_ssl false,
                 secret '{given["s3.secret-access-key"]}', region '{given["s3.region"]}', endpoint '{host}')"""
             )
-        found = self.connection.execute(
-            f"select * from iceberg_scan(?) where {condition}", [warehouse.metadata_location(table), *values]
-        )
+
+    def select(self, warehouse, table, condition, values):
+        """Rows for which a condition with `?` marks holds."""
+        self.sign_in(warehouse)
+        return self.fetch(f"select * from iceberg_scan(?) where {condition}", [warehouse.metadata_location(table), *values])
+
+    def fetch(self, statement, values=()):
+        found = self.connection.execute(statement, values)
         names = [column[0] for column in found.description]
         return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
@@ -196,7 +213,7 @@ class Spark:
             for option, value in warehouse.spark().items():
                 session.conf.set(f"{name}.{option}", value)
             session.conf.set(f"{name}.cache-enabled", "false")
-            if given := warehouse.properties:
+            if given := warehouse.spark_properties:
                 session.conf.set(f"{name}.io-impl", "org.apache.iceberg.aws.s3.S3FileIO")
                 session.conf.set(f"{name}.s3.path-style-access", "true")
                 session.conf.set(f"{name}.client.region", given["s3.region"])

@@ -1,62 +1,18 @@
 """Through a REST catalog of Apache Iceberg's own Java classes; Spark and PyIceberg go through that same server."""
 
-import os
-import subprocess
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from dataclasses import replace
 
-import pyspark
 import pytest
 
-import pyarrow as pa
+import exports
 from judge import snapshots
-from profiles import COMMON
-from readers import Warehouse
+from model import WINDOW, Model, replay
+from profiles import COMMON, Profile
+from readers import path
 from story import Story
-from test_other_writers import merge, others_items, touch_some
+from test_other_writers import others_items, touch_some
 from tool import keys
-
-
-class Served(Warehouse):
-    """A warehouse that everybody reaches through a server."""
-
-    scheme = "file:/"  # as Java spells it
-
-    def __init__(self, folder, port):
-        super().__init__(folder)
-        self.address = f"http://127.0.0.1:{port}"
-
-    def pyiceberg(self):
-        from pyiceberg.catalog.rest import RestCatalog
-
-        return RestCatalog(self.catalog, uri=self.address)
-
-    def spark(self):
-        return {"type": "rest", "uri": self.address}
-
-
-@pytest.fixture
-def served(tmp_path, tool):
-    folder = tmp_path / "served"
-    folder.mkdir()
-    jars = [*sorted(Path(os.environ["DDB_INTEROP_JARS"]).glob("*.jar")), *sorted(Path(pyspark.__file__).parent.glob("jars/*.jar"))]
-    command = [
-        "java", "-cp", ":".join(map(str, jars)), Path(__file__).parent / "rest/RestServer.java",
-        f"jdbc:sqlite:{folder}/catalog.db", f"file://{folder}",
-    ]
-    log = tmp_path / "server.log"
-    with log.open("w") as output:
-        server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=output, text=True)
-    try:
-        port = server.stdout.readline().strip()
-        assert port, log.read_text()
-        warehouse = Served(folder, port)
-        (tool.home / ".pyiceberg.yaml").write_text(f"catalog:\n  default:\n    type: rest\n    uri: {warehouse.address}\n")
-        yield warehouse
-    finally:
-        server.kill()
-        server.wait()
-
 
 MODES = [
     pytest.param((), id="merge-on-read"),
@@ -77,21 +33,27 @@ def test_load_and_five_windows(modes, tool, served, readers, seed):
     assert len(found.metadata.snapshots) == 6
 
 
-def test_others_write_through_the_same_server(tool, served, readers, spark, seed):
-    story = Story(COMMON, seed, tool, served)
-    story.load(80)
-    items = merge(spark, story)
-    story.same(readers, "after Spark's MERGE")
-    story.apply(40, touch_some(items))
-    story.same(readers, "after a window behind Spark's MERGE")
+def at_once(*acts):
+    with ThreadPoolExecutor() as pool:
+        return [run.result() for run in [pool.submit(act) for act in acts]]
 
-    items = others_items(story.model, 12)
-    table = served.pyiceberg().load_table("ns.t")
-    table.append(pa.Table.from_pylist([story.model.row(item) for item in items], schema=table.schema().as_arrow()))
-    for item in items:
-        story.model.put(item)
-    story.apply(40, touch_some(items))
-    story.same(readers, "after a window behind PyIceberg's append")
+
+def assert_truth(results, warehouse, arns):
+    """Each window was applied by one of the processes, and all say the same of it."""
+    said = [window for result in results for window in result.json["windows"]]
+    held = {one["summary"]["ddb-iceberg.export-arn"]: str(one["snapshot-id"]) for one in snapshots(warehouse, "ns.t")[1:]}
+    assert list(held) == arns
+    for arn, snapshot in held.items():
+        of_it = [window for window in said if window["export_arn"] == arn]
+        assert {window["snapshot_id"] for window in of_it} == {snapshot}
+        assert [window["status"] for window in of_it].count("applied") == 1, of_it
+        assert {window["status"] for window in of_it} <= {"applied", "already_applied"}, of_it
+
+
+def assert_no_leftovers(warehouse):
+    """The losers have taken back what they had written."""
+    known = {path(one) for one in warehouse.pyiceberg().load_table("ns.t").inspect.all_files()["file_path"].to_pylist()}
+    assert set(warehouse.folder.rglob("*.parquet")) == known
 
 
 def test_at_once(tool, served, readers, seed):
@@ -99,19 +61,73 @@ def test_at_once(tool, served, readers, seed):
     story = Story(COMMON, seed, tool, served)
     story.model.fill(60)
     export = story.export_full()
-    with ThreadPoolExecutor() as pool:
-        runs = [pool.submit(tool.full_load, export, "ns.t", served, *keys(COMMON)) for _ in range(2)]
-        results = [run.result() for run in runs]
+    results = at_once(*[lambda: tool.full_load(export, "ns.t", served, *keys(COMMON))] * 2)
     assert [result.exit for result in results] == [0, 0], "\n".join(map(str, results))
     assert sorted(result.json["status"] for result in results) == ["already_applied", "applied"]
 
     folders = [story.export_window(30)[1] for _ in range(2)]
-    with ThreadPoolExecutor() as pool:
-        runs = [pool.submit(tool.incremental, folders[:count], "ns.t", served) for count in (1, 2, 2)]
-        results = [run.result() for run in runs]
+    served.rest.together(3)  # all of them want to commit the first window
+    results = at_once(*[lambda count=count: tool.incremental(folders[:count], "ns.t", served) for count in (1, 2, 2)])
     assert [result.exit for result in results] == [0, 0, 0], "\n".join(map(str, results))
-    assert len(snapshots(served, "ns.t")) == 3
+    assert_truth(results, served, story.arns[-2:])
+    assert_no_leftovers(served)
     story.same(readers, "after increments at once")
+
+
+def test_neighbouring_windows_at_once(tool, served, readers, seed):
+    story = Story(COMMON, seed, tool, served)
+    story.load(60)
+    folders = [story.export_window(30)[1] for _ in range(2)]
+    results = at_once(*[lambda folder=folder: tool.incremental(folder, "ns.t", served) for folder in folders])
+    # The second's turn may not have come: that is a gap, and nothing else may happen.
+    assert results[0].exit == 0 and results[1].exit in (0, 4), "\n".join(map(str, results))
+    again = tool.incremental(folders, "ns.t", served)
+    assert again.exit == 0, again
+    held = [one["summary"]["ddb-iceberg.export-arn"] for one in snapshots(served, "ns.t")]
+    assert held == story.arns
+    story.same(readers, "after neighbouring windows at once")
+
+
+def test_a_gap_that_is_allowed_while_its_window_is_applied(tool, served, readers, seed):
+    """Both reach the commit. Either the first window came first, and there is no gap, or it comes too late and is refused."""
+    story = Story(COMMON, seed, tool, served)
+    story.load(60)
+    full = [{"Item": item} for item in story.model.items.values()]
+    folders = [story.export_window(30)[1] for _ in range(2)]
+    served.rest.together(2)
+    first, second = at_once(
+        lambda: tool.incremental(folders[0], "ns.t", served),
+        lambda: tool.incremental(folders[1], "ns.t", served, "--allow-gap"),
+    )
+    assert second.exit == 0, second
+    gaps = served.pyiceberg().load_table("ns.t").properties.get("ddb-iceberg.gaps")
+    if first.exit == 0:
+        assert gaps is None
+        assert_truth([first, second], served, story.arns[-2:])
+    else:
+        assert first.exit == 4 and gaps is not None, first
+        story.model.items = replay(COMMON, full, [exports.read(folders[1], story.bucket.root)[1]])
+    assert_no_leftovers(served)
+    story.same(readers, "after a gap was allowed")
+
+
+def test_another_writers_commit_in_between(tool, served, readers, spark, seed):
+    """Spark appends and we apply a window: both have planned on the same table when they commit."""
+    story = Story(COMMON, seed, tool, served)
+    story.load(60)
+    window, folder = story.export_window(40)
+    items = others_items(story.model, 5)
+    rows = [story.model.row(item) for item in items]
+    spark.rows(served, "ns.t")
+    served.rest.together(2)
+    at_once(lambda: story.apply_exported(window, folder), lambda: spark.append(served, "ns.t", rows))
+    for item in items:
+        story.model.put(item)
+    story.same(readers, "after both")
+    assert len(snapshots(served, "ns.t")) == 3
+    assert_no_leftovers(served)
+    story.apply(40, touch_some(items))
+    story.same(readers, "after the next window")
 
 
 def test_a_table_that_is_there_is_not_loaded_over(tool, served, readers, seed):
@@ -125,3 +141,22 @@ def test_a_table_that_is_there_is_not_loaded_over(tool, served, readers, seed):
     result = tool.full_load(story.export_full(), "ns.t", served, *keys(COMMON), "--if-exists", "replace")
     assert result.exit == 0, result
     story.same(readers, "after the replacement")
+
+
+def test_columns_come_and_go(tool, served, readers, seed):
+    """Rows are replaced by such with other columns and back again, by those that the table has, and by such of another key."""
+    story = Story(COMMON, seed, tool, served)
+    story.load(30)
+    narrow = Profile("narrow", COMMON.key, {name: COMMON.attributes[name] for name in ("select", "lines", "address")})
+    turned = replace(COMMON, name="turned", key=dict(reversed(COMMON.key.items())))
+    for number, profile in enumerate([COMMON, narrow, COMMON, turned, narrow, COMMON]):
+        story.model = Model(profile, f"{seed} {number}", until=story.model.until + WINDOW)
+        story.model.fill(20)
+        result = tool.full_load(story.export_full(), "ns.t", served, *keys(profile), "--if-exists", "replace")
+        assert result.exit == 0, result
+    found = served.pyiceberg().load_table("ns.t").metadata
+    # Columns that come back have new ids; those that stayed all the time make the narrow schema the same one twice.
+    assert (len(found.schemas), len(found.sort_orders)) == (5, 2)
+    story.same(readers, "after replacements")
+    story.apply(30)
+    story.same(readers, "after a window")

@@ -5,9 +5,15 @@ import java.io.InputStream;
 import java.net.InetSocketAddress;
 import java.net.URLDecoder;
 import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
+import java.util.Base64;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.Executors;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.iceberg.catalog.Namespace;
 import org.apache.iceberg.catalog.TableIdentifier;
@@ -20,10 +26,14 @@ import org.apache.iceberg.jdbc.JdbcCatalog;
 import org.apache.iceberg.rest.CatalogHandlers;
 import org.apache.iceberg.rest.RESTSerializers;
 import org.apache.iceberg.rest.RESTUtil;
+import org.apache.iceberg.rest.credentials.Credential;
+import org.apache.iceberg.rest.credentials.ImmutableCredential;
 import org.apache.iceberg.rest.requests.CreateNamespaceRequest;
 import org.apache.iceberg.rest.requests.CreateTableRequest;
 import org.apache.iceberg.rest.requests.UpdateTableRequest;
 import org.apache.iceberg.rest.responses.ErrorResponse;
+import org.apache.iceberg.rest.responses.ImmutableLoadCredentialsResponse;
+import org.apache.iceberg.rest.responses.LoadTableResponse;
 import org.apache.iceberg.shaded.com.fasterxml.jackson.annotation.JsonAutoDetect;
 import org.apache.iceberg.shaded.com.fasterxml.jackson.annotation.PropertyAccessor;
 import org.apache.iceberg.shaded.com.fasterxml.jackson.databind.DeserializationFeature;
@@ -31,12 +41,23 @@ import org.apache.iceberg.shaded.com.fasterxml.jackson.databind.ObjectMapper;
 import org.apache.iceberg.shaded.com.fasterxml.jackson.databind.PropertyNamingStrategies;
 
 /**
- * A REST catalog of Apache Iceberg's own classes: its handlers over its JdbcCatalog. Arguments: JDBC address, warehouse.
- * Prints its port.
+ * A REST catalog of Apache Iceberg's own classes: its handlers over its JdbcCatalog. Arguments: JDBC address, warehouse, and
+ * properties of the catalog as NAME=VALUE. Prints its port.
+ *
+ * <p>Properties {@code table.NAME=VALUE} are given with every table as its configuration. With {@code lend=MILLISECONDS} keys
+ * for a table's files are given too, good for so long; their token says what they are good for, so that whoever stands before
+ * the storage can judge them.
+ *
+ * <p>{@code POST /together?N}: the next N commits wait until all of them are there, and then go on at once.
  */
 public class RestServer {
   private static final ObjectMapper MAPPER = new ObjectMapper();
+  private static final AtomicInteger LENT = new AtomicInteger();
+  private static final Map<String, String> OF_TABLES = new HashMap<>();
+  private static final String TABLE = "/v1/{prefix}/namespaces/{namespace}/tables/{table}";
   private static JdbcCatalog catalog;
+  private static long lends;
+  private static volatile CountDownLatch together = new CountDownLatch(0);
 
   public static void main(String[] arguments) throws IOException {
     MAPPER.setVisibility(PropertyAccessor.FIELD, JsonAutoDetect.Visibility.ANY);
@@ -49,6 +70,16 @@ public class RestServer {
     properties.put("warehouse", arguments[1]);
     properties.put("jdbc.schema-version", "V1");
     properties.put("clients", "1");
+    for (String argument : Arrays.copyOfRange(arguments, 2, arguments.length)) {
+      String[] given = argument.split("=", 2);
+      if (given[0].equals("lend")) {
+        lends = Long.parseLong(given[1]);
+      } else if (given[0].startsWith("table.")) {
+        OF_TABLES.put(given[0].substring("table.".length()), given[1]);
+      } else {
+        properties.put(given[0], given[1]);
+      }
+    }
     catalog = new JdbcCatalog();
     catalog.setConf(new Configuration());
     catalog.initialize("default", properties);
@@ -56,8 +87,50 @@ public class RestServer {
     HttpServer server = HttpServer.create(new InetSocketAddress("127.0.0.1", 0), 64);
     server.setExecutor(Executors.newFixedThreadPool(16));
     server.createContext("/v1/", RestServer::serve);
+    server.createContext("/together", RestServer::bringTogether);
     server.start();
     System.out.println(server.getAddress().getPort());
+  }
+
+  private static void bringTogether(HttpExchange exchange) throws IOException {
+    together = new CountDownLatch(Integer.parseInt(exchange.getRequestURI().getQuery()));
+    exchange.sendResponseHeaders(204, -1);
+    exchange.close();
+  }
+
+  private static void waitForOthers() throws InterruptedException {
+    CountDownLatch others = together;
+    others.countDown();
+    if (!others.await(60, TimeUnit.SECONDS)) {
+      throw new IllegalStateException("the other commits have not come");
+    }
+  }
+
+  /** A table with its configuration and keys. */
+  private static LoadTableResponse with(LoadTableResponse table) {
+    return LoadTableResponse.builder()
+        .withTableMetadata(table.tableMetadata())
+        .addAllConfig(table.config())
+        .addAllConfig(OF_TABLES)
+        .addAllCredentials(keys(table.tableMetadata().location()))
+        .build();
+  }
+
+  private static List<Credential> keys(String location) {
+    if (lends == 0) {
+      return List.of();
+    }
+    String id = "LENT" + LENT.incrementAndGet();
+    String until = Long.toString(System.currentTimeMillis() + lends);
+    String token = String.join("\n", id, until, location);
+    return List.of(
+        ImmutableCredential.builder()
+            .prefix(location)
+            .putConfig("s3.access-key-id", id)
+            .putConfig("s3.secret-access-key", "hush-" + id)
+            .putConfig("s3.session-token", Base64.getEncoder().encodeToString(token.getBytes(StandardCharsets.UTF_8)))
+            .putConfig("s3.session-token-expires-at-ms", until)
+            .build());
   }
 
   private static void serve(HttpExchange exchange) throws IOException {
@@ -102,11 +175,26 @@ public class RestServer {
     }
   }
 
-  private static Object answer(HttpExchange exchange) throws IOException {
+  private static Object answer(HttpExchange exchange) throws IOException, InterruptedException {
     String method = exchange.getRequestMethod();
     String[] parts = exchange.getRequestURI().getRawPath().substring("/v1/".length()).split("/");
     if (parts[0].equals("config")) {
-      return Map.of("defaults", Map.of(), "overrides", Map.of());
+      Map<String, Object> config = new HashMap<>(Map.of("defaults", Map.of(), "overrides", Map.of()));
+      if (lends != 0) {
+        config.put(
+            "endpoints",
+            List.of(
+                "GET /v1/{prefix}/namespaces",
+                "POST /v1/{prefix}/namespaces",
+                "GET /v1/{prefix}/namespaces/{namespace}",
+                "GET /v1/{prefix}/namespaces/{namespace}/tables",
+                "POST /v1/{prefix}/namespaces/{namespace}/tables",
+                "GET " + TABLE,
+                "POST " + TABLE,
+                "DELETE " + TABLE,
+                "GET " + TABLE + "/credentials"));
+      }
+      return config;
     }
     if (!parts[0].equals("namespaces")) {
       throw new NoSuchTableException("no such path");
@@ -126,22 +214,28 @@ public class RestServer {
       }
       CreateTableRequest request = body(exchange, CreateTableRequest.class);
       request.validate();
-      return request.stageCreate()
-          ? CatalogHandlers.stageTableCreate(catalog, namespace, request)
-          : CatalogHandlers.createTable(catalog, namespace, request);
+      return with(
+          request.stageCreate()
+              ? CatalogHandlers.stageTableCreate(catalog, namespace, request)
+              : CatalogHandlers.createTable(catalog, namespace, request));
+    }
+    TableIdentifier table = TableIdentifier.of(namespace, URLDecoder.decode(parts[3], StandardCharsets.UTF_8));
+    if (parts.length > 4 && parts[4].equals("credentials")) {
+      String location = CatalogHandlers.loadTable(catalog, table).tableMetadata().location();
+      return ImmutableLoadCredentialsResponse.builder().addAllCredentials(keys(location)).build();
     }
     if (parts.length > 4) {
       return null; // reports of metrics
     }
-    TableIdentifier table = TableIdentifier.of(namespace, URLDecoder.decode(parts[3], StandardCharsets.UTF_8));
     switch (method) {
       case "POST":
+        waitForOthers();
         return CatalogHandlers.updateTable(catalog, table, body(exchange, UpdateTableRequest.class));
       case "DELETE":
         CatalogHandlers.dropTable(catalog, table);
         return null;
       default:
-        return CatalogHandlers.loadTable(catalog, table);
+        return with(CatalogHandlers.loadTable(catalog, table));
     }
   }
 }
