@@ -81,7 +81,7 @@ def read_pyiceberg(aws, readers, table):
 def read_duckdb(aws, readers, table):
     connection = readers["duckdb"].connection
     connection.execute(
-        f"create or replace secret lake (type s3, key_id '{KEY}', secret '{SECRET}', region '{REGION}', "
+        f"create or replace secret (type s3, key_id '{KEY}', secret '{SECRET}', region '{REGION}', "
         f"endpoint '{aws.address}', url_style 'path', use_ssl false)"
     )
     found = connection.execute("select * from iceberg_scan(?)", [aws.entry(table)["Parameters"]["metadata_location"]])
