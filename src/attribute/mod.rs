@@ -7,6 +7,7 @@ mod names;
 mod number;
 mod parser;
 mod text;
+mod value;
 
 pub use names::{Member, NameIndex};
 pub use number::{MAX_DIGITS, Number, power_of_ten};

@@ -212,7 +212,8 @@ mod tests {
             encoder.write(batch).unwrap();
         }
         let footer = encoder.finish().unwrap();
-        let rows: Vec<i64> = footer.row_groups().iter().map(|group| group.num_rows()).collect();
+        let rows: Vec<i64> =
+            footer.row_groups().iter().map(parquet::file::metadata::RowGroupMetaData::num_rows).collect();
         assert_eq!(rows, [8, 5]);
         let bytes = Bytes::from(std::mem::take(encoder.file.inner_mut()));
         let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap();

@@ -3,120 +3,22 @@
 //! Parsing touches no file and no network. What the values mean is decided in [`super::invocation`].
 
 use chrono::TimeDelta;
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use iceberg::{NamespaceIdent, TableIdent};
+use clap::{Args, Parser, Subcommand};
+use iceberg::TableIdent;
 
 use super::limits::{MAX_THREADS, parse_memory_limit};
-use ddb_iceberg::time::Time;
 
-const EXIT_CODES: &str = "\
-Examples:
-  ddb-iceberg detect-schema s3://bucket/AWSDynamoDB/01700000000000-a1b2c3d4
-  ddb-iceberg full-load     s3://bucket/AWSDynamoDB/01700000000000-a1b2c3d4 --table shop.orders
-  ddb-iceberg incremental   s3://bucket/AWSDynamoDB --table shop.orders
-  ddb-iceberg compact       --table shop.orders
-  ddb-iceberg catalog check --table shop.orders
+mod examples;
+mod values;
 
-Exit codes:
-  0    done, already done, or nothing to do
-  1    failed: network, access, no such table, the table exists
-  2    the command line, the configuration or the schema file is wrong
-  3    the input is damaged, incomplete, of the wrong kind, or another table's
-  4    a gap or an overlap between windows, or a table that was rolled back
-  5    other writers won every retry
-  6    the commit was sent and its outcome is unknown; run the same command again to find out
-  130  interrupted; the table is as before, or has the windows that were applied";
-
-const DETECT_EXAMPLES: &str = "\
-Examples:
-  Print the schema file, with a table of the attributes beside it:
-    ddb-iceberg detect-schema exports/AWSDynamoDB/01700000000000-a1b2c3d4
-
-  Write it to a file, edit it, and load with it:
-    ddb-iceberg detect-schema exports/AWSDynamoDB/01700000000000-a1b2c3d4 --output orders.json
-    ddb-iceberg full-load exports/AWSDynamoDB/01700000000000-a1b2c3d4 --table shop.orders \\
-      --schema orders.json
-
-  A quick look at a large export, from 10 of its files:
-    ddb-iceberg detect-schema s3://bucket/AWSDynamoDB/01700000000000-a1b2c3d4 --sample-files 10";
-
-const FULL_LOAD_EXAMPLES: &str = "\
-Examples:
-  Create the table from a full export:
-    ddb-iceberg full-load s3://bucket/AWSDynamoDB/01700000000000-a1b2c3d4 --table shop.orders \\
-      --key customer_id --key order_id
-
-  With a schema file, in one pass over the export:
-    ddb-iceberg full-load s3://bucket/AWSDynamoDB/01700000000000-a1b2c3d4 --table shop.orders \\
-      --schema orders.json
-
-  In 16 partitions by the customer, so that a window reads only those that its keys are in:
-    ddb-iceberg full-load s3://bucket/AWSDynamoDB/01700000000000-a1b2c3d4 --table shop.orders \\
-      --key customer_id --key order_id --partition-by 'bucket(16, customer_id)'
-
-  See what it would do:
-    ddb-iceberg full-load s3://bucket/AWSDynamoDB/01700000000000-a1b2c3d4 --table shop.orders \\
-      --key id --dry-run";
-
-const INCREMENTAL_EXAMPLES: &str = "\
-Examples:
-  Apply every window that is due, of all exports below a folder. Running it again does no harm, so
-  the same line can be scheduled:
-    ddb-iceberg incremental s3://bucket/AWSDynamoDB --table shop.orders
-
-  Apply one export:
-    ddb-iceberg incremental s3://bucket/AWSDynamoDB/01700000900000-e5f6a7b8 --table shop.orders
-
-  The result for a program to read:
-    ddb-iceberg incremental s3://bucket/AWSDynamoDB --table shop.orders --format json";
-
-const CHECK_EXAMPLES: &str = "\
-Examples:
-  Whether the catalog of the configuration can be used, and what to mend if not:
-    ddb-iceberg catalog check
-
-  All that a scheduled run needs: the catalog, the table, its storage, and the exports:
-    ddb-iceberg catalog check --table shop.orders --export s3://bucket/AWSDynamoDB";
-
-const STATUS_EXAMPLES: &str = "\
-Examples:
-  How far is it, what waits, and what to export next:
-    ddb-iceberg status --table shop.orders s3://bucket/AWSDynamoDB
-
-  For an alarm: exit 4 when the table is more than an hour behind:
-    ddb-iceberg status --table shop.orders --max-lag 1h --quiet";
-
-const VERIFY_EXAMPLES: &str = "\
-Examples:
-  Compare the table with a full export of a time at which a window ended:
-    ddb-iceberg verify s3://bucket/AWSDynamoDB/01700090000000-c9d0e1f2 --table shop.orders
-
-  The result for a program to read; the exit code is 1 if anything differs:
-    ddb-iceberg verify s3://bucket/AWSDynamoDB/01700090000000-c9d0e1f2 --table shop.orders --format json";
-
-const COMPACT_EXAMPLES: &str = "\
-Examples:
-  Merge what is worth it:
-    ddb-iceberg compact --table shop.orders
-
-  See what it would do:
-    ddb-iceberg compact --table shop.orders --dry-run";
-
-const EXPIRE_EXAMPLES: &str = "\
-Examples:
-  By the table's properties, or Iceberg's defaults:
-    ddb-iceberg expire --table shop.orders
-
-  Keep two days, and at least the last 100 snapshots:
-    ddb-iceberg expire --table shop.orders --older-than 2d --retain-last 100";
-
-const ORPHANS_EXAMPLES: &str = "\
-Examples:
-  List files older than 3 days that nothing names:
-    ddb-iceberg orphans --table shop.orders
-
-  Delete those older than a week:
-    ddb-iceberg orphans --table shop.orders --older-than 7d --delete";
+use examples::{
+    CHECK_EXAMPLES, COMPACT_EXAMPLES, DETECT_EXAMPLES, EXIT_CODES, EXPIRE_EXAMPLES, FULL_LOAD_EXAMPLES,
+    INCREMENTAL_EXAMPLES, ORPHANS_EXAMPLES, STATUS_EXAMPLES, VERIFY_EXAMPLES,
+};
+pub(crate) use values::{
+    Age, Format, IfExistsArg, MaintenanceArg, NewAttributesArg, ProgressMode, WriteModeArg, parse_age, parse_duration,
+    parse_table,
+};
 
 /// Turns DynamoDB's S3 exports into Apache Iceberg tables and keeps them fresh.
 #[derive(Parser)]
@@ -398,47 +300,6 @@ pub(crate) struct VerifyArgs {
     pub shared: Shared,
 }
 
-/// How old something is: a span before now, or a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Age {
-    Span(TimeDelta),
-    Since(Time),
-}
-
-impl Age {
-    /// The time that far back.
-    pub fn before(self, now: Time) -> Time {
-        match self {
-            Self::Span(span) => now.checked_sub_signed(span).unwrap_or(Time::MIN_UTC),
-            Self::Since(time) => time,
-        }
-    }
-}
-
-/// Reads `90s`, `90m`, `12h`, `5d`, `2w`, or a time.
-pub(crate) fn parse_age(text: &str) -> Result<Age, String> {
-    if let Some(time) = ddb_iceberg::time::parse(text) {
-        return Ok(Age::Since(time));
-    }
-    parse_duration(text).map(Age::Span).map_err(|text| format!("{text}, or a time such as 2026-01-14T10:00:00Z"))
-}
-
-/// Reads `90s`, `90m`, `12h`, `5d` or `2w`.
-pub(crate) fn parse_duration(text: &str) -> Result<TimeDelta, String> {
-    let wrong = || "write a duration such as 90m, 12h, 5d or 2w".to_owned();
-    let (number, unit) = text.split_at(text.len() - text.chars().last().map_or(0, char::len_utf8));
-    let number: i64 = number.parse().ok().filter(|number| *number >= 0).ok_or_else(wrong)?;
-    let seconds = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 86_400,
-        "w" => 7 * 86_400,
-        _ => return Err(wrong()),
-    };
-    number.checked_mul(seconds).and_then(TimeDelta::try_seconds).ok_or_else(wrong)
-}
-
 /// Where a command reads one export.
 #[derive(Args)]
 pub(crate) struct Source {
@@ -534,130 +395,5 @@ impl Shared {
     }
 }
 
-/// `--if-exists`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum IfExistsArg {
-    Fail,
-    Replace,
-}
-
-/// `--write-mode`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum WriteModeArg {
-    MergeOnRead,
-    CopyOnWrite,
-}
-
-/// `--new-attributes`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum NewAttributesArg {
-    Add,
-    Rescue,
-    Fail,
-}
-
-/// `--maintenance`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum MaintenanceArg {
-    Auto,
-    Off,
-}
-
-/// `--format`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Default)]
-pub(crate) enum Format {
-    #[default]
-    Text,
-    Json,
-}
-
-/// `--progress`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Default)]
-pub(crate) enum ProgressMode {
-    #[default]
-    Auto,
-    Always,
-    Never,
-}
-
-/// Reads `namespace.table`, or `a.b.table` for a namespace of two levels.
-pub(crate) fn parse_table(text: &str) -> Result<TableIdent, String> {
-    if text.chars().any(char::is_control) {
-        return Err("a table's name has no control characters".to_owned());
-    }
-    let mut levels: Vec<String> = text.split('.').map(str::to_owned).collect();
-    if levels.iter().any(|level| level.trim().is_empty()) {
-        return Err("between, before or after the dots a name is missing; write NAMESPACE.TABLE".to_owned());
-    }
-    match levels.pop() {
-        Some(name) if !levels.is_empty() => {
-            let namespace = NamespaceIdent::from_vec(levels).map_err(|e| e.to_string())?;
-            Ok(TableIdent::new(namespace, name))
-        }
-        _ => Err("the namespace is missing; write NAMESPACE.TABLE, for example shop.orders".to_owned()),
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use clap::CommandFactory;
-
-    use super::*;
-
-    #[test]
-    fn the_definition_is_sound() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn a_table_has_a_namespace_of_one_or_more_levels() {
-        let ident = parse_table("shop.orders").unwrap();
-        assert_eq!((ident.namespace().as_ref().as_slice(), ident.name()), (&["shop".to_owned()][..], "orders"));
-        let ident = parse_table("eu.shop.orders").unwrap();
-        assert_eq!(ident.namespace().as_ref().as_slice(), ["eu".to_owned(), "shop".to_owned()]);
-        for wrong in ["orders", "", ".", "shop.", ".orders", "a..b", "a. .b", "a.b\u{1b}"] {
-            assert!(parse_table(wrong).is_err(), "{wrong:?}");
-        }
-    }
-
-    #[test]
-    fn ages_are_spans_or_times() {
-        for (text, seconds) in [("0s", 0), ("90m", 5_400), ("12h", 43_200), ("5d", 432_000), ("2w", 1_209_600)] {
-            assert_eq!(parse_age(text), Ok(Age::Span(TimeDelta::seconds(seconds))), "{text}");
-        }
-        let time = ddb_iceberg::time::parse("2026-01-14T10:00:00Z").unwrap();
-        assert_eq!(parse_age("2026-01-14T10:00:00Z"), Ok(Age::Since(time)));
-        assert_eq!(parse_age("99999999999w").ok(), None);
-        for wrong in ["", "5", "d", "-5d", "5 d", "5y", "1.5d", "5é", "99999999999999999999d"] {
-            assert!(parse_age(wrong).is_err(), "{wrong:?}");
-        }
-        assert_eq!(parse_age("99999999w").unwrap().before(time), Time::MIN_UTC);
-    }
-
-    #[test]
-    fn shared_options_stand_before_and_after_the_subcommand() {
-        let typed = [
-            "ddb-iceberg",
-            "-v",
-            "--catalog-property",
-            "a=1",
-            "--warehouse",
-            "one",
-            "incremental",
-            "x",
-            "--table",
-            "n.t",
-            "-v",
-            "--catalog-property",
-            "b=2",
-            "--warehouse",
-            "two",
-        ];
-        let cli = Cli::try_parse_from(typed).ok().unwrap();
-        let Command::Incremental(args) = cli.command else { panic!("incremental") };
-        let shared = cli.shared.followed_by(args.shared);
-        assert_eq!(shared.catalog_property, ["a=1", "b=2"]);
-        assert_eq!(shared.warehouse.as_deref(), Some("two"));
-        assert_eq!(shared.verbose, 2);
-    }
-}
+mod tests;

@@ -1,0 +1,187 @@
+//! The parser's second level: attribute values, `{"S":"…"}`, inside of JSON.
+
+use std::borrow::Cow;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::{Kind, Number, Parser};
+use crate::error::Result;
+
+impl<'a> Parser<'a> {
+    /// Enters an attribute value, `{"S":`, the parser standing before its content.
+    #[inline]
+    pub fn descriptor(&mut self) -> Result<Kind> {
+        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+        let usual = match rest {
+            [b'{', b'"', b'S', b'"', b':', ..] => Some(Kind::S),
+            [b'{', b'"', b'N', b'"', b':', ..] => Some(Kind::N),
+            [b'{', b'"', b'M', b'"', b':', ..] => Some(Kind::M),
+            [b'{', b'"', b'L', b'"', b':', ..] => Some(Kind::L),
+            _ => None,
+        };
+        if let Some(kind) = usual {
+            self.enter()?;
+            self.at += 5;
+            return Ok(kind);
+        }
+        if self.peek() != Some(b'{') {
+            return Err(self.wrong("expected an attribute value like {\"S\":\"…\"}"));
+        }
+        self.begin_object()?;
+        if self.accept(b'}') {
+            return Err(self.wrong("an attribute value without a type descriptor"));
+        }
+        let mut scratch = String::new();
+        let name = self.string(&mut scratch)?;
+        let kind = match name {
+            "S" => Kind::S,
+            "N" => Kind::N,
+            "M" => Kind::M,
+            "L" => Kind::L,
+            "BOOL" => Kind::Bool,
+            "NULL" => Kind::Null,
+            "B" => Kind::B,
+            "SS" => Kind::Ss,
+            "NS" => Kind::Ns,
+            "BS" => Kind::Bs,
+            unknown => {
+                let unknown = unknown.to_owned();
+                return Err(self.wrong(&format!("unknown type descriptor {unknown:?}")));
+            }
+        };
+        self.expect(b':')?;
+        Ok(kind)
+    }
+
+    /// Leaves an attribute value: `}`.
+    #[inline]
+    pub fn close(&mut self) -> Result<()> {
+        if self.accept(b'}') {
+            self.depth -= 1;
+            return Ok(());
+        }
+        let what =
+            if self.peek() == Some(b',') { "an attribute value with two type descriptors" } else { "expected '}'" };
+        Err(self.wrong(what))
+    }
+
+    /// The content of an N.
+    #[inline]
+    pub fn number(&mut self, scratch: &mut String) -> Result<Number> {
+        if !self.at_string() {
+            return Err(self.wrong("an N that is not a string of digits"));
+        }
+        let text = self.string(scratch)?;
+        Number::parse(text).ok_or_else(|| {
+            let text: String = text.chars().take(60).collect();
+            self.wrong(&format!("{text:?} is not a DynamoDB number (38 digits, 1E-130 to 9.9…E+125)"))
+        })
+    }
+
+    /// The content of a B, decoded into `out`, which is cleared first.
+    pub fn binary(&mut self, scratch: &mut String, out: &mut Vec<u8>) -> Result<()> {
+        out.clear();
+        let text = self.string(scratch)?;
+        STANDARD.decode_vec(text, out).map_err(|_| self.wrong("a B that is not standard base64"))
+    }
+
+    /// Enters the content of an SS, NS or BS, whose elements are of type S, N or B: `[`. A set has elements, each once.
+    pub fn begin_set(&mut self, element: Kind) -> Result<()> {
+        let mut ahead = self.clone();
+        let (mut texts, mut numbers) = (Vec::new(), Vec::new());
+        let (mut first, mut scratch) = (true, String::new());
+        ahead.begin_array()?;
+        while ahead.next_element(&mut first)? {
+            if element == Kind::N {
+                numbers.push(ahead.number(&mut scratch)?.identity());
+            } else {
+                // Standard base64 has one text for the same bytes.
+                texts.push(ahead.owned_or_borrowed(&mut scratch)?);
+            }
+        }
+        if texts.is_empty() && numbers.is_empty() {
+            return Err(self.wrong("a set without elements"));
+        }
+        texts.sort_unstable();
+        numbers.sort_unstable();
+        if texts.windows(2).any(|pair| pair.first() == pair.last())
+            || numbers.windows(2).any(|pair| pair.first() == pair.last())
+        {
+            return Err(self.wrong("a set that has an element twice"));
+        }
+        self.begin_array()
+    }
+
+    /// A string that outlives the scratch.
+    fn owned_or_borrowed(&mut self, scratch: &mut String) -> Result<Cow<'a, str>> {
+        self.peek();
+        let start = self.at + 1;
+        self.string(scratch)?;
+        let raw = self.text.get(start..self.at.saturating_sub(1)).unwrap_or_default();
+        Ok(if raw.contains('\\') { Cow::Owned(std::mem::take(scratch)) } else { Cow::Borrowed(raw) })
+    }
+
+    /// The content of a BOOL.
+    pub fn boolean(&mut self) -> Result<bool> {
+        if self.literal("true") {
+            Ok(true)
+        } else if self.literal("false") {
+            Ok(false)
+        } else {
+            Err(self.wrong("a BOOL that is neither true nor false"))
+        }
+    }
+
+    /// The content of a NULL.
+    pub fn null(&mut self) -> Result<()> {
+        if self.literal("true") { Ok(()) } else { Err(self.wrong("a NULL that is not true")) }
+    }
+
+    /// Steps over the content of an attribute value of the given type, checking it.
+    pub fn skip_content(&mut self, kind: Kind, scratch: &mut String) -> Result<()> {
+        match kind {
+            Kind::S => self.string(scratch).map(drop),
+            Kind::N => self.number(scratch).map(drop),
+            Kind::B => self.binary(scratch, &mut Vec::new()),
+            Kind::Bool => self.boolean().map(drop),
+            Kind::Null => self.null(),
+            Kind::Ss | Kind::Ns | Kind::Bs => {
+                let element = match kind {
+                    Kind::Ns => Kind::N,
+                    Kind::Bs => Kind::B,
+                    _ => Kind::S,
+                };
+                self.begin_set(element)?;
+                let mut first = true;
+                while self.next_element(&mut first)? {
+                    self.skip_content(element, scratch)?;
+                }
+                Ok(())
+            }
+            Kind::L => {
+                self.begin_array()?;
+                let mut first = true;
+                while self.next_element(&mut first)? {
+                    self.skip_value(scratch)?;
+                }
+                Ok(())
+            }
+            Kind::M => {
+                self.begin_object()?;
+                let mut first = true;
+                while self.next_name(&mut first, scratch)?.is_some() {
+                    self.skip_value(scratch)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Steps over an attribute value, checking it.
+    pub fn skip_value(&mut self, scratch: &mut String) -> Result<()> {
+        let kind = self.descriptor()?;
+        self.skip_content(kind, scratch)?;
+        self.close()
+    }
+}
