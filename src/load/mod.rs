@@ -5,6 +5,7 @@
 
 mod duplicates;
 mod observe;
+mod order;
 mod partitions;
 mod run;
 mod task;

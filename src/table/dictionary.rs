@@ -1,0 +1,121 @@
+//! Which columns of a data file are better off without a dictionary.
+//!
+//! Parquet's writer makes one for every column, and gives it up when it has grown to its limit: for keys, times and texts of
+//! many values it hashes and copies tens of thousands of them for nothing.
+
+use std::hash::BuildHasher;
+
+use arrow::array::{Array, ArrayData, ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::DataType;
+use hashbrown::{DefaultHashBuilder, HashSet};
+use parquet::arrow::ArrowSchemaConverter;
+use parquet::schema::types::ColumnPath;
+
+use crate::error::Result;
+
+/// Values looked at in each column. In so many, 50,000 distinct values repeat some 700 times.
+const SAMPLE: usize = 8192;
+/// Bytes at which Parquet's writer gives a dictionary up.
+const DICTIONARY_BYTES: usize = 1 << 20;
+
+/// The columns, by their paths in Parquet, whose dictionary would hold most of the values, or would not fit its limit.
+pub fn plain_columns(batch: &RecordBatch) -> Result<Vec<ColumnPath>> {
+    let schema = ArrowSchemaConverter::new().convert(&batch.schema())?;
+    let mut leaves = Vec::new();
+    for column in batch.columns() {
+        add_leaves(column, &mut leaves);
+    }
+    let paths = schema.columns().iter().map(|column| column.path());
+    Ok(paths.zip(leaves).filter(|(_, leaf)| is_plain(leaf)).map(|(path, _)| path.clone()).collect())
+}
+
+/// Columns without columns inside, in the order of Parquet's.
+fn add_leaves(array: &ArrayRef, leaves: &mut Vec<ArrayRef>) {
+    match array.data_type() {
+        DataType::Struct(_) => array.as_struct().columns().iter().for_each(|column| add_leaves(column, leaves)),
+        DataType::List(_) => add_leaves(array.as_list::<i32>().values(), leaves),
+        DataType::Map(..) => {
+            let map = array.as_map();
+            add_leaves(map.keys(), leaves);
+            add_leaves(map.values(), leaves);
+        }
+        _ => leaves.push(array.clone()),
+    }
+}
+
+/// The bytes of a value; `None` where it is of a type that has no dictionary worth a thought.
+fn value<'a>(leaf: &'a ArrayRef, data: &'a ArrayData, n: usize) -> Option<&'a [u8]> {
+    match leaf.data_type() {
+        DataType::Utf8 => Some(leaf.as_string::<i32>().value(n).as_bytes()),
+        DataType::LargeBinary => Some(leaf.as_binary::<i64>().value(n)),
+        fixed => {
+            let (width, at) = (fixed.primitive_width()?, data.offset() + n);
+            data.buffers().first()?.get(at * width..(at + 1) * width)
+        }
+    }
+}
+
+fn is_plain(leaf: &ArrayRef) -> bool {
+    let data = leaf.to_data();
+    let hasher = DefaultHashBuilder::default();
+    let (mut seen, mut length, mut distinct) = (0_usize, 0_usize, HashSet::new());
+    for n in (0..leaf.len()).step_by(leaf.len() / SAMPLE + 1).filter(|n| leaf.is_valid(*n)) {
+        let Some(value) = value(leaf, &data, n) else { return false };
+        seen += 1;
+        length += value.len();
+        distinct.insert(hasher.hash_one(value));
+    }
+    let Some(width) = length.checked_div(seen) else { return false };
+    let rows = (leaf.len() - leaf.null_count()).max(seen);
+    match (seen * seen).checked_div(2 * (seen - distinct.len())) {
+        None => true,
+        // The chance that two of `seen` values are the same one of so many.
+        Some(values) => values > rows || values * width > DICTIONARY_BYTES,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{Int64Array, LargeBinaryArray, ListArray, StringArray, StructArray};
+    use arrow::datatypes::{Field, Fields, Int64Type};
+
+    use super::*;
+
+    #[test]
+    fn columns_of_many_values_are_plain() {
+        let rows = 50_000i64;
+        let texts =
+            |f: &dyn Fn(i64) -> String| Arc::new((0..rows).map(|n| Some(f(n))).collect::<StringArray>()) as ArrayRef;
+        let longs = |f: &dyn Fn(i64) -> Option<i64>| Arc::new((0..rows).map(f).collect::<Int64Array>()) as ArrayRef;
+        let random = |n: i64, of: i64| n.wrapping_mul(0x5DEE_CE66_D1CE_4E5B).rotate_left(21).rem_euclid(of);
+        let fields: Fields = ["few", "many"].map(|name| Field::new(name, DataType::Utf8, true)).into_iter().collect();
+        let inside = StructArray::new(
+            fields,
+            vec![texts(&|n| format!("city {}", random(n, 500))), texts(&|n| format!("street {n}"))],
+            None,
+        );
+        let list =
+            ListArray::from_iter_primitive::<Int64Type, _, _>((0..rows).map(|n| Some([Some(n), Some(n + rows)])));
+        let columns: [(&str, ArrayRef); 9] = [
+            ("key", texts(&|n| format!("key {n}"))),
+            ("status", texts(&|n| format!("status {}", random(n, 5)))),
+            ("word", texts(&|n| format!("a word of {:05}", random(n, 5000)))),
+            ("text", texts(&|n| format!("{:0>80}", random(n, 30_000)))),
+            ("inside", Arc::new(inside)),
+            ("list", Arc::new(list)),
+            ("time", longs(&|n| Some(1_700_000_000_000 + n * 37))),
+            ("rare", longs(&|n| (n % 1000 == 0).then_some(n))),
+            ("none", longs(&|_| None)),
+        ];
+        let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, a)| (n, a, true))).unwrap();
+        let plain: Vec<String> = plain_columns(&batch).unwrap().iter().map(ColumnPath::string).collect();
+        assert_eq!(plain, ["key", "text", "inside.many", "list.list.item", "time", "rare"]);
+        let sliced = plain_columns(&batch.slice(1000, 20_000)).unwrap();
+        assert_eq!(sliced.len(), 6);
+        let one: ArrayRef = Arc::new(LargeBinaryArray::from(vec![Some(b"x".as_slice())]));
+        let one = RecordBatch::try_from_iter([("one", one)]).unwrap();
+        assert_eq!(plain_columns(&one).unwrap().len(), 1);
+    }
+}
