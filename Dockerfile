@@ -5,7 +5,8 @@ WORKDIR /build
 # rust-toolchain.toml stays out: it would fetch components that building does not take. A test holds the versions together.
 COPY Cargo.toml Cargo.lock ./
 COPY src src
-# The manifest names no example or test by its path, so neither is needed here.
+# The manifest names no example or test, so neither is needed here; it names a benchmark, which has to be there and is not built.
+COPY benches/stages.rs benches/stages.rs
 RUN cargo build --release --locked --bin ddb-iceberg
 
 FROM debian:bookworm-slim
