@@ -1,7 +1,7 @@
 //! The hot stages of a load and of a merge, one at a time, on one thread.
 //!
 //! `cargo bench` runs all of them, `cargo bench -- parse` those with that in their names. Throughput is that of the export's JSON
-//! in all stages of a load, so that they compare: what a load takes on one core is about `lines` + `columns` + sorting + `encode`,
+//! in all stages of a load, so that they compare: what a load takes on one core is about `lines` + `columns` + `sort` + `encode`,
 //! and `load` is all of it.
 
 use std::collections::BTreeMap;
@@ -19,15 +19,14 @@ use ddb_iceberg::catalog::{LoadedTable, connect};
 use ddb_iceberg::columns::ItemBuilder;
 use ddb_iceberg::commands::{Context, FullLoad, IfExists, Report, full_load};
 use ddb_iceberg::export::{self, Export, LineReader};
-use ddb_iceberg::load::Load;
+use ddb_iceberg::load::{Load, RunWriter};
 use ddb_iceberg::merge::{Engine, NewAttributesPolicy, Planner, Removal};
 use ddb_iceberg::progress::Progress;
 use ddb_iceberg::schema::{Fields, Limits, SchemaFile, TableSchema};
 use ddb_iceberg::storage::Store;
-use ddb_iceberg::table::{DataFileWriter, DataPaths, DeleteCache, WriteOptions, live_files, scan_keys, watermark};
+use ddb_iceberg::table::{DataPaths, DeleteCache, Partitioner, WriteOptions, live_files, scan_keys, watermark};
 use flate2::bufread::MultiGzDecoder;
 use iceberg::TableIdent;
-use iceberg::spec::Struct;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -41,8 +40,6 @@ const ITEMS: u64 = 60_000;
 /// Changes of the window that is merged into them.
 const CHANGES: u64 = 3_000;
 const KEY: [&str; 2] = ["customer_id", "order_id"];
-/// Rows that are handed to a writer at once, as the load does.
-const CHUNK_ROWS: usize = 8192;
 const MEMORY: usize = 512 << 20;
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
@@ -162,7 +159,7 @@ fn load_stages(criterion: &mut Criterion, runtime: &Runtime, site: &Site) -> Res
         b.iter(|| build(&lines, &mut builder).expect("the lines are items"));
     });
     let rows = build(&lines, &mut builder)?;
-    encode(&mut group, runtime, site, &rows)?;
+    write_stages(&mut group, runtime, site, &rows)?;
 
     group.sample_size(10);
     group.bench_function("load", |b| {
@@ -188,27 +185,32 @@ fn load_stages(criterion: &mut Criterion, runtime: &Runtime, site: &Site) -> Res
     Ok(())
 }
 
-/// Parquet, and the bounds for the manifest.
-fn encode(group: &mut Group<'_>, runtime: &Runtime, site: &Site, rows: &RecordBatch) -> Result<()> {
+/// Sorting a run of rows, and writing it in that order: Parquet, and the bounds for the manifest.
+fn write_stages(group: &mut Group<'_>, runtime: &Runtime, site: &Site, rows: &RecordBatch) -> Result<()> {
     let metadata = &site.base.metadata;
-    let schema = metadata.current_schema();
-    let paths = DataPaths::new(metadata);
-    let options = WriteOptions::for_table(metadata, schema);
-    let file_io = &site.base.file_io;
-    let write = || -> Result<()> {
-        let location = paths.data_file(0);
-        let partition = Struct::empty();
-        let mut writer =
-            DataFileWriter::create(file_io, runtime.handle(), location, schema, 0, partition, None, &options)?;
-        for start in (0..rows.num_rows()).step_by(CHUNK_ROWS) {
-            writer.write(&rows.slice(start, CHUNK_ROWS.min(rows.num_rows() - start)))?;
-        }
-        let file = writer.finish()?;
-        runtime.block_on(file_io.delete(file.file_path()))?;
-        Ok(())
+    let table = site.columns()?;
+    let writer = RunWriter {
+        file_io: site.base.file_io.clone(),
+        handle: runtime.handle().clone(),
+        partitioner: Partitioner::new(metadata.default_partition_spec(), &table.schema)?,
+        partitions: None,
+        sort_order_id: None,
+        paths: Arc::new(DataPaths::new(metadata)),
+        options: WriteOptions::for_table(metadata, &table.schema),
+        progress: Arc::default(),
+        table,
     };
-    write()?;
-    group.bench_function("encode", |b| b.iter(|| write().expect("it was written before")));
+    group.bench_function("sort", |b| b.iter(|| writer.sort(rows).expect("the rows have keys")));
+    let sorted = writer.sort(rows)?;
+    group.bench_function("encode", |b| {
+        b.iter(|| {
+            let mut files = Vec::new();
+            writer.write(0, rows, &sorted.order, &mut files).expect("there is room for it");
+            for file in &files {
+                runtime.block_on(writer.file_io.delete(file.file_path())).expect("the file was just written");
+            }
+        });
+    });
     Ok(())
 }
 

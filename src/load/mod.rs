@@ -17,7 +17,7 @@ pub use partitions::{DistinctPartitions, MAX_PARTITIONS};
 pub use run::Load;
 pub use task::Loaded;
 pub(crate) use task::append as append_item;
-pub use writer::{RunWriter, Shares};
+pub use writer::{KeyOrder, RunWriter, Shares};
 
 use crate::attribute::Parser;
 use crate::error::{Error, Result};

@@ -42,15 +42,19 @@ pub struct RunWriter {
 }
 
 /// The keys of a run, and the rows' positions in the order of keys.
-pub(crate) struct KeyOrder {
+#[derive(Debug)]
+pub struct KeyOrder {
+    /// The key columns, in the run's order.
     pub keys: RecordBatch,
+    /// The same, comparable as bytes.
     pub rows: Rows,
+    /// Positions in the run, by key.
     pub order: Vec<u32>,
 }
 
 impl RunWriter {
     /// The order of a run's rows by key.
-    pub(crate) fn sort(&self, batch: &RecordBatch) -> Result<KeyOrder> {
+    pub fn sort(&self, batch: &RecordBatch) -> Result<KeyOrder> {
         let keys = key_batch(&self.table, batch)?;
         let rows = key_converter(&keys)?.convert_columns(keys.columns())?;
         let order = order_of(&rows)?;
@@ -59,7 +63,7 @@ impl RunWriter {
 
     /// Writes the rows in the given order, one data file a partition; `task` is part of their names. `files` is told of each
     /// file, also if it fails later.
-    pub(crate) fn write(&self, task: u32, batch: &RecordBatch, order: &[u32], files: &mut Vec<DataFile>) -> Result<()> {
+    pub fn write(&self, task: u32, batch: &RecordBatch, order: &[u32], files: &mut Vec<DataFile>) -> Result<()> {
         let groups = self.partitioner.split(batch, order)?;
         if let Some(partitions) = &self.partitions {
             partitions.note(groups.iter().map(|(partition, _)| partition))?;
