@@ -1,4 +1,4 @@
-//! Faults and deaths at every single call of a load and of increments, and writers that race.
+//! Faults, deaths, stalls and wrong bytes at every single call of a load and of increments, and writers that race.
 //!
 //! Whatever happens: the table reads as before or as after a window, never between; a success means after; an error is
 //! honest; running again completes, each window once; and a command that knows that it failed leaves no files behind.
@@ -16,6 +16,10 @@ mod killing;
 mod racing;
 #[path = "common/reader.rs"]
 mod reader;
+#[path = "crash/stalls.rs"]
+mod stalls;
+#[path = "crash/wrong_bytes.rs"]
+mod wrong_bytes;
 
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
@@ -132,7 +136,14 @@ async fn matrix(job: fn(&Inputs) -> &Job, all: &[Fault]) {
                 let Some((fault, n)) = next else { return };
                 let hit = Arc::new(Mutex::new(String::new()));
                 let (inputs, place, told) = (Arc::clone(&inputs), Arc::clone(&place), Arc::clone(&hit));
-                let one = tokio::spawn(async move { case(job(&inputs), &place, fault, n, &told).await });
+                let one = tokio::spawn(async move {
+                    let job = job(&inputs);
+                    match fault {
+                        Fault::StallBefore | Fault::StallAfter => stalls::case(job, &place, fault, n, &told).await,
+                        Fault::Wrong(_) => wrong_bytes::case(job, &place, fault, n, &told).await,
+                        _ => case(job, &place, fault, n, &told).await,
+                    }
+                });
                 if let Err(panic) = one.await {
                     let why = panic.into_panic();
                     let why = why.downcast::<String>().map_or_else(|why| format!("{why:?}"), |why| *why);

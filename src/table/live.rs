@@ -175,7 +175,29 @@ pub(crate) async fn read_manifest_list(
     let bytes = file_io.new_input(location)?.read().await.map_err(|e| Error::from(e).in_file(location))?;
     let list = ManifestList::parse_with_version(&bytes, metadata.format_version())
         .map_err(|e| Error::from(e).in_file(location))?;
-    Ok(list.consume_entries().into_iter().collect())
+    let manifests: Vec<ManifestFile> = list.consume_entries().into_iter().collect();
+    // An Avro file that was cut off behind its header, or behind any of its blocks, looks whole.
+    let total = snapshot.summary().additional_properties.get("total-data-files");
+    if manifests.is_empty() && total.and_then(|total| total.parse::<u64>().ok()).is_some_and(|total| total > 0) {
+        return Err(cut_off("the manifest list is empty, but its snapshot has data files").in_file(location));
+    }
+    Ok(manifests)
+}
+
+fn cut_off(message: &str) -> Error {
+    Error::failed(message).advice("The file may be damaged: restore it, or roll the table back to an older snapshot")
+}
+
+/// Refuses a manifest that has fewer entries than the list of manifests says.
+pub(super) fn check_whole(manifest: &ManifestFile, entries: &[ManifestEntryRef]) -> Result<()> {
+    let counts = [manifest.added_files_count, manifest.existing_files_count, manifest.deleted_files_count];
+    let said: Option<u64> = counts.into_iter().map(|count| count.map(u64::from)).sum();
+    match said {
+        Some(said) if u64::try_from(entries.len()).is_ok_and(|found| found < said) => {
+            Err(cut_off("the manifest has fewer entries than its list says").in_file(&manifest.manifest_path))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The entries of a manifest, those deleted too. Decoded on a thread of its own: it is CPU work.
@@ -186,7 +208,11 @@ pub(crate) async fn read_entries(
     let task = tokio::spawn(async move {
         let read = manifest.load_manifest(&file_io).await;
         match read {
-            Ok(read) => Ok((manifest, read.into_parts().0)),
+            Ok(read) => {
+                let entries = read.into_parts().0;
+                check_whole(&manifest, &entries)?;
+                Ok((manifest, entries))
+            }
             Err(error) => Err(Error::from(error).in_file(&manifest.manifest_path)),
         }
     });

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use iceberg::spec::{Manifest, ManifestContentType, ManifestFile};
 
+use super::live::check_whole;
 use super::snapshot::Output;
 use crate::error::{Error, Result};
 
@@ -79,6 +80,7 @@ pub(super) async fn merge(
                 .load_manifest(&output.file_io)
                 .await
                 .map_err(|e| Error::from(e).in_file(&manifest.manifest_path))?;
+            check_whole(manifest, read.entries())?;
             let same = |other: &Manifest| {
                 other.metadata().schema().as_struct() == read.metadata().schema().as_struct()
                     && other.metadata().partition_spec().fields() == read.metadata().partition_spec().fields()

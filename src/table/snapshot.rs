@@ -18,7 +18,7 @@ use iceberg::spec::{
 };
 use uuid::Uuid;
 
-use super::live::{CONCURRENT_MANIFESTS, LiveDeleteFile, LiveFile, read_manifest_list};
+use super::live::{CONCURRENT_MANIFESTS, LiveDeleteFile, LiveFile, check_whole, read_manifest_list};
 use super::manifest_merge::{ManifestLimits, merge};
 use super::paths::metadata_folder;
 use super::summary::SummaryCounts;
@@ -246,6 +246,7 @@ impl<'a> SnapshotBuilder<'a> {
         let location = manifest.manifest_path.clone();
         let read = manifest.load_manifest(&output.file_io).await.map_err(|e| Error::from(e).in_file(&location))?;
         let (entries, read) = read.into_parts();
+        check_whole(&manifest, &entries)?;
         // The spec and schema that it was written with fit its entries, whatever the table's are now.
         let spec = read.partition_spec().clone().with_spec_id(manifest.partition_spec_id);
         let mut writer = output.manifest(manifest.content, Arc::clone(read.schema()), spec)?;

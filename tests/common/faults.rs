@@ -1,4 +1,4 @@
-//! Storage, pointers and a catalog that count their calls and fail, or die, at call N.
+//! Storage, pointers and a catalog that count their calls and fail, die, stall or answer wrongly at call N.
 //!
 //! All three of one test share one [`Faults`]: what they are asked for is one row of calls, and one of them is hit. The work
 //! behind them is real: local files and an SQLite file.
@@ -25,7 +25,7 @@ use iceberg::io::{FileMetadata, FileRead, FileWrite, InputFile, OutputFile, Stor
 use iceberg::spec::TableMetadata;
 use iceberg::{NamespaceIdent, TableIdent, TableRequirement, TableUpdate};
 use serde::{Deserialize, Serialize};
-use tokio::sync::Barrier;
+use tokio::sync::{Barrier, Notify};
 
 /// The text in every error made here.
 pub const INJECTED: &str = "injected fault";
@@ -53,6 +53,58 @@ pub enum Fault {
     Panic,
     /// A commit without an answer that is applied when the test says [`Faults::release`].
     Held,
+    /// It does its work only when the test says [`Faults::go_on`].
+    StallBefore,
+    /// It does its work, and answers only when the test says [`Faults::go_on`].
+    StallAfter,
+    /// It gives other bytes than the file's.
+    Wrong(Damage),
+}
+
+/// What is wrong with bytes that were read. Their number is right but for the first three.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Damage {
+    /// There are none.
+    Empty,
+    /// The second half is missing.
+    Half,
+    /// The last byte is missing.
+    Last,
+    /// The second half is zeros, as after a power cut.
+    Zeros,
+    /// They are others altogether.
+    Noise,
+    /// Of an Avro file, all behind its header is missing: it looks whole. Of others it is as [`Self::Half`].
+    Header,
+    /// One bit is another, so many 256ths into them.
+    Flip(u8),
+}
+
+impl Damage {
+    pub fn done_to(self, bytes: &[u8]) -> Vec<u8> {
+        let mut bytes = bytes.to_vec();
+        let half = bytes.len() / 2;
+        match self {
+            Self::Empty => bytes.clear(),
+            Self::Half => bytes.truncate(half),
+            Self::Last => drop(bytes.pop()),
+            Self::Zeros => bytes[half..].fill(0),
+            Self::Noise => bytes.iter_mut().enumerate().for_each(|(n, byte)| *byte ^= (n * 37 + 101) as u8 | 1),
+            Self::Header if bytes.starts_with(b"Obj\x01") => {
+                // The header ends with the mark that ends every block, so that of the file's end too.
+                let mark = bytes[bytes.len() - 16..].to_vec();
+                let end = bytes.windows(16).position(|window| window == mark).expect("the mark") + 16;
+                bytes.truncate(end);
+            }
+            Self::Header => bytes.truncate(half),
+            Self::Flip(part) if !bytes.is_empty() => {
+                let at = bytes.len() * usize::from(part) / 256;
+                bytes[at] ^= 1 << (part % 8);
+            }
+            Self::Flip(_) => {}
+        }
+        bytes
+    }
 }
 
 /// What kind of call it is.
@@ -60,6 +112,8 @@ pub enum Fault {
 pub enum Call {
     /// Changes nothing.
     Look,
+    /// Gives a file's bytes, and changes nothing.
+    Read,
     /// Changes something.
     Change,
     /// Writes bytes, all or some of them.
@@ -74,8 +128,9 @@ impl Fault {
     /// Whether it makes a difference to such a call. Only these are counted for it.
     pub fn fits(self, call: Call) -> bool {
         match self {
-            Self::Before | Self::Death => true,
-            Self::After => call != Call::Look,
+            Self::Before | Self::Death | Self::StallBefore => true,
+            Self::After | Self::StallAfter => !matches!(call, Call::Look | Call::Read),
+            Self::Wrong(_) => call == Call::Read,
             Self::DeathTorn | Self::Full | Self::Panic => call == Call::Write,
             Self::DeathAfter | Self::UnknownBefore => matches!(call, Call::Commit | Call::Swap),
             Self::ConflictAfter | Self::Held => call == Call::Commit,
@@ -97,6 +152,8 @@ pub struct Faults {
     calls: Mutex<Vec<(Call, String)>>,
     hit: Mutex<Option<(Call, String)>>,
     held: Mutex<Option<BoxFuture<'static, Result<Commit>>>>,
+    stalled: Notify,
+    going: Notify,
     swap: Mutex<Option<(PathBuf, usize, Vec<u8>)>>,
 }
 
@@ -130,6 +187,47 @@ impl Faults {
     pub async fn release(&self) -> Result<Commit> {
         let held = self.held.lock().unwrap().take();
         held.expect("a commit is held back").await
+    }
+
+    /// Waits until a call stalls.
+    pub async fn stalled(&self) {
+        self.stalled.notified().await;
+    }
+
+    /// Lets the call that stalls go on.
+    pub fn go_on(&self) {
+        self.going.notify_one();
+    }
+
+    async fn stall(&self) {
+        self.stalled.notify_one();
+        self.going.notified().await;
+    }
+
+    /// A piece of work that stalls before or behind it.
+    async fn stalling<T>(&self, fault: Fault, work: impl Future<Output = T> + Send) -> T {
+        if fault == Fault::StallBefore {
+            self.stall().await;
+        }
+        let done = work.await;
+        if fault == Fault::StallAfter {
+            self.stall().await;
+        }
+        done
+    }
+
+    /// Reads bytes, which may come out as others.
+    async fn bytes<E: Injected>(
+        &self,
+        what: String,
+        work: impl Future<Output = Result<Bytes, E>> + Send,
+    ) -> Result<Bytes, E> {
+        match self.meet(Call::Read, &what) {
+            None => work.await,
+            Some(fault @ Fault::StallBefore) => self.stalling(fault, work).await,
+            Some(Fault::Wrong(damage)) => Ok(damage.done_to(&work.await?).into()),
+            Some(_) => Err(E::injected(&what)),
+        }
     }
 
     fn meet(&self, call: Call, what: &str) -> Option<Fault> {
@@ -176,6 +274,7 @@ impl Faults {
         let fault = self.meet(call, &what);
         match fault {
             None => return work.await,
+            Some(fault @ (Fault::StallBefore | Fault::StallAfter)) => return self.stalling(fault, work).await,
             Some(Fault::After | Fault::DeathAfter) => drop(work.await),
             Some(_) => {}
         }
@@ -248,7 +347,7 @@ impl Storage for FaultStore {
     }
 
     async fn read(&self, path: &str) -> iceberg::Result<Bytes> {
-        self.faults.call(Call::Look, format!("read {path}"), self.inner.read(path)).await
+        self.faults.bytes(format!("read {path}"), self.inner.read(path)).await
     }
 
     async fn reader(&self, path: &str) -> iceberg::Result<Box<dyn FileRead>> {
@@ -299,7 +398,7 @@ struct FaultRead {
 impl FileRead for FaultRead {
     async fn read(&self, range: Range<u64>) -> iceberg::Result<Bytes> {
         let what = format!("read of {}, bytes {range:?}", self.path);
-        self.faults.call(Call::Look, what, self.inner.read(range)).await
+        self.faults.bytes(what, self.inner.read(range)).await
     }
 }
 
@@ -316,6 +415,9 @@ impl FileWrite for FaultWrite {
         let fault = self.faults.meet(Call::Write, &what);
         match fault {
             None => return self.inner.write(bs).await,
+            Some(fault @ (Fault::StallBefore | Fault::StallAfter)) => {
+                return self.faults.stalling(fault, self.inner.write(bs)).await;
+            }
             Some(Fault::After | Fault::DeathAfter) => drop(self.inner.write(bs).await),
             Some(Fault::DeathTorn | Fault::Full) => drop(self.inner.write(bs.slice(..bs.len() / 2)).await),
             Some(_) => {}
@@ -343,6 +445,7 @@ impl FaultPointers {
         let fault = self.faults.meet(Call::Swap, &what);
         match fault {
             None => return work.await,
+            Some(fault @ (Fault::StallBefore | Fault::StallAfter)) => return self.faults.stalling(fault, work).await,
             Some(Fault::Before | Fault::Death | Fault::DeathTorn) => return Err(Injected::injected(&what)),
             Some(Fault::After | Fault::DeathAfter) => drop(work.await),
             Some(_) => {}
@@ -408,7 +511,10 @@ impl FaultCatalog {
         let why = format!("{INJECTED} in {what}");
         match fault {
             None => return attempt.await,
-            Some(Fault::Before | Fault::Death | Fault::DeathTorn | Fault::Full | Fault::Panic) => {
+            Some(fault @ (Fault::StallBefore | Fault::StallAfter)) => {
+                return self.faults.stalling(fault, attempt).await;
+            }
+            Some(Fault::Before | Fault::Death | Fault::DeathTorn | Fault::Full | Fault::Panic | Fault::Wrong(_)) => {
                 return Err(Injected::injected(what));
             }
             Some(Fault::UnknownBefore) => {}
