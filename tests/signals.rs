@@ -1,13 +1,18 @@
-//! The real program, stopped and killed at random moments. The seed is fixed; the moments are as the machine is.
+//! The real program, stopped and killed at random moments, and where it can't write. The seed is fixed; the moments are as the
+//! machine is.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
+#[path = "signals/disk.rs"]
+mod disk;
 #[path = "common/exports.rs"]
 mod exports;
 #[path = "common/program.rs"]
 mod program;
 #[path = "common/reader.rs"]
 mod reader;
+#[path = "signals/upkeep.rs"]
+mod upkeep;
 
 use std::path::PathBuf;
 use std::process::{Command, Output};

@@ -57,7 +57,7 @@ impl SqlitePointers {
         match code {
             Some(5 | 6) => ours.advice("Another program holds the catalog's file; try again when it is done"),
             Some(8 | 14) => ours.advice("Check the access rights of the file and of its folder"),
-            Some(13) => ours.advice("The disk is full"),
+            Some(10 | 13) => ours.advice("The disk is full, or it fails: make room, and run the command again"),
             Some(11 | 26) => ours.advice("It is no SQLite file, or a damaged one; check the catalog's uri"),
             _ => ours,
         }
@@ -124,34 +124,48 @@ impl SqlitePointers {
             .ok_or_else(|| Error::failed("the catalog has no tables").in_file(self.path.display().to_string()))
     }
 
-    /// One statement in a transaction of its own: [`Swap::Done`] if it changed a row. Whatever fails before COMMIT is
-    /// undone when the connection goes; a COMMIT that fails may have been applied.
+    /// One statement in a transaction of its own: [`Swap::Done`] if it changed a row, the inner error if its COMMIT failed.
+    /// Whatever fails before that is undone when the connection goes.
     async fn write(
         &self,
         mut connection: SqliteConnection,
         statement: sqlx::query::Query<'_, Sqlite, SqliteArguments>,
         conflict: String,
-    ) -> Result<Swap> {
+    ) -> Result<Result<Swap>> {
         let failure = |e| self.failure("the catalog could not be changed", e);
         connection.execute("BEGIN IMMEDIATE").await.map_err(failure)?;
         let changed = statement.execute(&mut connection).await.map_err(failure)?.rows_affected();
         let swap = if changed == 0 {
             connection.execute("ROLLBACK").await.map_err(failure)?;
-            Swap::Conflict(conflict)
+            Ok(Swap::Conflict(conflict))
         } else {
             match connection.execute("COMMIT").await {
-                Ok(_) => Swap::Done,
+                Ok(_) => Ok(Swap::Done),
                 // Held up by a reader's lock, the transaction is still open, and can be undone for certain.
                 Err(error) if is_busy(&error) => {
                     connection.execute("ROLLBACK").await.map_err(failure)?;
                     return Err(failure(error));
                 }
-                Err(error) => Swap::Unknown(self.failure("the catalog's COMMIT failed", error).to_string()),
+                Err(error) => Err(self.failure("the catalog's COMMIT failed", error)),
             }
         };
         // What is committed is on disk; closing can't change that.
         drop(connection.close().await);
         Ok(swap)
+    }
+
+    /// What became of a pointer that was to become `new`. Of a COMMIT that failed, as on a full disk, nothing is under way
+    /// any more once the connection is closed: what the file says then is so.
+    async fn settled(&self, written: Result<Swap>, ident: &TableIdent, old: Option<&str>, new: &str) -> Result<Swap> {
+        let error = match written {
+            Ok(swap) => return Ok(swap),
+            Err(error) => error,
+        };
+        match self.read_pointer(ident).await.map(|pointer| pointer.map(|pointer| pointer.location)) {
+            Ok(Some(now)) if now == new => Ok(Swap::Done),
+            Ok(now) if now.as_deref() == old => Err(error),
+            _ => Ok(Swap::Unknown(error.to_string())),
+        }
     }
 }
 
@@ -202,7 +216,8 @@ impl Pointers for SqlitePointers {
         let (connection, version) = self.open_or_create().await?;
         let statement =
             sqlx::query(version.insert()).bind(&self.catalog).bind(namespace).bind(ident.name()).bind(location);
-        self.write(connection, statement, taken(ident)).await
+        let written = self.write(connection, statement, taken(ident)).await?;
+        self.settled(written, ident, None, location).await
     }
 
     async fn swap_pointer(&self, ident: &TableIdent, old: &Pointer, location: &str, _: &TableMetadata) -> Result<Swap> {
@@ -215,7 +230,8 @@ impl Pointers for SqlitePointers {
             .bind(namespace)
             .bind(ident.name())
             .bind(&old.location);
-        self.write(connection, statement, moved(ident)).await
+        let written = self.write(connection, statement, moved(ident)).await?;
+        self.settled(written, ident, Some(&old.location), location).await
     }
 
     async fn ensure_namespace(&self, namespace: &NamespaceIdent) -> Result<()> {
