@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
+#[path = "windows/damaged.rs"]
+mod damaged;
 #[path = "common/exports.rs"]
 mod exports;
 #[path = "common/program.rs"]

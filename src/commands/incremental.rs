@@ -28,13 +28,16 @@ const ATTEMPTS: u32 = 10;
 
 /// Applies every window that is due, in order.
 ///
-/// Windows applied before an error stay applied, and are in the report.
+/// Windows applied before an error stay applied, and are in the report. Where an export below a folder is damaged, those
+/// that follow the watermark without a gap are applied before that is the error.
 pub async fn incremental(context: &Context, request: &Incremental, report: &mut Report) -> Result<()> {
     let catalog = context.catalog()?;
     let mut table = load(catalog.as_ref(), request).await?;
     report.describe(&table)?;
-    let exports = collect(context, &request.exports, &table, report).await?;
-    let allow = Allow { gap: request.allow_gap, overlap: request.allow_overlap };
+    let Collected { exports, mut damaged } = collect(context, &request.exports, &table, report).await?;
+    // What is damaged may hold the very window that is missing.
+    let sound = damaged.is_none();
+    let allow = Allow { gap: request.allow_gap && sound, overlap: request.allow_overlap && sound };
     let engine = Engine::new(context.threads, context.memory_limit / 2)?;
 
     let mut imagined: Option<Watermark> = None;
@@ -48,7 +51,8 @@ pub async fn incremental(context: &Context, request: &Incremental, report: &mut 
                 None => watermark::watermark(&table.metadata)?,
             };
             let gaps = watermark::gaps(&table.metadata)?;
-            let (gap, warning) = match judge(mark, &gaps, from, to, allow)? {
+            let verdict = judge(mark, &gaps, from, to, allow).map_err(|error| damaged.take().unwrap_or(error))?;
+            let (gap, warning) = match verdict {
                 Verdict::Already => {
                     window.status = Status::AlreadyApplied;
                     window.snapshot_id = holder(&table, &export);
@@ -95,6 +99,9 @@ pub async fn incremental(context: &Context, request: &Incremental, report: &mut 
             // Also in between: a long run of late windows would slow down with every small file.
             table = upkeep(context, catalog.as_ref(), table, false, report).await;
         }
+    }
+    if let Some(error) = damaged {
+        return Err(error);
     }
     report.status = overall(&report.windows);
     if report.status == Status::Applied && request.maintenance == Maintenance::Auto {
@@ -192,13 +199,21 @@ pub(super) fn columns(table: &LoadedTable, key: &[String]) -> Result<TableSchema
     Ok(columns)
 }
 
-/// The exports that the arguments name, each once, ordered by window.
+/// What the arguments name.
+pub(super) struct Collected {
+    /// Each export once, ordered by window.
+    pub(super) exports: Vec<Export>,
+    /// The first export below a folder that is damaged; the others are warnings.
+    pub(super) damaged: Option<Error>,
+}
+
+/// Finds the exports that the arguments name.
 pub(super) async fn collect(
     context: &Context,
     arguments: &[String],
     table: &LoadedTable,
     report: &mut Report,
-) -> Result<Vec<Export>> {
+) -> Result<Collected> {
     let property = |name: &str| table.metadata.properties().get(name).map(String::as_str);
     let mark = watermark::watermark(&table.metadata)?.map(|mark| mark.time);
     // A window of a gap may come late; it must be seen, to be refused.
@@ -210,7 +225,7 @@ pub(super) async fn collect(
         watermark: since,
         now: Utc::now(),
     };
-    let mut exports: Vec<Export> = Vec::new();
+    let (mut exports, mut damaged): (Vec<Export>, Vec<Error>) = (Vec::new(), Vec::new());
     for argument in arguments {
         let resolved = resolve(&context.exports, argument, &hint).await?;
         report.pending += resolved.pending;
@@ -220,6 +235,12 @@ pub(super) async fn collect(
             report.warnings.push(format!("{argument}: nothing but {foreign} exports of other tables is there"));
         }
         report.warnings.extend(resolved.warnings);
+        for error in resolved.damaged {
+            // The same folder may be named twice.
+            if !damaged.iter().any(|known| known.to_string() == error.to_string()) {
+                damaged.push(error);
+            }
+        }
         for export in resolved.exports {
             check_source(&export, &hint)?;
             let known = |other: &Export| match (other.arn(), export.arn()) {
@@ -232,7 +253,10 @@ pub(super) async fn collect(
         }
     }
     exports.sort_by_key(|export| export.window().map(|(from, to, _)| (from, to)));
-    Ok(exports)
+    let mut damaged = damaged.into_iter();
+    let first = damaged.next();
+    report.warnings.extend(damaged.map(|error| error.to_string()));
+    Ok(Collected { exports, damaged: first })
 }
 
 /// Refuses an export that is not an incremental one of this table.

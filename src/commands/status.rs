@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{TimeDelta, TimeZone, Utc};
 use iceberg::spec::{Operation, TableMetadata};
 
-use super::incremental::collect;
+use super::incremental::{Collected, collect};
 use super::report::{Report, Status};
 use super::request::{Context, TableStatus};
 use super::state::{AppliedWindow, DueWindow, LiveFiles, NextWindow, TableState};
@@ -45,8 +45,8 @@ pub async fn status(context: &Context, request: &TableStatus, report: &mut Repor
     files?;
     let gaps = watermark::gaps(&table.metadata)?;
     let mark = watermark::watermark(&table.metadata)?;
-    let exports = if request.exports.is_empty() {
-        Vec::new()
+    let Collected { exports, damaged } = if request.exports.is_empty() {
+        Collected { exports: Vec::new(), damaged: None }
     } else {
         collect(context, &request.exports, &table, report).await?
     };
@@ -78,6 +78,9 @@ pub async fn status(context: &Context, request: &TableStatus, report: &mut Repor
     }
     if let Some(state) = &mut report.state {
         (state.due, state.next, state.gaps) = (due, next, gaps);
+    }
+    if let Some(error) = damaged {
+        return Err(error);
     }
     report.status = Status::Checked;
     check_lag(mark, request.max_lag)

@@ -2,13 +2,13 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use futures::stream::{self, StreamExt, TryStreamExt};
+use futures::stream::{self, StreamExt};
 
 use super::layout::{AWS, SUMMARY, id_milliseconds};
 use super::manifest::{RawSummary, Summary, read_summary};
 use super::open::{Found, data_pipeline, incomplete, load, look};
 use super::{Export, ExportKind};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::storage::{Location, Store};
 use crate::time::Time;
 
@@ -37,7 +37,7 @@ pub struct Prefix<'a> {
 }
 
 /// What lies at or below an argument.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct Resolved {
     /// The wanted exports: an explicit one of whatever kind, or incremental ones of the table that are not wholly
     /// before the watermark, ordered by window.
@@ -50,6 +50,9 @@ pub struct Resolved {
     pub pending: u64,
     /// Exports from before the watermark. At least so many: where others were found, old ones are not all listed.
     pub older: u64,
+    /// Exports below a folder whose manifests are damaged, in the order of their names: which windows they hold is not
+    /// known for certain, so nothing may be applied across a gap.
+    pub damaged: Vec<Error>,
     /// What the user should know.
     pub warnings: Vec<String>,
     /// The argument named one export, not a folder above exports.
@@ -59,8 +62,8 @@ pub struct Resolved {
 /// Resolves an argument of `incremental`: an export (taken as it is, its table unchecked) or a folder above exports.
 ///
 /// Below a folder, an id older than the watermark is left out by its name: an export's id is never earlier than its
-/// window's end. Errors of kind `Input`: a damaged manifest, an export of a table that was made again under the same
-/// ARN, or no export at all.
+/// window's end. Errors of kind `Input`: a damaged manifest of the export that is named, an export of a table that was made
+/// again under the same ARN, or no export at all. A damaged one below a folder is left to the caller.
 pub async fn resolve(store: &Store, arg: &str, hint: &Prefix<'_>) -> Result<Resolved> {
     let top = match look(store, arg).await? {
         Found::Export(folder) => {
@@ -81,19 +84,23 @@ pub async fn resolve(store: &Store, arg: &str, hint: &Prefix<'_>) -> Result<Reso
     let (older, candidates): (Vec<_>, Vec<_>) = walk.candidates.into_iter().partition(|c| c.is_before(watermark));
     resolved.older = older.len() as u64;
     let known = stream::iter(candidates)
-        .map(|candidate| async move { candidate.read(store).await.map(|summary| (candidate, summary)) })
+        .map(|candidate| async move {
+            let read = candidate.read(store).await;
+            (candidate, read)
+        })
         .buffered(AT_ONCE)
-        .try_collect::<Vec<_>>()
-        .await?;
+        .collect::<Vec<_>>()
+        .await;
     let any = !known.is_empty();
     let mut due = Vec::new();
-    for (candidate, raw) in known {
+    for (candidate, read) in known {
+        let Some(raw) = resolved.undamaged(read)? else { continue };
         let Some(raw) = raw else {
             resolved.count_incomplete(&candidate, hint.now);
             continue;
         };
         if resolved.is_wanted(&candidate.folder, &raw, hint)? {
-            let summary = raw.check(&candidate.folder)?;
+            let Some(summary) = resolved.undamaged(raw.check(&candidate.folder))? else { continue };
             match summary.kind {
                 ExportKind::Full { .. } => resolved.full += 1,
                 ExportKind::Incremental { to, .. } if hint.watermark.is_some_and(|w| to <= w) => resolved.older += 1,
@@ -102,8 +109,12 @@ pub async fn resolve(store: &Store, arg: &str, hint: &Prefix<'_>) -> Result<Reso
         }
     }
     check_one_table(&due, &top)?;
-    resolved.exports =
-        stream::iter(due).map(|(folder, summary)| load(store, folder, summary)).buffered(AT_ONCE).try_collect().await?;
+    let loaded: Vec<_> =
+        stream::iter(due).map(|(folder, summary)| load(store, folder, summary)).buffered(AT_ONCE).collect().await;
+    for export in loaded {
+        let export = resolved.undamaged(export)?;
+        resolved.exports.extend(export);
+    }
     resolved.exports.sort_by(|a, b| {
         let key = |e: &Export| e.window().map(|(from, to, _)| (from, to));
         (key(a), a.arn()).cmp(&(key(b), b.arn()))
@@ -125,6 +136,18 @@ pub async fn resolve(store: &Store, arg: &str, hint: &Prefix<'_>) -> Result<Reso
 }
 
 impl Resolved {
+    /// What was read; `None` if it is damaged, which is noted.
+    fn undamaged<T>(&mut self, read: Result<T>) -> Result<Option<T>> {
+        match read {
+            Ok(read) => Ok(Some(read)),
+            Err(error) if error.kind() == Kind::Input => {
+                self.damaged.push(error);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     fn count_incomplete(&mut self, candidate: &Candidate, now: Time) {
         let age = candidate.id.map_or(i64::MAX, |id| now.timestamp_millis().saturating_sub(id));
         if age < PENDING_MILLISECONDS {

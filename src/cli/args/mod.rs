@@ -189,7 +189,8 @@ pub(crate) struct IncrementalArgs {
     /// Exports, or folders with exports below them; s3:// or local
     ///
     /// Below a folder, full exports and exports of other
-    /// tables are skipped, and an export that has not completed yet is counted as pending.
+    /// tables are skipped, and an export that has not completed yet is counted as pending. Where one is damaged, the
+    /// windows before it are applied, and then it is exit 3.
     #[arg(value_name = "EXPORT|PREFIX", required = true)]
     pub exports: Vec<String>,
     #[command(flatten)]
