@@ -9,6 +9,8 @@ mod exports;
 pub mod failing;
 #[path = "common/faults.rs"]
 mod faults;
+#[path = "maintenance/partitioned.rs"]
+mod partitioned;
 #[path = "common/program.rs"]
 mod program;
 #[path = "common/reader.rs"]

@@ -3,10 +3,11 @@
 //! timestamps `{"instant":"…"}`, nulls are left out of rows and structs.
 #![allow(dead_code, clippy::unwrap_used, reason = "tests; each binary uses a part of it")]
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
+use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{
     DataType, Decimal128Type, Field, Float64Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType,
 };
@@ -15,7 +16,9 @@ use ddb_iceberg::catalog::LoadedTable;
 use ddb_iceberg::catalog::connect::connect;
 use ddb_iceberg::storage::Store;
 use iceberg::TableIdent;
-use iceberg::spec::{DataContentType, ManifestList, NestedField, Type};
+use iceberg::spec::{
+    DataContentType, Manifest, ManifestFile, ManifestList, NestedField, NestedFieldRef, Schema, Snapshot, Type,
+};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Map, Value, json};
 
@@ -42,77 +45,128 @@ pub async fn rows(warehouse: &Path, table: &str) -> Vec<Row> {
 
 /// All rows of a loaded table, ordered by their JSON text.
 pub async fn rows_of(table: &LoadedTable) -> Vec<Row> {
-    let mut rows = Vec::new();
-    let Some(snapshot) = table.metadata.current_snapshot() else { return rows };
-    let list = bytes(table, snapshot.manifest_list()).await;
-    let list = ManifestList::parse_with_version(&list, table.metadata.format_version()).unwrap();
-    let mut data = Vec::new();
-    let mut deleted: HashMap<String, Vec<(i64, i64)>> = HashMap::new();
-    for manifest in list.entries() {
-        for entry in manifest.load_manifest(&table.file_io).await.unwrap().entries().iter().filter(|e| e.is_alive()) {
-            let sequence = entry.sequence_number().expect("a sequence number");
-            match entry.content_type() {
-                DataContentType::Data => data.push((entry.file_path().to_owned(), sequence, entry.record_count())),
-                DataContentType::PositionDeletes => {
-                    for (path, position) in positions(bytes(table, entry.file_path()).await) {
-                        deleted.entry(path).or_default().push((position, sequence));
-                    }
-                }
-                DataContentType::EqualityDeletes => panic!("an equality delete file"),
-            }
-        }
-    }
-    for (path, sequence, count) in data {
-        let gone: Vec<i64> = deleted
-            .get(&path)
-            .into_iter()
-            .flatten()
-            .filter(|(_, delete_sequence)| *delete_sequence >= sequence)
-            .map(|(position, _)| *position)
-            .collect();
-        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes(table, &path).await).unwrap();
-        let mut position = 0i64;
-        for batch in reader.build().unwrap() {
-            let batch = batch.unwrap();
-            let schema = batch.schema();
-            let fields = table.metadata.current_schema().as_struct().fields();
-            let slots: HashMap<i32, usize> =
-                schema.fields().iter().enumerate().filter_map(|(n, f)| Some((field_id(f)?, n))).collect();
-            for row in 0..batch.num_rows() {
-                if !gone.contains(&position) {
-                    let mut values = Row::new();
-                    for field in fields {
-                        let value = slots.get(&field.id).and_then(|c| value(batch.column(*c), row, field));
-                        if let Some(value) = value {
-                            values.insert(field.name.clone(), value);
-                        }
-                    }
-                    rows.push(values);
-                }
-                position += 1;
-            }
-        }
-        assert_eq!(u64::try_from(position).unwrap(), count, "the manifest's count of {path}");
-    }
+    let mut rows = Seen::default().rows(table).await;
     rows.sort_by_key(|row| serde_json::to_string(row).unwrap());
     rows
 }
 
-async fn bytes(table: &LoadedTable, location: &str) -> Bytes {
-    table.file_io.new_input(location).unwrap().read().await.unwrap()
+/// What was read before, by path: a table's files never change.
+#[derive(Default)]
+pub struct Seen {
+    lists: HashMap<String, Arc<ManifestList>>,
+    manifests: HashMap<String, Arc<Manifest>>,
+    files: HashMap<String, Arc<Vec<RecordBatch>>>,
 }
 
-fn positions(file: Bytes) -> Vec<(String, i64)> {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
-    let mut all = Vec::new();
-    for batch in reader.build().unwrap() {
-        let batch = batch.unwrap();
-        let paths = batch.column(0).as_string::<i32>();
-        let positions = batch.column(1).as_primitive::<Int64Type>();
-        all.extend((0..batch.num_rows()).map(|n| (paths.value(n).to_owned(), positions.value(n))));
+impl Seen {
+    pub async fn list(&mut self, table: &LoadedTable, snapshot: &Snapshot) -> Arc<ManifestList> {
+        let path = snapshot.manifest_list();
+        if !self.lists.contains_key(path) {
+            let bytes = bytes(table, path).await;
+            let list = ManifestList::parse_with_version(&bytes, table.metadata.format_version()).unwrap();
+            self.lists.insert(path.to_owned(), Arc::new(list));
+        }
+        Arc::clone(&self.lists[path])
     }
-    assert!(all.is_sorted(), "position deletes are sorted by path and position");
-    all
+
+    pub async fn manifest(&mut self, table: &LoadedTable, file: &ManifestFile) -> Arc<Manifest> {
+        let path = &file.manifest_path;
+        if !self.manifests.contains_key(path) {
+            let manifest = file.load_manifest(&table.file_io).await.unwrap();
+            self.manifests.insert(path.clone(), Arc::new(manifest));
+        }
+        Arc::clone(&self.manifests[path])
+    }
+
+    /// A Parquet file.
+    pub async fn file(&mut self, table: &LoadedTable, path: &str) -> Arc<Vec<RecordBatch>> {
+        if !self.files.contains_key(path) {
+            let reader = ParquetRecordBatchReaderBuilder::try_new(bytes(table, path).await).unwrap();
+            let batches: Vec<_> = reader.build().unwrap().map(|batch| batch.unwrap()).collect();
+            self.files.insert(path.to_owned(), Arc::new(batches));
+        }
+        Arc::clone(&self.files[path])
+    }
+
+    /// What a position delete file holds.
+    pub async fn positions(&mut self, table: &LoadedTable, path: &str) -> Vec<(String, i64)> {
+        let mut all = Vec::new();
+        for batch in self.file(table, path).await.iter() {
+            let paths = batch.column(0).as_string::<i32>();
+            let positions = batch.column(1).as_primitive::<Int64Type>();
+            all.extend((0..batch.num_rows()).map(|n| (paths.value(n).to_owned(), positions.value(n))));
+        }
+        assert!(all.is_sorted(), "position deletes are sorted by path and position");
+        all
+    }
+
+    /// All rows of main, in no order.
+    pub async fn rows(&mut self, table: &LoadedTable) -> Vec<Row> {
+        let mut rows = Vec::new();
+        let Some(snapshot) = table.metadata.current_snapshot() else { return rows };
+        let mut data = Vec::new();
+        let mut deleted: HashMap<String, Vec<(i64, i64)>> = HashMap::new();
+        for manifest in self.list(table, snapshot).await.entries() {
+            for entry in self.manifest(table, manifest).await.entries().iter().filter(|e| e.is_alive()) {
+                let sequence = entry.sequence_number().expect("a sequence number");
+                match entry.content_type() {
+                    DataContentType::Data => data.push((entry.file_path().to_owned(), sequence, entry.record_count())),
+                    DataContentType::PositionDeletes => {
+                        for (path, position) in self.positions(table, entry.file_path()).await {
+                            deleted.entry(path).or_default().push((position, sequence));
+                        }
+                    }
+                    DataContentType::EqualityDeletes => panic!("an equality delete file"),
+                }
+            }
+        }
+        for (path, sequence, count) in data {
+            let gone: HashSet<i64> = deleted
+                .get(&path)
+                .into_iter()
+                .flatten()
+                .filter(|(_, delete_sequence)| *delete_sequence >= sequence)
+                .map(|(position, _)| *position)
+                .collect();
+            let mut position = 0i64;
+            for batch in self.file(table, &path).await.iter() {
+                let schema = table.metadata.current_schema();
+                let slots = slots(batch, schema);
+                for n in 0..batch.num_rows() {
+                    if !gone.contains(&position) {
+                        rows.push(row_of(batch, n, schema, &slots));
+                    }
+                    position += 1;
+                }
+            }
+            assert_eq!(u64::try_from(position).unwrap(), count, "the manifest's count of {path}");
+        }
+        rows
+    }
+}
+
+/// One row, by the schema's columns.
+pub fn row(batch: &RecordBatch, n: usize, schema: &Schema) -> Row {
+    row_of(batch, n, schema, &slots(batch, schema))
+}
+
+/// Which of the file's columns is which of the schema's.
+fn slots(batch: &RecordBatch, schema: &Schema) -> Vec<Option<usize>> {
+    let file = batch.schema();
+    let ids: HashMap<i32, usize> =
+        file.fields().iter().enumerate().filter_map(|(n, field)| Some((field_id(field)?, n))).collect();
+    schema.as_struct().fields().iter().map(|field| ids.get(&field.id).copied()).collect()
+}
+
+fn row_of(batch: &RecordBatch, n: usize, schema: &Schema, slots: &[Option<usize>]) -> Row {
+    let cell = |(field, slot): (&NestedFieldRef, &Option<usize>)| {
+        Some((field.name.clone(), value(batch.column((*slot)?), n, field)?))
+    };
+    schema.as_struct().fields().iter().zip(slots).filter_map(cell).collect()
+}
+
+async fn bytes(table: &LoadedTable, location: &str) -> Bytes {
+    table.file_io.new_input(location).unwrap().read().await.unwrap()
 }
 
 fn field_id(field: &Field) -> Option<i32> {

@@ -168,6 +168,41 @@ def test_spark_changes_the_spec(modes, tool, warehouse, readers, spark, seed):
     story.same(readers, "after a window into the table without partitions")
 
 
+@pytest.mark.parametrize("modes", MODES)
+def test_compact_of_partitions_and_of_changed_specs(modes, tool, warehouse, readers, spark, seed):
+    story = Story(PLAIN, seed, tool, warehouse, modes=modes)
+    story.load(80, files=2, more=by(["bucket(2, id)", "region"]))
+    name = spark.name(warehouse, "ns.t")
+
+    def compacted(label):
+        for _ in range(6):
+            story.apply(30)
+        files = f"select count(*) as n from {name}.files where content = 0"
+        (before,) = spark.sql(warehouse, files)
+        result = tool.run("compact", "--table", "ns.t", "--warehouse", warehouse.folder, "--format", "json")
+        assert result.exit == 0 and result.json["status"] == "applied", result
+        (after,) = spark.sql(warehouse, files)
+        assert after["n"] < before["n"], (label, before, after)
+        story.same(readers, f"after compact {label}")
+        assert_claims(spark, warehouse, "ns.t", len(story.model.items))
+        assert_partitions(spark, warehouse)
+        story.apply(30)
+        story.same(readers, f"after a window behind compact {label}")
+
+    compacted("of the spec of the load")
+    for change in ("replace partition field region with truncate(2, region)", "drop partition field id_bucket"):
+        spark.sql(warehouse, f"alter table {name} {change}")
+        compacted(change)
+    used = {row["spec_id"] for row in spark.sql(warehouse, f"select distinct spec_id from {name}.files")}
+    assert len(used) > 1, used
+    result = tool.run("expire", "--table", "ns.t", "--warehouse", warehouse.folder, "--format", "json", "--older-than", "0s")
+    assert result.exit == 0 and result.json["maintenance"][0]["files_deleted"] > 0, result
+    story.same(readers, "after expire")
+    story.apply(30)
+    story.same(readers, "after a window behind expire")
+    assert_partitions(spark, warehouse)
+
+
 def test_filters_prune_and_are_right(tool, warehouse, readers, spark, seed):
     story = Story(PLAIN, seed, tool, warehouse)
     story.load(100, files=2, more=by(["truncate(10, n)", "region"]))
