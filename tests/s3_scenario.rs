@@ -13,6 +13,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use ddb_iceberg::storage::{S3Config, Store};
 use exports::{ExportWriter, FullExport, IncrementalExport};
 use s3_server::{Fault, Request, S3Server};
@@ -224,6 +225,57 @@ async fn a_bad_network_changes_nothing_but_the_time() {
     assert_eq!(report["windows"][0]["rows"], json!({"inserted": 1, "updated": 1, "deleted": 1}));
     place.server.heal();
     assert_eq!(place.rows().await.len(), 200);
+}
+
+/// Files of a writer that died: listed, deleted when asked to, and never one that the table names, however old.
+#[tokio::test(flavor = "multi_thread")]
+async fn orphans_on_s3_are_old_objects_that_nothing_names() {
+    let place = Place::new();
+    let folder = place.upload(&full(2, 5));
+    place.upload(&window());
+    place.report(&["full-load", &folder, "--table", "shop.orders", "--key", "pk"]);
+    place.report(&["incremental", "s3://exports/backups/daily/", "--table", "shop.orders"]);
+    let rows = place.rows().await;
+    let named = place.server.keys("lake");
+    let below = |name: &str| format!("warehouse/shop/orders/{name}");
+    let orphans = ["data/old.parquet", "data/a=1/b c/%2F/öld.avro", "metadata/00009-x.metadata.json"].map(below);
+    let stay = [
+        "data/young.parquet",
+        "data/undated.parquet",
+        "data/notes.txt",
+        "data/.hidden.parquet",
+        "inner/metadata/00000-y.metadata.json",
+        "inner/data/theirs.parquet",
+    ];
+    let mut stay = stay.map(below).to_vec();
+    // A neighbour whose name begins like the table's.
+    stay.push("warehouse/shop/orders-2/data/theirs.parquet".to_owned());
+    for key in orphans.iter().chain(&stay) {
+        place.server.put("lake", key, b"x");
+    }
+    place.server.age("lake", TimeDelta::days(10), |key| !key.contains("/young.") && !key.contains("/undated."));
+    place.server.age("lake", TimeDelta::hours(1), |key| key.contains("/young."));
+    place.server.page(4);
+
+    let command = ["orphans", "--table", "shop.orders"];
+    let report = place.report(&command);
+    let mut expected = orphans.clone().map(|key| format!("s3://lake/{key}"));
+    expected.sort();
+    assert_eq!(report["maintenance"][0]["files"], json!(expected));
+    assert_eq!(report["status"], "dry_run");
+    assert!(report["warnings"].to_string().contains("another table"), "{report}");
+    assert!(report["warnings"].to_string().contains("1 files of unknown age"), "{report}");
+    assert_eq!(place.report(&[&command[..], &["--delete", "--dry-run"]].concat())["status"], "dry_run");
+    assert!(orphans.iter().all(|key| place.server.get("lake", key).is_some()), "only listed");
+
+    let report = place.report(&[&command[..], &["--delete"]].concat());
+    assert_eq!((&report["status"], &report["maintenance"][0]["files_deleted"]), (&json!("applied"), &json!(3)));
+    let mut left = named;
+    left.extend(stay);
+    left.sort();
+    assert_eq!(place.server.keys("lake"), left);
+    assert_eq!(place.rows().await, rows);
+    assert_eq!(place.report(&command)["status"], "nothing_to_do");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,6 +12,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use md5::{Digest, Md5};
 
 #[path = "s3_signature.rs"]
@@ -74,6 +75,8 @@ pub struct Object {
     pub etag: String,
     /// `x-amz-meta-…` and encryption headers of the request that wrote it.
     pub headers: BTreeMap<String, String>,
+    /// When it was written; what was put directly has no time in listings.
+    pub modified: Option<DateTime<Utc>>,
 }
 
 #[derive(Default)]
@@ -171,7 +174,7 @@ impl S3Server {
 
     pub fn put(&self, bucket: &str, key: &str, bytes: impl Into<Vec<u8>>) {
         let bytes = bytes.into();
-        let object = Object { etag: etag(&bytes), bytes, headers: BTreeMap::new() };
+        let object = Object { etag: etag(&bytes), bytes, ..Object::default() };
         self.state.lock().unwrap().buckets.get_mut(bucket).unwrap().insert(key.to_owned(), object);
     }
 
@@ -187,6 +190,16 @@ impl S3Server {
                     let key = path.strip_prefix(folder).unwrap().to_str().unwrap().to_owned();
                     self.put(bucket, &key, std::fs::read(path).unwrap());
                 }
+            }
+        }
+    }
+
+    /// Makes objects look as if they had been written so long ago.
+    pub fn age(&self, bucket: &str, by: TimeDelta, which: impl Fn(&str) -> bool) {
+        let mut state = self.state.lock().unwrap();
+        for (key, object) in state.buckets.get_mut(bucket).unwrap() {
+            if which(key) {
+                object.modified = Some(Utc::now() - by);
             }
         }
     }
@@ -424,7 +437,12 @@ fn put(request: &Request, state: &mut State) -> Answer {
     if !may_write(request, state) {
         return Answer::error(412, "PreconditionFailed");
     }
-    let object = Object { etag: etag(&request.body), bytes: request.body.clone(), headers: kept_headers(request) };
+    let object = Object {
+        etag: etag(&request.body),
+        bytes: request.body.clone(),
+        headers: kept_headers(request),
+        modified: Some(Utc::now()),
+    };
     let answer = Answer::new(200).with("etag", object.etag.clone());
     state.buckets.get_mut(&request.bucket).unwrap().insert(request.key.clone(), object);
     answer
@@ -485,8 +503,12 @@ fn complete(request: &Request, state: &mut State) -> Answer {
         last = number;
         bytes.extend_from_slice(part);
     }
-    let object =
-        Object { etag: format!("\"{}-{last}\"", hex(&Md5::digest(&bytes))), bytes, headers: upload.headers.clone() };
+    let object = Object {
+        etag: format!("\"{}-{last}\"", hex(&Md5::digest(&bytes))),
+        bytes,
+        headers: upload.headers.clone(),
+        modified: Some(Utc::now()),
+    };
     let etag = object.etag.clone();
     state.uploads.remove(id);
     state.buckets.get_mut(&request.bucket).unwrap().insert(request.key.clone(), object);
@@ -552,9 +574,12 @@ fn list(request: &Request, state: &State) -> Answer {
                 group = Some(whole);
             }
             None => body.push_str(&format!(
-                "<Contents><Key>{}</Key><Size>{}</Size></Contents>",
+                "<Contents><Key>{}</Key><Size>{}</Size>{}</Contents>",
                 encode(key, true),
-                object.bytes.len()
+                object.bytes.len(),
+                object.modified.map_or_else(String::new, |at| {
+                    format!("<LastModified>{}</LastModified>", at.to_rfc3339_opts(SecondsFormat::Millis, true))
+                }),
             )),
         }
     }
