@@ -1,5 +1,8 @@
 //! The model test: random histories of a DynamoDB table, cut into a full export and windows, applied step by step and
-//! compared with a plain map row by row, and the table's metadata with itself.
+//! compared with a plain map row by row, and the table's metadata with itself. In between, other programs rewrite and append,
+//! roll back and change the partitions, and `compact` and `expire` run.
+//!
+//! Most histories are short and lie in memory; every [`LONG`]-th is long, and in files with an SQLite catalog.
 //!
 //! A failure prints its seed. `MODEL_SEED=<seed> MODEL_HISTORIES=1` runs that history again; a large `MODEL_HISTORIES`
 //! searches for longer.
@@ -10,6 +13,10 @@
 mod columns;
 #[path = "common/exports.rs"]
 mod exports;
+#[path = "model/foreign.rs"]
+mod foreign;
+#[path = "model/home.rs"]
+mod home;
 #[path = "model/memory.rs"]
 mod memory;
 #[path = "model/metadata.rs"]
@@ -29,13 +36,19 @@ mod values;
 #[path = "model/world.rs"]
 mod world;
 
+use std::sync::LazyLock;
+
+use home::Home;
 use profile::Profile;
 use random::Random;
 use runner::Runner;
+use tokio::runtime::Runtime;
 
 /// Histories of each test when nothing else is asked for.
-const HISTORIES: u64 = 6;
+const HISTORIES: u64 = 800;
 const SEED: u64 = 1;
+/// One history in so many is long.
+const LONG: u64 = 100;
 
 /// Says how to run a failed history again.
 struct Seed(u64);
@@ -58,23 +71,34 @@ fn histories(partition_key: &'static str) {
     for seed in seed..seed + number("MODEL_HISTORIES", HISTORIES) {
         let guard = Seed(seed);
         let mut random = Random::new(seed);
-        let windows = if random.percent(25) { 14 } else { random.range(3, 9) };
+        let long = seed.is_multiple_of(LONG);
+        let windows = match (long, random.percent(25)) {
+            (true, true) => 14,
+            (true, false) => random.range(3, 9),
+            (false, true) => random.range(3, 6),
+            (false, false) => random.range(1, 3),
+        };
         let mut kinds = vec![partition_key];
         if random.percent(50) {
             kinds.push(*random.pick(&["S", "N", "B"]));
         }
-        let profile = Profile::new(&mut random, &kinds, windows, 40, 0);
+        let (keys, operations) = if long { (40, 40) } else { (random.range(2, 16), random.range(2, 12)) };
+        let profile = Profile::new(&mut random, &kinds, windows, keys, 0);
         let threads = random.range(1, 4);
         let memory = *random.pick(&[8 << 20, 32 << 20, 512 << 20]);
-        run(random, profile, windows, 40, threads, memory);
+        let home = if long { Home::disk() } else { Home::memory() };
+        run(home, random, profile, windows, operations, threads, memory);
         drop(guard);
     }
 }
 
-fn run(random: Random, profile: Profile, windows: usize, operations: usize, threads: usize, memory: usize) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(async {
-        let mut runner = Runner::load(random, profile, operations, threads, memory).await;
+/// One for all: threads are not made anew for each history.
+static RUNTIME: LazyLock<Runtime> =
+    LazyLock::new(|| tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap());
+
+fn run(home: Home, random: Random, profile: Profile, windows: usize, operations: usize, threads: usize, memory: usize) {
+    RUNTIME.block_on(async {
+        let mut runner = Runner::load(home, random, profile, operations, threads, memory).await;
         while runner.windows() < windows {
             runner.step().await;
         }
@@ -108,7 +132,7 @@ fn large(items: usize, ballast: usize, memory: usize) {
             text.insert_str(0, &"the same start ".repeat(20));
         }
     }
-    run(random, profile, 2, 2 * items, 2, memory);
+    run(Home::disk(), random, profile, 2, 2 * items, 2, memory);
 }
 
 #[test]

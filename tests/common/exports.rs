@@ -182,33 +182,42 @@ impl ExportWriter {
 
     /// Writes the export below `root`, which stands for the bucket; gives the folder of its manifests.
     pub fn write(&self, root: impl AsRef<Path>) -> PathBuf {
-        let root = root.as_ref();
+        let (folder, files) = self.made_below(root.as_ref());
+        fs::create_dir_all(&folder).unwrap();
+        for (path, bytes) in files {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, bytes).unwrap();
+        }
+        folder
+    }
+
+    /// The folder of its manifests, and all of its files, the manifests last, as [`Self::write`] writes them.
+    pub fn made_below(&self, root: &Path) -> (PathBuf, Vec<(PathBuf, Vec<u8>)>) {
         let id = self.export_id();
         let base = self.prefix.as_ref().map_or("AWSDynamoDB".to_owned(), |p| format!("{p}/AWSDynamoDB"));
         let data = if self.incremental { format!("{base}/data") } else { format!("{base}/{id}/data") };
         let folder = root.join(&base).join(&id);
-        fs::create_dir_all(&folder).unwrap();
-        fs::create_dir_all(root.join(&data)).unwrap();
+        let mut made = Vec::new();
         let mut entries = Vec::new();
         for (number, lines) in self.files.iter().enumerate() {
             let bytes = self.compress(lines);
             let key = format!("{data}/{}.json.gz", file_name(&format!("{id}{number}")));
-            fs::write(root.join(&key), &bytes).unwrap();
             entries.push(json!({
                 "itemCount": lines.len(), "md5Checksum": checksum(&bytes),
                 "etag": format!("{}-1", hex(&Md5::digest(&key))), "dataFileS3Key": key,
             }));
+            made.push((root.join(&key), bytes));
         }
         (self.edit_files)(&mut entries);
         let files: String = entries.iter().map(|entry| format!("{entry}\n")).collect();
         let mut summary = self.summary(&base, &id);
         (self.edit_summary)(&mut summary);
-        fs::write(folder.join("_started"), "").unwrap();
+        made.push((folder.join("_started"), Vec::new()));
         for (name, text) in [("manifest-files", files), ("manifest-summary", summary.to_string())] {
-            fs::write(folder.join(format!("{name}.md5")), checksum(text.as_bytes())).unwrap();
-            fs::write(folder.join(format!("{name}.json")), text).unwrap();
+            made.push((folder.join(format!("{name}.md5")), checksum(text.as_bytes()).into_bytes()));
+            made.push((folder.join(format!("{name}.json")), text.into_bytes()));
         }
-        folder
+        (folder, made)
     }
 
     fn summary(&self, base: &str, id: &str) -> Value {

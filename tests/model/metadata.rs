@@ -1,39 +1,36 @@
 //! What a table's metadata must be, whatever its rows are: totals are sums, numbers ascend, bounds contain.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::fs::File;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Decimal128Type, Field, Int64Type};
 use ddb_iceberg::catalog::LoadedTable;
-use iceberg::spec::{
-    DataContentType, DataFile, ManifestList, ManifestStatus, NestedField, PrimitiveLiteral, Snapshot, Type,
-};
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use iceberg::spec::{DataContentType, DataFile, ManifestStatus, NestedField, PrimitiveLiteral, Snapshot, Type};
+
+use super::home::Home;
+use super::reader::Seen;
 
 const FILE_PATH_ID: i32 = 2_147_483_546;
 
 /// Snapshots and files that were checked already: they never change.
 #[derive(Default)]
 pub struct Checked {
-    snapshots: HashSet<i64>,
+    pub seen: Seen,
+    /// Files of another writer are not in order, nor are those that they were merged into.
+    pub foreign: bool,
+    /// Every file that a snapshot speaks of, by its id.
+    snapshots: HashMap<i64, BTreeSet<String>>,
     files: HashSet<String>,
-    /// Every file that a snapshot speaks of.
-    known: BTreeSet<String>,
 }
 
-pub fn local(location: &str) -> &str {
-    location.strip_prefix("file://").unwrap_or_else(|| panic!("{location} is no file:// location"))
-}
-
-/// Main's snapshots, oldest first.
+/// Main's snapshots, oldest first, as far as they were not expired.
 pub fn history(table: &LoadedTable) -> Vec<&Snapshot> {
     let mut all = Vec::new();
     let mut next = table.metadata.current_snapshot();
     while let Some(snapshot) = next {
         all.push(snapshot.as_ref());
-        next = snapshot.parent_snapshot_id().map(|id| table.metadata.snapshot_by_id(id).expect("the parent"));
+        next = snapshot.parent_snapshot_id().and_then(|id| table.metadata.snapshot_by_id(id));
     }
     all.reverse();
     all
@@ -41,7 +38,7 @@ pub fn history(table: &LoadedTable) -> Vec<&Snapshot> {
 
 impl Checked {
     /// Checks every snapshot that is new since the last call, and the table's folder.
-    pub async fn check(&mut self, table: &LoadedTable) {
+    pub async fn check(&mut self, table: &LoadedTable, home: &Home) {
         let history = history(table);
         assert_eq!(history.len(), table.metadata.snapshots().count(), "every snapshot is in main's history");
         for pair in history.windows(2) {
@@ -53,36 +50,37 @@ impl Checked {
         // A table that was rolled back and forward again has been at a snapshot more than once.
         let mut log: Vec<i64> = Vec::new();
         for entry in table.metadata.history() {
-            if !log.contains(&entry.snapshot_id) {
+            if !log.contains(&entry.snapshot_id) && table.metadata.snapshot_by_id(entry.snapshot_id).is_some() {
                 log.push(entry.snapshot_id);
             }
         }
         assert_eq!(log, history.iter().map(|s| s.snapshot_id()).collect::<Vec<_>>(), "the snapshot log");
         for snapshot in history {
-            if self.snapshots.insert(snapshot.snapshot_id()) {
-                self.snapshot(table, snapshot).await;
+            if !self.snapshots.contains_key(&snapshot.snapshot_id()) {
+                let known = self.snapshot(table, snapshot).await;
+                self.snapshots.insert(snapshot.snapshot_id(), known);
             }
         }
-        self.folder(table);
+        self.folder(table, home);
     }
 
-    async fn snapshot(&mut self, table: &LoadedTable, snapshot: &Snapshot) {
+    /// Checks a snapshot; gives the files that it speaks of.
+    async fn snapshot(&mut self, table: &LoadedTable, snapshot: &Snapshot) -> BTreeSet<String> {
         let sequence = snapshot.sequence_number();
-        self.known.insert(local(snapshot.manifest_list()).to_owned());
-        let bytes = std::fs::read(local(snapshot.manifest_list())).unwrap();
-        let list = ManifestList::parse_with_version(&bytes, table.metadata.format_version()).unwrap();
+        let mut known = BTreeSet::from([snapshot.manifest_list().to_owned()]);
+        let list = self.seen.list(table, snapshot).await;
         let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
         let mut paths = HashSet::new();
         let mut data_sequences = HashMap::new();
         let mut partitions = HashMap::new();
         let mut deletes = Vec::new();
         for manifest in list.entries() {
-            self.known.insert(local(&manifest.manifest_path).to_owned());
-            let length = std::fs::metadata(local(&manifest.manifest_path)).unwrap().len();
+            known.insert(manifest.manifest_path.clone());
+            let length = size(table, &manifest.manifest_path).await;
             assert_eq!(i64::try_from(length).unwrap(), manifest.manifest_length);
             let mut counts: BTreeMap<i32, (u32, u64)> = BTreeMap::new();
             let mut least = i64::MAX;
-            for entry in manifest.load_manifest(&table.file_io).await.unwrap().entries() {
+            for entry in self.seen.manifest(table, manifest).await.entries() {
                 let file = entry.data_file();
                 let count = counts.entry(entry.status() as i32).or_default();
                 *count = (count.0 + 1, count.1 + file.record_count());
@@ -95,9 +93,9 @@ impl Checked {
                 let added = entry.snapshot_id() == Some(snapshot.snapshot_id());
                 assert_eq!(added, own == sequence, "{}: sequence number {own} of {sequence}", file.file_path());
                 assert!(paths.insert(file.file_path().to_owned()), "{} stands twice", file.file_path());
-                self.known.insert(local(file.file_path()).to_owned());
+                known.insert(file.file_path().to_owned());
                 let (records, bytes) = (file.record_count(), file.file_size_in_bytes());
-                assert_eq!(std::fs::metadata(local(file.file_path())).unwrap().len(), bytes);
+                assert_eq!(size(table, file.file_path()).await, bytes);
                 let mut add = |total: &'static str, new: &'static str, n: u64| {
                     *sums.entry(total).or_default() += n;
                     *sums.entry(new).or_default() += if added { n } else { 0 };
@@ -120,8 +118,11 @@ impl Checked {
                 }
                 if self.files.insert(file.file_path().to_owned()) {
                     match file.content_type() {
-                        DataContentType::Data => check_data(table, snapshot, file, manifest.partition_spec_id),
-                        _ => check_deletes(file),
+                        DataContentType::Data => {
+                            let batch = read(&self.seen.file(table, file.file_path()).await);
+                            check_data(table, snapshot, file, manifest.partition_spec_id, &batch, self.foreign);
+                        }
+                        _ => check_deletes(file, &self.seen.positions(table, file.file_path()).await),
                     }
                 }
             }
@@ -154,7 +155,7 @@ impl Checked {
         // No row is deleted twice, and none that is younger than its delete.
         let mut gone = HashSet::new();
         for (file, own, partition) in deletes {
-            for (path, position) in positions(file.file_path()) {
+            for (path, position) in self.seen.positions(table, file.file_path()).await {
                 // A data file that was rewritten leaves the deletes of its old self in files that cover others too.
                 let Some(data) = data_sequences.get(&path) else { continue };
                 assert!(*data < own, "{path} is as young as its delete");
@@ -162,42 +163,27 @@ impl Checked {
                 assert!(gone.insert((path, position)), "a row is deleted twice");
             }
         }
+        known
     }
 
     /// Nothing lies in the table's folder that no snapshot speaks of.
-    fn folder(&self, table: &LoadedTable) {
-        let mut found = BTreeSet::new();
-        let mut folders = vec![local(table.metadata.location()).to_owned()];
-        while let Some(folder) = folders.pop() {
-            for entry in std::fs::read_dir(folder).unwrap() {
-                let path = entry.unwrap().path();
-                let text = path.to_str().unwrap().to_owned();
-                if path.is_dir() {
-                    folders.push(text);
-                } else if !text.ends_with(".metadata.json") {
-                    found.insert(text);
-                }
-            }
-        }
-        assert_eq!(found, self.known, "files in the table's folder, and files that its snapshots speak of");
+    fn folder(&self, table: &LoadedTable, home: &Home) {
+        let mut found = home.files(table.metadata.location());
+        found.retain(|path| !path.ends_with(".metadata.json"));
+        let known = table.metadata.snapshots().flat_map(|s| &self.snapshots[&s.snapshot_id()]).cloned().collect();
+        assert_eq!(found, known, "files in the table's folder, and files that its snapshots speak of");
     }
 }
 
-fn read(path: &str) -> RecordBatch {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(local(path)).unwrap()).unwrap();
-    let schema = reader.schema().clone();
-    let batches: Vec<_> = reader.build().unwrap().map(Result::unwrap).collect();
-    concat_batches(&schema, &batches).unwrap()
+async fn size(table: &LoadedTable, path: &str) -> u64 {
+    table.file_io.new_input(path).unwrap().metadata().await.unwrap().size
 }
 
-fn positions(path: &str) -> Vec<(String, i64)> {
-    let batch = read(path);
-    let (paths, positions) = (batch.column(0).as_string::<i32>(), batch.column(1).as_primitive::<Int64Type>());
-    (0..batch.num_rows()).map(|n| (paths.value(n).to_owned(), positions.value(n))).collect()
+fn read(batches: &[RecordBatch]) -> RecordBatch {
+    concat_batches(&batches[0].schema(), batches).unwrap()
 }
 
-fn check_deletes(file: &DataFile) {
-    let positions = positions(file.file_path());
+fn check_deletes(file: &DataFile, positions: &[(String, i64)]) {
     assert_eq!(positions.len() as u64, file.record_count());
     assert!(positions.is_sorted() && !positions.is_empty());
     assert_eq!(file.sort_order_id(), None);
@@ -211,20 +197,29 @@ fn check_deletes(file: &DataFile) {
     assert_eq!(file.referenced_data_file(), (paths.len() == 1).then(|| first.clone()));
 }
 
-fn check_data(table: &LoadedTable, snapshot: &Snapshot, file: &DataFile, spec_id: i32) {
+fn check_data(
+    table: &LoadedTable,
+    snapshot: &Snapshot,
+    file: &DataFile,
+    spec_id: i32,
+    batch: &RecordBatch,
+    foreign: bool,
+) {
     let path = file.file_path();
-    let batch = read(path);
     assert_eq!(batch.num_rows() as u64, file.record_count(), "{path}");
     assert!(batch.num_rows() > 0, "{path} is empty");
     let schema = snapshot.schema(&table.metadata).unwrap();
     let fields = schema.as_struct().fields();
     assert_eq!(batch.num_columns(), fields.len(), "{path} has the columns of its snapshot's schema");
     let spec = table.metadata.partition_spec_by_id(spec_id).unwrap();
-    super::partitions::check(spec, &schema, file, &batch);
+    super::partitions::check(spec, &schema, file, batch);
     let everywhere = vec![true; batch.num_rows()];
     for field in fields {
         let n = batch.schema().fields().iter().position(|f| field_id(f) == field.id).expect("a column by field id");
         check_column(file, field, batch.column(n), &everywhere);
+    }
+    if foreign && file.sort_order_id().is_none() {
+        return;
     }
     let order = table.metadata.default_sort_order();
     assert_eq!(file.sort_order_id().map(i64::from), Some(order.order_id), "{path}");

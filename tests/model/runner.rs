@@ -4,35 +4,34 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use ddb_iceberg::catalog::connect::connect;
-use ddb_iceberg::catalog::{Commit, LoadedTable};
-use ddb_iceberg::commands::{
-    Context, FullLoad, IfExists, Incremental, NewAttributes, Report, Status, WriteMode, full_load, incremental,
-};
-use ddb_iceberg::error::{Error, Kind};
-use ddb_iceberg::progress::Progress;
-use ddb_iceberg::schema::{PartitionTerm, TableSchema, partition_spec};
-use ddb_iceberg::storage::Store;
-use iceberg::spec::{MAIN_BRANCH, Snapshot, SnapshotReference, SnapshotRetention};
-use iceberg::{TableIdent, TableUpdate};
-use serde_json::{Value, json};
-use tempfile::TempDir;
-
 use super::columns::{RESCUED, Row, Table};
 use super::exports::IncrementalExport;
+use super::foreign;
+use super::home::{Bucket, Home};
 use super::metadata::{Checked, history};
 use super::partitions;
 use super::profile::Profile;
 use super::random::Random;
-use super::reader;
+use super::reader::Seen;
 use super::world::{Rows, TABLE, Window, World};
+use ddb_iceberg::catalog::{Commit, LoadedTable};
+use ddb_iceberg::commands::{
+    Compact, Context, Expire, FullLoad, IfExists, Incremental, Maintenance, NewAttributes, Report, Status, WriteMode,
+    compact, expire, full_load, incremental,
+};
+use ddb_iceberg::error::{Error, Kind};
+use ddb_iceberg::progress::Progress;
+use ddb_iceberg::schema::{PartitionTerm, TableSchema, partition_spec};
+use iceberg::spec::{MAIN_BRANCH, Snapshot, SnapshotReference, SnapshotRetention};
+use iceberg::{TableIdent, TableUpdate};
+use serde_json::{Value, json};
 
 const NAME: &str = "shop.orders";
 
 pub struct Runner {
     world: World,
-    warehouse: TempDir,
-    bucket: TempDir,
+    home: Home,
+    bucket: Bucket,
     threads: usize,
     memory: usize,
     checked: Checked,
@@ -41,6 +40,8 @@ pub struct Runner {
     rewritten: bool,
     /// `--allow-gap` and `--allow-overlap`.
     allowed: (bool, bool),
+    /// Snapshots were expired.
+    expired: bool,
     /// A gap is recorded: below a folder, windows after it are looked at again.
     gaps: bool,
     /// Every window that was applied.
@@ -49,9 +50,16 @@ pub struct Runner {
 
 impl Runner {
     /// Loads the full export.
-    pub async fn load(random: Random, profile: Profile, operations: usize, threads: usize, memory: usize) -> Self {
-        let (warehouse, bucket) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let (mut world, load) = World::load(random, profile, bucket.path(), operations);
+    pub async fn load(
+        home: Home,
+        random: Random,
+        profile: Profile,
+        operations: usize,
+        threads: usize,
+        memory: usize,
+    ) -> Self {
+        let bucket = Bucket::new(&home);
+        let (mut world, load) = World::load(random, profile, bucket.clone(), operations);
         // Not the large histories: partitions by whole keys would be too many.
         let partition_by = if operations < 1000 && world.random.percent(60) {
             partitions::fields(&mut world.random, &world.table)
@@ -61,13 +69,14 @@ impl Runner {
         let checked = Checked::default();
         let mut runner = Self {
             world,
-            warehouse,
+            home,
             bucket,
             threads,
             memory,
             checked,
             mode: None,
             rewritten: false,
+            expired: false,
             allowed: (false, false),
             gaps: false,
             applied: Vec::new(),
@@ -84,11 +93,13 @@ impl Runner {
             dry_run: false,
         };
         let context = runner.context().await;
-        let mut report = Report::new("full-load", None);
-        let dry = FullLoad { dry_run: true, ..request.clone() };
-        full_load(&context, &dry, &mut report).await.unwrap();
-        assert_eq!(report.status, Status::DryRun);
-        assert!(runner.reload().await.is_none(), "a dry run makes no table");
+        if runner.world.random.percent(20) {
+            let mut report = Report::new("full-load", None);
+            let dry = FullLoad { dry_run: true, ..request.clone() };
+            full_load(&context, &dry, &mut report).await.unwrap();
+            assert_eq!(report.status, Status::DryRun);
+            assert!(runner.reload().await.is_none(), "a dry run makes no table");
+        }
 
         let mut report = Report::new("full-load", None);
         full_load(&context, &request, &mut report).await.unwrap();
@@ -111,13 +122,15 @@ impl Runner {
         check_summary(snapshots[0], &load.arn, None, &load.time);
         assert_eq!(window.snapshot_id, Some(snapshots[0].snapshot_id().to_string()));
         check_columns(&table, &runner.world.table);
-        compare(&table, snapshots[0], &runner.world.table, &runner.world.rows).await;
-        runner.checked.check(&table).await;
+        compare(&mut runner.checked.seen, &table, snapshots[0], &runner.world.table, &runner.world.rows).await;
+        runner.checked.check(&table, &runner.home).await;
 
-        let mut report = Report::new("full-load", None);
-        full_load(&context, &request, &mut report).await.unwrap();
-        assert_eq!(report.status, Status::AlreadyApplied);
-        assert_eq!(runner.reload().await.unwrap().metadata_location, table.metadata_location);
+        if runner.world.random.percent(20) {
+            let mut report = Report::new("full-load", None);
+            full_load(&context, &request, &mut report).await.unwrap();
+            assert_eq!(report.status, Status::AlreadyApplied);
+            assert_eq!(runner.reload().await.unwrap().metadata_location, table.metadata_location);
+        }
         runner
     }
 
@@ -135,6 +148,15 @@ impl Runner {
             1 => self.beside(policy, add, -5).await,
             2 => self.rolled_back(policy).await,
             _ => {}
+        }
+        if self.world.operations < 1000 {
+            match self.world.random.range(0, 10) {
+                0 => self.rewritten_by_another().await,
+                1 => self.appended_by_another().await,
+                2 => self.compacted().await,
+                3 => self.expired().await,
+                _ => {}
+            }
         }
         let count = self.world.random.range(1, 4);
         let windows: Vec<Window> = (0..count).map(|_| self.world.window(add)).collect();
@@ -169,7 +191,7 @@ impl Runner {
             }
             2 if windows.len() > 1 => self.with_a_gap(windows, policy).await,
             _ => {
-                let root = text(self.bucket.path());
+                let root = text(self.bucket.root());
                 self.apply(std::slice::from_ref(&root), policy, &[], windows).await;
                 let location = self.reload().await.unwrap().metadata_location;
                 let (report, result) = self.incremental(&[root], policy, false).await;
@@ -200,13 +222,71 @@ impl Runner {
             let gaps = self.reload().await.unwrap().metadata.properties()["ddb-iceberg.gaps"].clone();
             let gaps: Vec<Value> = serde_json::from_str(&gaps).unwrap();
             assert!(gaps.contains(&json!({"from": mark, "to": from})), "{gaps:?}");
-            let other = tempfile::tempdir().unwrap();
+            let other = Bucket::new(&self.home);
             let none: [[&str; 0]; 1] = [[]];
-            let late = IncrementalExport::new(TABLE).from(&mark).to(&from).files(none).write(other.path());
+            let late = other.write(&IncrementalExport::new(TABLE).from(&mark).to(&from).files(none));
             self.allowed = (true, true);
             self.refuses(&[text(&late)], policy).await;
         }
         self.allowed = (false, false);
+    }
+
+    /// Another program writes data files again; no row changes.
+    async fn rewritten_by_another(&mut self) {
+        let (base, catalog) = (self.reload().await.unwrap(), self.home.catalog().await);
+        if foreign::rewrite(&base, catalog.as_ref(), &mut self.world.random).await {
+            (self.rewritten, self.checked.foreign) = (true, true);
+            self.unchanged(&base).await;
+        }
+    }
+
+    /// Another program appends rows of keys that are not there.
+    async fn appended_by_another(&mut self) {
+        let (base, catalog) = (self.reload().await.unwrap(), self.home.catalog().await);
+        let keys = self.world.absent(3);
+        let rows: Vec<Row> = keys.iter().map(|key| self.world.key_row(key)).collect();
+        let added = foreign::append(&base, catalog.as_ref(), &rows, &mut self.world.random).await;
+        for (key, row) in keys.iter().zip(added) {
+            self.checked.foreign = true;
+            self.world.rows.insert(super::world::key_of(key), read_rescued(row));
+        }
+        self.unchanged(&base).await;
+    }
+
+    /// `compact`; no row changes.
+    async fn compacted(&mut self) {
+        let base = self.reload().await.unwrap();
+        let request = Compact { table: base.ident.clone(), dry_run: false };
+        let mut report = Report::new("compact", None);
+        compact(&self.context().await, &request, &mut report).await.unwrap();
+        let now = self.reload().await.unwrap();
+        assert_eq!(report.status == Status::Applied, now.metadata_location != base.metadata_location, "{report:?}");
+        self.rewritten = true;
+        self.unchanged(&base).await;
+    }
+
+    /// `expire`; the last snapshots stay, and what tells the watermark.
+    async fn expired(&mut self) {
+        let base = self.reload().await.unwrap();
+        let kept = self.world.random.range(1, 5);
+        let older_than = Some(chrono::Utc::now() + chrono::TimeDelta::seconds(1));
+        let request = Expire { table: base.ident.clone(), older_than, retain_last: Some(kept), dry_run: false };
+        let mut report = Report::new("expire", None);
+        expire(&self.context().await, &request, &mut report).await.unwrap();
+        let (before, now) = (history(&base).len(), history(&self.reload().await.unwrap()).len());
+        assert!(now >= kept.min(before) && now <= before, "{before} snapshots, {kept} to keep, {now} left");
+        self.expired |= now < before;
+        self.unchanged(&base).await;
+    }
+
+    /// Rows and watermark are the model's, and as before.
+    async fn unchanged(&mut self, base: &LoadedTable) {
+        let table = self.reload().await.unwrap();
+        assert_eq!(mark(&table), mark(base));
+        assert_eq!(named(&table), named(base));
+        let current = table.metadata.current_snapshot().unwrap();
+        compare(&mut self.checked.seen, &table, current, &self.world.table, &self.world.rows).await;
+        self.checked.check(&table, &self.home).await;
     }
 
     /// It is exit 4, and the table stays as it is.
@@ -220,19 +300,21 @@ impl Runner {
     /// Another program rolls the table back, and forward again.
     async fn rolled_back(&mut self, policy: NewAttributes) {
         let base = self.reload().await.unwrap();
-        let snapshots: Vec<i64> = history(&base).iter().map(|snapshot| snapshot.snapshot_id()).collect();
-        let [older @ .., newest] = snapshots.as_slice() else { return };
-        if older.is_empty() {
+        let snapshots = history(&base);
+        let newest = base.metadata.current_snapshot_id().unwrap();
+        // Back to before the last window: what others did since does not matter.
+        let last = snapshots.iter().rposition(|snapshot| is_ours(snapshot)).unwrap();
+        if last == 0 || self.applied.is_empty() {
             return;
         }
-        let older = *self.world.random.pick(older);
+        let older = self.world.random.pick(&snapshots[..last]).snapshot_id();
         self.set_main(older).await;
         let last = self.applied.last().map(|window| text(&window.folder)).unwrap();
         self.refuses(&[last], policy).await;
         self.allowed = (true, true);
-        self.refuses(&[text(self.bucket.path())], policy).await;
+        self.refuses(&[text(self.bucket.root())], policy).await;
         self.allowed = (false, false);
-        self.set_main(*newest).await;
+        self.set_main(newest).await;
     }
 
     async fn set_main(&self, snapshot: i64) {
@@ -267,7 +349,7 @@ impl Runner {
         if self.world.random.percent(30) {
             let record = r#"{"Metadata":{"WriteTimestampMicros":{"N":"1"}},"Keys":{"other":{"S":"1"}}}"#;
             let export = IncrementalExport::new("another").from(&window.from).to(&window.to).files([[record]]);
-            export.write(self.bucket.path());
+            self.bucket.write(&export);
         }
     }
 
@@ -287,28 +369,27 @@ impl Runner {
             let names = self.world.profile.key.iter().cloned();
             let item = super::values::item_json(&names.zip(key.iter().cloned()).collect());
             let record = json!({"Metadata": {"WriteTimestampMicros": {"N": "1"}}, "Keys": item, "NewImage": item});
-            let other = tempfile::tempdir().unwrap();
+            let other = Bucket::new(&self.home);
             let export = IncrementalExport::new(TABLE).from(&window.from).to(&window.to).files([[record.to_string()]]);
-            let folder = export.write(other.path());
+            let folder = other.write(&export);
             let error = self.incremental(&[text(&folder)], policy, false).await.1.unwrap_err();
             assert_eq!((error.kind(), error.line()), (Kind::Input, Some(1)), "{error}");
         }
         let after = self.reload().await.unwrap();
         assert_eq!(before.metadata_location, after.metadata_location, "the table is untouched");
-        self.checked.check(&after).await;
+        self.checked.check(&after, &self.home).await;
     }
 
     /// One window in the middle comes late.
     async fn with_a_gap(&mut self, windows: Vec<Window>, policy: NewAttributes) {
-        let root = text(self.bucket.path());
+        let root = text(self.bucket.root());
         let late = self.world.random.range(0, windows.len() - 1);
-        let hidden = tempfile::tempdir_in(self.warehouse.path().parent().unwrap()).unwrap();
-        let (from, to) = (&windows[late].folder, hidden.path().join("export"));
-        std::fs::rename(from, &to).unwrap();
+        let (from, to) = (&windows[late].folder, self.bucket.root().with_extension("hidden"));
+        self.bucket.rename(from, &to);
         let (report, result) = self.incremental(std::slice::from_ref(&root), policy, false).await;
         let error = result.unwrap_err();
         assert_eq!(error.kind(), Kind::Window, "{error}");
-        std::fs::rename(&to, from).unwrap();
+        self.bucket.rename(&to, from);
         let rest = windows[late..].to_vec();
         let done = windows[..late].to_vec();
         self.check(&report, &[], done).await;
@@ -339,8 +420,10 @@ impl Runner {
         for (window, expected) in told.iter().zip(older) {
             assert_eq!((window.status, window.export_arn.as_ref()), (Status::AlreadyApplied, Some(&expected.arn)));
         }
-        let snapshots = history(&table);
-        assert_eq!(snapshots.len(), 1 + self.applied.len() + windows.len(), "one snapshot a window");
+        let mut snapshots = history(&table);
+        snapshots.retain(|snapshot| is_ours(snapshot));
+        let made = 1 + self.applied.len() + windows.len();
+        assert!(snapshots.len() == made || self.expired && snapshots.len() < made, "one snapshot a window");
         let new = &snapshots[snapshots.len() - windows.len()..];
         for ((window, expected), snapshot) in told[older.len()..].iter().zip(&windows).zip(new) {
             let about = format!("window {} to {}", expected.from, expected.to);
@@ -376,7 +459,7 @@ impl Runner {
                 assert!(exact, "{about}: {gone} position deletes added, {back} removed, for {old} old rows");
             }
             check_summary(snapshot, &expected.arn, Some(&expected.from), &expected.to);
-            compare(&table, snapshot, &expected.table, &expected.rows).await;
+            compare(&mut self.checked.seen, &table, snapshot, &expected.table, &expected.rows).await;
         }
         if let Some(last) = windows.last() {
             assert_eq!(report.watermark.as_ref(), Some(&last.to));
@@ -386,7 +469,7 @@ impl Runner {
             check_columns(&table, &last.table);
         }
         assert_eq!(report.metadata_location.as_ref(), Some(&table.metadata_location));
-        self.checked.check(&table).await;
+        self.checked.check(&table, &self.home).await;
         self.applied.extend(windows);
     }
 
@@ -404,7 +487,7 @@ impl Runner {
             new_attributes,
             allow_gap: self.allowed.0,
             allow_overlap: self.allowed.1,
-            maintenance: ddb_iceberg::commands::Maintenance::Off,
+            maintenance: Maintenance::Off,
             dry_run,
         };
         let mut report = Report::new("incremental", None);
@@ -413,10 +496,9 @@ impl Runner {
     }
 
     async fn context(&self) -> Context {
-        let properties = BTreeMap::from([("warehouse".to_owned(), text(self.warehouse.path()))]);
         Context {
-            exports: Store::local(),
-            catalog: Some(connect("default", &properties, Store::local()).await.unwrap()),
+            exports: self.bucket.store(),
+            catalog: Some(self.home.catalog().await),
             threads: self.threads,
             memory_limit: self.memory,
             progress: Arc::new(Progress::default()),
@@ -424,7 +506,7 @@ impl Runner {
     }
 
     async fn reload(&self) -> Option<LoadedTable> {
-        reader::load(self.warehouse.path(), NAME).await
+        self.home.catalog().await.load(&TableIdent::from_strs(NAME.split('.')).unwrap()).await.unwrap()
     }
 }
 
@@ -432,6 +514,17 @@ impl Runner {
 fn mark(table: &LoadedTable) -> String {
     let property: Value = serde_json::from_str(&table.metadata.properties()["ddb-iceberg.watermark"]).unwrap();
     property["time"].as_str().unwrap().to_owned()
+}
+
+/// The snapshot that the watermark's property names.
+fn named(table: &LoadedTable) -> String {
+    let property: Value = serde_json::from_str(&table.metadata.properties()["ddb-iceberg.watermark"]).unwrap();
+    property["snapshot-id"].as_str().unwrap().to_owned()
+}
+
+/// A load or a window, not what maintenance or others did.
+fn is_ours(snapshot: &Snapshot) -> bool {
+    snapshot.summary().additional_properties.contains_key("ddb-iceberg.export-arn")
 }
 
 fn text(path: &Path) -> String {
@@ -460,8 +553,17 @@ fn check_columns(table: &LoadedTable, expected: &Table) {
     }
 }
 
+/// The row with what was rescued as JSON.
+fn read_rescued(mut row: Row) -> Row {
+    if let Some(Value::String(text)) = row.get(RESCUED) {
+        let rescued = serde_json::from_str(text).unwrap_or_else(|e| panic!("{RESCUED} is no JSON: {e}: {text}"));
+        row.insert(RESCUED.to_owned(), rescued);
+    }
+    row
+}
+
 /// Compares all rows as of a snapshot.
-async fn compare(table: &LoadedTable, snapshot: &Snapshot, columns: &Table, expected: &Rows) {
+async fn compare(seen: &mut Seen, table: &LoadedTable, snapshot: &Snapshot, columns: &Table, expected: &Rows) {
     let mut table = table.clone();
     if table.metadata.current_snapshot_id() != Some(snapshot.snapshot_id()) {
         let retention = SnapshotRetention::branch(None, None, None);
@@ -470,11 +572,8 @@ async fn compare(table: &LoadedTable, snapshot: &Snapshot, columns: &Table, expe
         table.metadata = Arc::new(builder.build().unwrap().metadata);
     }
     let mut found: BTreeMap<String, Row> = BTreeMap::new();
-    for mut row in reader::rows_of(&table).await {
-        if let Some(Value::String(text)) = row.get(RESCUED) {
-            let rescued = serde_json::from_str(text).unwrap_or_else(|e| panic!("{RESCUED} is no JSON: {e}: {text}"));
-            row.insert(RESCUED.to_owned(), rescued);
-        }
+    for row in seen.rows(&table).await {
+        let row = read_rescued(row);
         let key = columns.key_of(&row);
         if let Some(twin) = found.insert(key.clone(), row) {
             panic!("the key {key} is there twice, once as {twin:?}");

@@ -1,12 +1,13 @@
 //! One table's history: what DynamoDB would export, and what the Iceberg table must then hold.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
 use super::columns::{Row, Table};
 use super::exports::{ExportWriter, FullExport, IncrementalExport};
+use super::home::Bucket;
 use super::profile::Profile;
 use super::random::Random;
 use super::values::{Item, Number, V, identity, item_json};
@@ -44,7 +45,7 @@ struct Record {
 pub struct World {
     pub random: Random,
     pub profile: Profile,
-    pub root: PathBuf,
+    pub bucket: Bucket,
     /// DynamoDB's table.
     items: BTreeMap<Key, Item>,
     pub table: Table,
@@ -67,7 +68,7 @@ pub struct Load {
     pub rescued: BTreeMap<String, u64>,
 }
 
-fn key_of(parts: &[V]) -> Key {
+pub fn key_of(parts: &[V]) -> Key {
     parts.iter().map(identity).collect()
 }
 
@@ -78,7 +79,7 @@ fn time(minutes: i64, milliseconds: &str) -> String {
 
 impl World {
     /// Makes the full export and the table that it must become.
-    pub fn load(mut random: Random, profile: Profile, root: &Path, operations: usize) -> (Self, Load) {
+    pub fn load(mut random: Random, profile: Profile, bucket: Bucket, operations: usize) -> (Self, Load) {
         let listed = random.percent(20).then(|| listed(&mut random, &profile));
         let whole = |part: &V| !matches!(part, V::N(text) if Number::read(text).to_long().is_none());
         let empty = listed.is_some() && profile.keys.iter().any(|key| key.iter().all(whole)) && random.percent(40);
@@ -100,8 +101,8 @@ impl World {
             rows.insert(key.clone(), row);
         }
         let schema = listed.map(|listed| {
-            let path = root.join("schema.json");
-            std::fs::write(&path, json!(listed).to_string()).unwrap();
+            let path = bucket.root().join("schema.json");
+            bucket.put(&path, json!(listed).to_string());
             path
         });
         let lines: Vec<String> = all.iter().map(|item| json!({"Item": item_json(item)}).to_string()).collect();
@@ -109,9 +110,8 @@ impl World {
         let time = time(0, milliseconds);
         let files = spread(&mut random, lines);
         let export = FullExport::new(TABLE).time(&time).files(files).members(random.range(1, 4));
-        let load = Load { folder: export.write(root), arn: export.arn(), time, schema, struct_fields, rescued };
-        let world =
-            Self { random, profile, root: root.to_owned(), items, table, rows, windows: 0, minutes: 0, operations };
+        let load = Load { folder: bucket.write(&export), arn: export.arn(), time, schema, struct_fields, rescued };
+        let world = Self { random, profile, bucket, items, table, rows, windows: 0, minutes: 0, operations };
         (world, load)
     }
 
@@ -138,7 +138,7 @@ impl World {
         let view = if old_images { "NEW_AND_OLD_IMAGES" } else { *self.random.pick(&["NEW_IMAGE", "NEW_IMAGES"]) };
         let export = self.export(&from, &to).view(view).files(lines).members(self.random.range(1, 4));
         let mut window = Window {
-            folder: export.write(&self.root),
+            folder: self.bucket.write(&export),
             arn: export.arn(),
             from,
             to,
@@ -190,6 +190,19 @@ impl World {
                 }
             }
         }
+    }
+
+    /// Some keys that no row has, and that the key columns take.
+    pub fn absent(&mut self, most: usize) -> Vec<Vec<V>> {
+        let fits = |key: &&Vec<V>| self.table.takes_key(key) && !self.rows.contains_key(&key_of(key));
+        let mut keys: Vec<Vec<V>> = self.profile.keys.iter().filter(fits).cloned().collect();
+        keys.truncate(self.random.range(0, most + 1));
+        keys
+    }
+
+    /// The key columns of a row.
+    pub fn key_row(&self, key: &[V]) -> Row {
+        self.table.row(&self.profile.key.iter().cloned().zip(key.iter().cloned()).collect()).0
     }
 
     fn key(&mut self) -> Vec<V> {
