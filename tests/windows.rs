@@ -325,6 +325,34 @@ async fn a_rolled_back_table_is_refused() {
     assert_eq!(pairs(&site.rows().await), [("a", 12)]);
 }
 
+/// What a newer program agreed upon is not known here.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_of_a_newer_version_is_refused() {
+    let site = site();
+    let window = site.window(0, 15, vec![put("a", 2)]);
+    let load = full(60).files([vec![simple("b", 1)]]).write(site.bucket());
+    let (window, load) = (window.to_str().unwrap(), load.to_str().unwrap());
+    let properties = BTreeMap::from([("warehouse".to_owned(), site.warehouse().display().to_string())]);
+    let catalog = connect("default", &properties, Store::local()).await.unwrap();
+    let base = site.table().await.unwrap();
+    let updates = [("ddb-iceberg.version".to_owned(), "2.1".to_owned())].into();
+    catalog.commit(&base, Vec::new(), vec![TableUpdate::SetProperties { updates }]).await.unwrap();
+    let before = site.files();
+    let commands: [&[&str]; 6] = [
+        &["incremental", window],
+        &["full-load", load, "--key", "pk", "--if-exists", "replace"],
+        &["compact"],
+        &["expire", "--older-than", "0s"],
+        &["orphans", "--delete"],
+        &["status"],
+    ];
+    for command in commands {
+        let run = site.run(command).expect(1);
+        assert!(run.message().contains("newer") && run.message().contains("2.1"), "{command:?}: {}", run.message());
+    }
+    assert!(site.files() == before, "the table is untouched");
+}
+
 #[test]
 fn there_is_no_table() {
     let site = Site::new();
