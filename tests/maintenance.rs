@@ -35,8 +35,11 @@ fn model_of(rows: &[reader::Row]) -> Model {
 
 /// A table of 40 items.
 fn site() -> (Site, Model) {
-    let model: Model = (0..40).map(|n| (format!("k{n:02}"), n)).collect();
-    (Site::loaded(model.iter().map(|(key, value)| simple(key, *value)).collect(), &["pk"]), model)
+    (Site::loaded(items(), &["pk"]), (0..40).map(|n| (format!("k{n:02}"), n)).collect())
+}
+
+fn items() -> Vec<String> {
+    (0..40).map(|n| simple(&format!("k{n:02}"), n)).collect()
 }
 
 /// Window `n`: updates, an insert and a delete.
@@ -190,6 +193,42 @@ async fn expiry_keeps_what_is_needed_and_deletes_the_rest() {
     assert!(again.report["status"] != "applied");
     apply(&site, 8, &mut model, &[]);
     assert_eq!(model_of(&site.rows().await), model);
+}
+
+/// The same load again is known, whether its snapshot is still there or not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_whose_snapshot_was_expired_is_still_known() {
+    let (site, mut model) = site();
+    let load = site.bucket().join("AWSDynamoDB").join(program::full(0).files([items()]).export_id());
+    let load = load.to_str().unwrap();
+    let other = program::full(0).files([[simple("other", 1)]]).write(site.bucket());
+    let first = site.table().await.unwrap().metadata.current_snapshot_id().unwrap();
+    (0..4).for_each(|n| drop(apply(&site, n, &mut model, &["--maintenance", "off"])));
+    let last = site.table().await.unwrap().metadata.current_snapshot_id().unwrap();
+    for expired in [false, true] {
+        if expired {
+            site.run(&["expire", "--older-than", "0s", "--retain-last", "2"]).expect(0);
+            assert!(site.table().await.unwrap().metadata.snapshot_by_id(first).is_none());
+        }
+        let before = site.files();
+        let run = site.run(&["full-load", load, "--key", "pk"]).expect(0);
+        assert_eq!(run.statuses(), ("already_applied", vec!["already_applied"]));
+        assert_eq!(run.report["watermark"], at(4));
+        assert_eq!(run.report["windows"][0]["snapshot_id"].is_null(), expired, "{}", run.stdout);
+        // Another one of the same time and table is not known.
+        let run = site.run(&["full-load", other.to_str().unwrap(), "--key", "pk"]).expect(1);
+        assert!(run.message().contains("exists"), "{}", run.message());
+        // To replace would take the windows away.
+        site.run(&["full-load", load, "--key", "pk", "--if-exists", "replace"]).expect(4);
+        assert!(site.files() == before, "the table is untouched");
+    }
+    // Rolled back by another program: where main comes from is not known any more.
+    let table = site.table().await.unwrap();
+    let older = table.metadata.snapshot_by_id(last).unwrap().parent_snapshot_id().unwrap();
+    let retention = SnapshotRetention::branch(None, None, None);
+    let reference = SnapshotReference { snapshot_id: older, retention };
+    update(&site, vec![TableUpdate::SetSnapshotRef { ref_name: "main".to_owned(), reference }]).await;
+    assert!(site.run(&["full-load", load, "--key", "pk"]).expect(1).message().contains("exists"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

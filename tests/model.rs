@@ -9,6 +9,8 @@
 
 #![allow(missing_docs, clippy::pedantic, clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
+#[path = "model/between.rs"]
+mod between;
 #[path = "model/columns.rs"]
 mod columns;
 #[path = "common/exports.rs"]

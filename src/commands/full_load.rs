@@ -20,7 +20,7 @@ use crate::export::{Export, ExportKind};
 use crate::load::{Load, Loaded};
 use crate::schema::{SchemaFile, TableSchema, Target};
 use crate::storage::Location;
-use crate::table::watermark::{self, EXPORT_ARN, GAPS, WATERMARK, WINDOW_TO};
+use crate::table::watermark::{self, EXPORT_ARN, GAPS, LOAD, WATERMARK, WINDOW_TO};
 use crate::table::{BuiltSnapshot, LiveFile, SnapshotBuilder, base_requirements, check_supported, live_files};
 use crate::time::{self, Time};
 
@@ -129,6 +129,13 @@ fn may_replace(
     if let Some(snapshot) = found {
         window.status = Status::AlreadyApplied;
         window.snapshot_id = Some(snapshot.snapshot_id().to_string());
+        report.windows.push(window.clone());
+        report.status = Status::AlreadyApplied;
+        report.describe(table)?;
+        return Ok(None);
+    }
+    if !replaces && export.arn().is_some() && watermark::expired_load(&table.metadata).as_deref() == export.arn() {
+        window.status = Status::AlreadyApplied;
         report.windows.push(window.clone());
         report.status = Status::AlreadyApplied;
         report.describe(table)?;
@@ -340,7 +347,7 @@ impl Work<'_> {
         written.paths.extend(built.files);
         let id = built.snapshot.snapshot_id();
         window.snapshot_id = Some(id.to_string());
-        let property = self.watermark(id);
+        let property = self.marks(id);
         let made = builder.set_branch_snapshot(built.snapshot, MAIN_BRANCH)?.set_properties(property)?.build()?;
         let table = NewTable { metadata: made.metadata, updates: made.changes };
         self.catalog.ensure_namespace(self.request.table.namespace()).await?;
@@ -379,10 +386,13 @@ impl Work<'_> {
         let id = built.snapshot.snapshot_id();
         window.snapshot_id = Some(id.to_string());
         let mut properties = properties(&columns, self.export);
-        properties.extend(self.watermark(id));
+        properties.extend(self.marks(id));
         let mut gone = vec![GAPS.to_owned()];
         if time_of(self.export).is_none() {
             gone.push(WATERMARK.to_owned());
+        }
+        if self.export.arn().is_none() {
+            gone.push(LOAD.to_owned());
         }
         gone.retain(|name| base.metadata.properties().contains_key(name));
         builder = builder.set_branch_snapshot(built.snapshot, MAIN_BRANCH)?.set_properties(properties)?;
@@ -449,9 +459,11 @@ impl Work<'_> {
         snapshot.build(file_io).await
     }
 
-    fn watermark(&self, snapshot_id: i64) -> HashMap<String, String> {
-        let property = |time| (WATERMARK.to_owned(), watermark::watermark_property(time, snapshot_id));
-        time_of(self.export).map(property).into_iter().collect()
+    /// Properties that name the load's snapshot.
+    fn marks(&self, snapshot_id: i64) -> HashMap<String, String> {
+        let mark = |time| (WATERMARK.to_owned(), watermark::watermark_property(time, snapshot_id));
+        let load = |arn| (LOAD.to_owned(), watermark::load_property(arn, snapshot_id));
+        time_of(self.export).map(mark).into_iter().chain(self.export.arn().map(load)).collect()
     }
 
     /// Deletes the files of a load that surely is in no table.

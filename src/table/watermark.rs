@@ -24,6 +24,8 @@ pub const SCHEMA: &str = "ddb-iceberg.schema";
 pub const WATERMARK: &str = "ddb-iceberg.watermark";
 /// Property: windows that were skipped on the user's word.
 pub const GAPS: &str = "ddb-iceberg.gaps";
+/// Property: the export of the last full load, and the load's snapshot.
+pub const LOAD: &str = "ddb-iceberg.load";
 /// Snapshot summary: the export that the snapshot holds.
 pub const EXPORT_ARN: &str = "ddb-iceberg.export-arn";
 /// Snapshot summary: the window's start; absent for full loads.
@@ -74,6 +76,31 @@ struct Property {
 pub fn watermark_property(time: Time, snapshot_id: i64) -> String {
     let property = Property { time: time::format(time), snapshot_id: snapshot_id.to_string() };
     serde_json::to_string(&property).unwrap_or_default()
+}
+
+/// The load property's form.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct LoadProperty {
+    export_arn: String,
+    snapshot_id: String,
+}
+
+/// The load property's text for a snapshot that is about to be committed.
+pub fn load_property(export_arn: &str, snapshot_id: i64) -> String {
+    let property = LoadProperty { export_arn: export_arn.to_owned(), snapshot_id: snapshot_id.to_string() };
+    serde_json::to_string(&property).unwrap_or_default()
+}
+
+/// The export of a load whose snapshot was expired, if main comes from that load.
+///
+/// Of a snapshot that is still there its place in main's history tells. A table that was rolled back may have come from
+/// another load.
+pub fn expired_load(metadata: &TableMetadata) -> Option<String> {
+    let property: LoadProperty = serde_json::from_str(metadata.properties().get(LOAD)?).ok()?;
+    let expired = metadata.snapshot_by_id(property.snapshot_id.parse().ok()?).is_none();
+    let known = expired && watermark(metadata).is_ok_and(|mark| mark.is_some());
+    known.then_some(property.export_arn)
 }
 
 /// Main's current snapshot and its ancestors, newest first, as far as they were not expired.

@@ -4,9 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use ddb_iceberg::catalog::LoadedTable;
+use ddb_iceberg::commands::{
+    Context, FullLoad, IfExists, Incremental, Maintenance, NewAttributes, Report, Status, WriteMode, full_load,
+    incremental,
+};
+use ddb_iceberg::error::{Error, Kind};
+use ddb_iceberg::progress::Progress;
+use iceberg::TableIdent;
+use iceberg::spec::{MAIN_BRANCH, Snapshot, SnapshotReference, SnapshotRetention};
+use serde_json::{Value, json};
+
 use super::columns::{RESCUED, Row, Table};
 use super::exports::IncrementalExport;
-use super::foreign;
 use super::home::{Bucket, Home};
 use super::metadata::{Checked, history};
 use super::partitions;
@@ -14,38 +24,28 @@ use super::profile::Profile;
 use super::random::Random;
 use super::reader::Seen;
 use super::world::{Rows, TABLE, Window, World};
-use ddb_iceberg::catalog::{Commit, LoadedTable};
-use ddb_iceberg::commands::{
-    Compact, Context, Expire, FullLoad, IfExists, Incremental, Maintenance, NewAttributes, Report, Status, WriteMode,
-    compact, expire, full_load, incremental,
-};
-use ddb_iceberg::error::{Error, Kind};
-use ddb_iceberg::progress::Progress;
-use ddb_iceberg::schema::{PartitionTerm, TableSchema, partition_spec};
-use iceberg::spec::{MAIN_BRANCH, Snapshot, SnapshotReference, SnapshotRetention};
-use iceberg::{TableIdent, TableUpdate};
-use serde_json::{Value, json};
 
 const NAME: &str = "shop.orders";
 
 pub struct Runner {
-    world: World,
-    home: Home,
-    bucket: Bucket,
-    threads: usize,
-    memory: usize,
-    checked: Checked,
-    mode: Option<WriteMode>,
+    pub(super) world: World,
+    pub(super) home: Home,
+    pub(super) bucket: Bucket,
+    pub(super) load: FullLoad,
+    pub(super) threads: usize,
+    pub(super) memory: usize,
+    pub(super) checked: Checked,
+    pub(super) mode: Option<WriteMode>,
     /// Some window was applied by copy-on-write.
-    rewritten: bool,
+    pub(super) rewritten: bool,
     /// `--allow-gap` and `--allow-overlap`.
-    allowed: (bool, bool),
+    pub(super) allowed: (bool, bool),
     /// Snapshots were expired.
-    expired: bool,
+    pub(super) expired: bool,
     /// A gap is recorded: below a folder, windows after it are looked at again.
-    gaps: bool,
+    pub(super) gaps: bool,
     /// Every window that was applied.
-    applied: Vec<Window>,
+    pub(super) applied: Vec<Window>,
 }
 
 impl Runner {
@@ -66,11 +66,23 @@ impl Runner {
         } else {
             Vec::new()
         };
+        let request = FullLoad {
+            export: text(&load.folder),
+            without_manifest: false,
+            table: TableIdent::from_strs(NAME.split('.')).unwrap(),
+            schema: load.schema.as_deref().map(text),
+            key: world.profile.key.clone(),
+            partition_by,
+            if_exists: IfExists::Fail,
+            max_struct_fields: load.struct_fields,
+            dry_run: false,
+        };
         let checked = Checked::default();
         let mut runner = Self {
             world,
             home,
             bucket,
+            load: request.clone(),
             threads,
             memory,
             checked,
@@ -80,17 +92,6 @@ impl Runner {
             allowed: (false, false),
             gaps: false,
             applied: Vec::new(),
-        };
-        let request = FullLoad {
-            export: text(&load.folder),
-            without_manifest: false,
-            table: TableIdent::from_strs(NAME.split('.')).unwrap(),
-            schema: load.schema.as_deref().map(text),
-            key: runner.world.profile.key.clone(),
-            partition_by,
-            if_exists: IfExists::Fail,
-            max_struct_fields: load.struct_fields,
-            dry_run: false,
         };
         let context = runner.context().await;
         if runner.world.random.percent(20) {
@@ -126,10 +127,7 @@ impl Runner {
         runner.checked.check(&table, &runner.home).await;
 
         if runner.world.random.percent(20) {
-            let mut report = Report::new("full-load", None);
-            full_load(&context, &request, &mut report).await.unwrap();
-            assert_eq!(report.status, Status::AlreadyApplied);
-            assert_eq!(runner.reload().await.unwrap().metadata_location, table.metadata_location);
+            runner.load_again().await;
         }
         runner
     }
@@ -203,156 +201,6 @@ impl Runner {
         }
     }
 
-    /// A window that leaves a gap, or overlaps what was applied: refused unless just that is allowed. What lies in a gap
-    /// comes too late, whatever is allowed.
-    async fn beside(&mut self, policy: NewAttributes, add: bool, minutes: i64) {
-        let gap = minutes > 0;
-        let mark = mark(&self.reload().await.unwrap());
-        let window = self.world.window_beside(add, minutes);
-        let exports = [text(&window.folder)];
-        for allowed in [(false, false), (!gap, gap)] {
-            self.allowed = allowed;
-            self.refuses(&exports, policy).await;
-        }
-        self.allowed = (gap, !gap);
-        self.gaps |= gap;
-        let from = window.from.clone();
-        self.apply(&exports, policy, &[], vec![window]).await;
-        if gap {
-            let gaps = self.reload().await.unwrap().metadata.properties()["ddb-iceberg.gaps"].clone();
-            let gaps: Vec<Value> = serde_json::from_str(&gaps).unwrap();
-            assert!(gaps.contains(&json!({"from": mark, "to": from})), "{gaps:?}");
-            let other = Bucket::new(&self.home);
-            let none: [[&str; 0]; 1] = [[]];
-            let late = other.write(&IncrementalExport::new(TABLE).from(&mark).to(&from).files(none));
-            self.allowed = (true, true);
-            self.refuses(&[text(&late)], policy).await;
-        }
-        self.allowed = (false, false);
-    }
-
-    /// Another program writes data files again; no row changes.
-    async fn rewritten_by_another(&mut self) {
-        let (base, catalog) = (self.reload().await.unwrap(), self.home.catalog().await);
-        if foreign::rewrite(&base, catalog.as_ref(), &mut self.world.random).await {
-            (self.rewritten, self.checked.foreign) = (true, true);
-            self.unchanged(&base).await;
-        }
-    }
-
-    /// Another program appends rows of keys that are not there.
-    async fn appended_by_another(&mut self) {
-        let (base, catalog) = (self.reload().await.unwrap(), self.home.catalog().await);
-        let keys = self.world.absent(3);
-        let rows: Vec<Row> = keys.iter().map(|key| self.world.key_row(key)).collect();
-        let added = foreign::append(&base, catalog.as_ref(), &rows, &mut self.world.random).await;
-        for (key, row) in keys.iter().zip(added) {
-            self.checked.foreign = true;
-            self.world.rows.insert(super::world::key_of(key), read_rescued(row));
-        }
-        self.unchanged(&base).await;
-    }
-
-    /// `compact`; no row changes.
-    async fn compacted(&mut self) {
-        let base = self.reload().await.unwrap();
-        let request = Compact { table: base.ident.clone(), dry_run: false };
-        let mut report = Report::new("compact", None);
-        compact(&self.context().await, &request, &mut report).await.unwrap();
-        let now = self.reload().await.unwrap();
-        assert_eq!(report.status == Status::Applied, now.metadata_location != base.metadata_location, "{report:?}");
-        self.rewritten = true;
-        self.unchanged(&base).await;
-    }
-
-    /// `expire`; the last snapshots stay, and what tells the watermark.
-    async fn expired(&mut self) {
-        let base = self.reload().await.unwrap();
-        let kept = self.world.random.range(1, 5);
-        let older_than = Some(chrono::Utc::now() + chrono::TimeDelta::seconds(1));
-        let request = Expire { table: base.ident.clone(), older_than, retain_last: Some(kept), dry_run: false };
-        let mut report = Report::new("expire", None);
-        expire(&self.context().await, &request, &mut report).await.unwrap();
-        let (before, now) = (history(&base).len(), history(&self.reload().await.unwrap()).len());
-        assert!(now >= kept.min(before) && now <= before, "{before} snapshots, {kept} to keep, {now} left");
-        self.expired |= now < before;
-        self.unchanged(&base).await;
-    }
-
-    /// Rows and watermark are the model's, and as before.
-    async fn unchanged(&mut self, base: &LoadedTable) {
-        let table = self.reload().await.unwrap();
-        assert_eq!(mark(&table), mark(base));
-        assert_eq!(named(&table), named(base));
-        let current = table.metadata.current_snapshot().unwrap();
-        compare(&mut self.checked.seen, &table, current, &self.world.table, &self.world.rows).await;
-        self.checked.check(&table, &self.home).await;
-    }
-
-    /// It is exit 4, and the table stays as it is.
-    async fn refuses(&self, exports: &[String], policy: NewAttributes) {
-        let before = self.reload().await.unwrap().metadata_location;
-        let error = self.incremental(exports, policy, false).await.1.unwrap_err();
-        assert_eq!(error.kind(), Kind::Window, "{error}");
-        assert_eq!(self.reload().await.unwrap().metadata_location, before, "the table is untouched");
-    }
-
-    /// Another program rolls the table back, and forward again.
-    async fn rolled_back(&mut self, policy: NewAttributes) {
-        let base = self.reload().await.unwrap();
-        let snapshots = history(&base);
-        let newest = base.metadata.current_snapshot_id().unwrap();
-        // Back to before the last window: what others did since does not matter.
-        let last = snapshots.iter().rposition(|snapshot| is_ours(snapshot)).unwrap();
-        if last == 0 || self.applied.is_empty() {
-            return;
-        }
-        let older = self.world.random.pick(&snapshots[..last]).snapshot_id();
-        self.set_main(older).await;
-        let last = self.applied.last().map(|window| text(&window.folder)).unwrap();
-        self.refuses(&[last], policy).await;
-        self.allowed = (true, true);
-        self.refuses(&[text(self.bucket.root())], policy).await;
-        self.allowed = (false, false);
-        self.set_main(newest).await;
-    }
-
-    async fn set_main(&self, snapshot: i64) {
-        let base = self.reload().await.unwrap();
-        let reference = SnapshotReference::new(snapshot, SnapshotRetention::branch(None, None, None));
-        let update = TableUpdate::SetSnapshotRef { ref_name: MAIN_BRANCH.to_owned(), reference };
-        let done = self.context().await.catalog.unwrap().commit(&base, Vec::new(), vec![update]).await.unwrap();
-        assert!(matches!(done, Commit::Done(_)));
-    }
-
-    /// Another program makes another partition spec the default.
-    async fn repartition(&mut self) {
-        let fields = partitions::fields(&mut self.world.random, &self.world.table);
-        let base = self.reload().await.unwrap();
-        let property = base.metadata.properties().get("ddb-iceberg.schema").map(String::as_str);
-        let columns = TableSchema::of_table(base.metadata.current_schema().clone(), property).unwrap();
-        let specs: Vec<_> = base.metadata.partition_specs_iter().cloned().collect();
-        let terms: Vec<_> = fields.iter().map(|field| PartitionTerm::parse(field).unwrap()).collect();
-        // A column that the model expects may not have come yet.
-        let Ok(spec) = partition_spec(&terms, &columns, &specs) else { return };
-        let builder = (*base.metadata).clone().into_builder(Some(base.metadata_location.clone()));
-        let made = builder.add_default_partition_spec(spec).unwrap().build().unwrap();
-        if !made.changes.is_empty() {
-            let catalog = self.context().await.catalog.unwrap();
-            let done = catalog.commit(&base, Vec::new(), made.changes).await.unwrap();
-            assert!(matches!(done, Commit::Done(_)));
-        }
-    }
-
-    /// Another table's export of the same time, in the same bucket.
-    fn foreign(&mut self, window: &Window) {
-        if self.world.random.percent(30) {
-            let record = r#"{"Metadata":{"WriteTimestampMicros":{"N":"1"}},"Keys":{"other":{"S":"1"}}}"#;
-            let export = IncrementalExport::new("another").from(&window.from).to(&window.to).files([[record]]);
-            self.bucket.write(&export);
-        }
-    }
-
     /// What must be refused, or only be told, and leave the table as it is.
     async fn refused(&mut self, window: &Window, policy: NewAttributes) {
         let before = self.reload().await.unwrap();
@@ -397,7 +245,13 @@ impl Runner {
     }
 
     /// Runs the command, which must apply these windows, and find these older ones applied.
-    async fn apply(&mut self, exports: &[String], policy: NewAttributes, older: &[Window], windows: Vec<Window>) {
+    pub(super) async fn apply(
+        &mut self,
+        exports: &[String],
+        policy: NewAttributes,
+        older: &[Window],
+        windows: Vec<Window>,
+    ) {
         let (report, result) = self.incremental(exports, policy, false).await;
         if let Err(error) = result {
             panic!("{exports:?}: {error}");
@@ -473,7 +327,7 @@ impl Runner {
         self.applied.extend(windows);
     }
 
-    async fn incremental(
+    pub(super) async fn incremental(
         &self,
         exports: &[String],
         new_attributes: NewAttributes,
@@ -495,7 +349,7 @@ impl Runner {
         (report, result)
     }
 
-    async fn context(&self) -> Context {
+    pub(super) async fn context(&self) -> Context {
         Context {
             exports: self.bucket.store(),
             catalog: Some(self.home.catalog().await),
@@ -505,29 +359,29 @@ impl Runner {
         }
     }
 
-    async fn reload(&self) -> Option<LoadedTable> {
+    pub(super) async fn reload(&self) -> Option<LoadedTable> {
         self.home.catalog().await.load(&TableIdent::from_strs(NAME.split('.')).unwrap()).await.unwrap()
     }
 }
 
 /// The time up to which the table is complete, as its property says.
-fn mark(table: &LoadedTable) -> String {
+pub(super) fn mark(table: &LoadedTable) -> String {
     let property: Value = serde_json::from_str(&table.metadata.properties()["ddb-iceberg.watermark"]).unwrap();
     property["time"].as_str().unwrap().to_owned()
 }
 
 /// The snapshot that the watermark's property names.
-fn named(table: &LoadedTable) -> String {
+pub(super) fn named(table: &LoadedTable) -> String {
     let property: Value = serde_json::from_str(&table.metadata.properties()["ddb-iceberg.watermark"]).unwrap();
     property["snapshot-id"].as_str().unwrap().to_owned()
 }
 
 /// A load or a window, not what maintenance or others did.
-fn is_ours(snapshot: &Snapshot) -> bool {
+pub(super) fn is_ours(snapshot: &Snapshot) -> bool {
     snapshot.summary().additional_properties.contains_key("ddb-iceberg.export-arn")
 }
 
-fn text(path: &Path) -> String {
+pub(super) fn text(path: &Path) -> String {
     path.to_str().unwrap().to_owned()
 }
 
@@ -554,7 +408,7 @@ fn check_columns(table: &LoadedTable, expected: &Table) {
 }
 
 /// The row with what was rescued as JSON.
-fn read_rescued(mut row: Row) -> Row {
+pub(super) fn read_rescued(mut row: Row) -> Row {
     if let Some(Value::String(text)) = row.get(RESCUED) {
         let rescued = serde_json::from_str(text).unwrap_or_else(|e| panic!("{RESCUED} is no JSON: {e}: {text}"));
         row.insert(RESCUED.to_owned(), rescued);
@@ -563,7 +417,13 @@ fn read_rescued(mut row: Row) -> Row {
 }
 
 /// Compares all rows as of a snapshot.
-async fn compare(seen: &mut Seen, table: &LoadedTable, snapshot: &Snapshot, columns: &Table, expected: &Rows) {
+pub(super) async fn compare(
+    seen: &mut Seen,
+    table: &LoadedTable,
+    snapshot: &Snapshot,
+    columns: &Table,
+    expected: &Rows,
+) {
     let mut table = table.clone();
     if table.metadata.current_snapshot_id() != Some(snapshot.snapshot_id()) {
         let retention = SnapshotRetention::branch(None, None, None);
