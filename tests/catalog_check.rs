@@ -65,6 +65,12 @@ fn a_loaded_table_and_its_exports() {
     let absent = check(&site, &["--table", "shop.absent"]).expect_check(0);
     assert!(message(&absent, "table").contains("full-load makes it"), "{}", absent.stdout);
 
+    let damaged = window(15, 30).files([vec![put("a", 3)]]).write(site.bucket());
+    std::fs::write(damaged.join("manifest-summary.json"), "{}").unwrap();
+    let run = check(&site, &arguments).expect_check(3);
+    assert_eq!(steps(&run).last(), Some(&("export", "failed")), "{}", run.stdout);
+    std::fs::remove_dir_all(damaged).unwrap();
+
     let text = site.plain(&["catalog", "check", "--table", "shop.orders"]);
     assert_eq!((text.code, text.stderr.as_str()), (0, ""));
     for line in ["catalog default", "reach          ok", "table          ok       shop.orders is complete up to"] {

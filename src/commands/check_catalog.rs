@@ -337,7 +337,10 @@ async fn look_at_export(store: &Store, export: &str, table: Option<&LoadedTable>
         watermark,
         now: chrono::Utc::now(),
     };
-    let found = resolve(store, export, &hint).await?;
+    let mut found = resolve(store, export, &hint).await?;
+    if let Some(error) = found.damaged.drain(..).next() {
+        return Err(error);
+    }
     let Some(file) = found.exports.iter().flat_map(crate::export::Export::files).next() else {
         return Ok("the folder can be listed; no data file is due in it".to_owned());
     };
