@@ -38,7 +38,7 @@ mod values;
 #[path = "model/world.rs"]
 mod world;
 
-use std::sync::LazyLock;
+use std::sync::{LazyLock, PoisonError};
 
 use home::Home;
 use profile::Profile;
@@ -92,6 +92,9 @@ fn histories(partition_key: &'static str) {
         run(home, random, profile, windows, operations, threads, memory);
         drop(guard);
     }
+    let done = between::DONE.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    println!("so far, in between: {done:?}");
+    assert!(number("MODEL_HISTORIES", HISTORIES) < 100 || done.len() == 6, "some step never happened: {done:?}");
 }
 
 /// One for all: threads are not made anew for each history.

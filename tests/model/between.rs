@@ -1,6 +1,9 @@
 //! What happens between windows: other programs rewrite, append, roll back and change the partitions; maintenance runs;
 //! windows come that must be refused.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
 use ddb_iceberg::catalog::{Commit, LoadedTable};
 use ddb_iceberg::commands::{Compact, Expire, NewAttributes, Report, Status, compact, expire, full_load};
 use ddb_iceberg::error::Kind;
@@ -17,6 +20,13 @@ use super::metadata::history;
 use super::partitions;
 use super::runner::{Runner, compare, is_ours, mark, named, read_rescued, text};
 use super::world::{TABLE, Window, key_of};
+
+/// How often what happened in between, in all histories: so that no step does nothing unseen.
+pub static DONE: Mutex<BTreeMap<&str, usize>> = Mutex::new(BTreeMap::new());
+
+fn done(step: &'static str) {
+    *DONE.lock().unwrap_or_else(PoisonError::into_inner).entry(step).or_default() += 1;
+}
 
 impl Runner {
     /// A window that leaves a gap, or overlaps what was applied: refused unless just that is allowed. What lies in a gap
@@ -52,6 +62,7 @@ impl Runner {
         let (base, catalog) = (self.reload().await.unwrap(), self.home.catalog().await);
         if foreign::rewrite(&base, catalog.as_ref(), &mut self.world.random).await {
             (self.rewritten, self.checked.foreign) = (true, true);
+            done("rewrites of another program");
             self.unchanged(&base).await;
         }
     }
@@ -64,6 +75,7 @@ impl Runner {
         let added = foreign::append(&base, catalog.as_ref(), &rows, &mut self.world.random).await;
         for (key, row) in keys.iter().zip(added) {
             self.checked.foreign = true;
+            done("rows appended by another program");
             self.world.rows.insert(key_of(key), read_rescued(row));
         }
         self.unchanged(&base).await;
@@ -77,7 +89,10 @@ impl Runner {
         compact(&self.context().await, &request, &mut report).await.unwrap();
         let now = self.reload().await.unwrap();
         assert_eq!(report.status == Status::Applied, now.metadata_location != base.metadata_location, "{report:?}");
-        self.rewritten = true;
+        if report.status == Status::Applied {
+            self.rewritten = true;
+            done("compactions");
+        }
         self.unchanged(&base).await;
     }
 
@@ -91,7 +106,10 @@ impl Runner {
         expire(&self.context().await, &request, &mut report).await.unwrap();
         let (before, now) = (history(&base).len(), history(&self.reload().await.unwrap()).len());
         assert!(now >= kept.min(before) && now <= before, "{before} snapshots, {kept} to keep, {now} left");
-        self.expired |= now < before;
+        if now < before {
+            self.expired = true;
+            done("expiries");
+        }
         self.unchanged(&base).await;
         self.load_again().await;
     }
@@ -132,6 +150,7 @@ impl Runner {
         self.refuses(&[text(self.bucket.root())], policy).await;
         self.allowed = (false, false);
         self.set_main(newest).await;
+        done("rollbacks");
     }
 
     pub(super) async fn set_main(&self, snapshot: i64) {
@@ -158,6 +177,7 @@ impl Runner {
             let catalog = self.context().await.catalog.unwrap();
             let done = catalog.commit(&base, Vec::new(), made.changes).await.unwrap();
             assert!(matches!(done, Commit::Done(_)));
+            self::done("changes of the partitions");
         }
     }
 
