@@ -107,7 +107,7 @@ impl Runner {
         let (before, now) = (history(&base).len(), history(&self.reload().await.unwrap()).len());
         assert!(now >= kept.min(before) && now <= before, "{before} snapshots, {kept} to keep, {now} left");
         if now < before {
-            self.expired = true;
+            self.checked.expired = true;
             done("expiries");
         }
         self.unchanged(&base).await;

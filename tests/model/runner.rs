@@ -40,8 +40,6 @@ pub struct Runner {
     pub(super) rewritten: bool,
     /// `--allow-gap` and `--allow-overlap`.
     pub(super) allowed: (bool, bool),
-    /// Snapshots were expired.
-    pub(super) expired: bool,
     /// A gap is recorded: below a folder, windows after it are looked at again.
     pub(super) gaps: bool,
     /// Every window that was applied.
@@ -88,7 +86,6 @@ impl Runner {
             checked,
             mode: None,
             rewritten: false,
-            expired: false,
             allowed: (false, false),
             gaps: false,
             applied: Vec::new(),
@@ -277,7 +274,7 @@ impl Runner {
         let mut snapshots = history(&table);
         snapshots.retain(|snapshot| is_ours(snapshot));
         let made = 1 + self.applied.len() + windows.len();
-        assert!(snapshots.len() == made || self.expired && snapshots.len() < made, "one snapshot a window");
+        assert!(snapshots.len() == made || self.checked.expired && snapshots.len() < made, "one snapshot a window");
         let new = &snapshots[snapshots.len() - windows.len()..];
         for ((window, expected), snapshot) in told[older.len()..].iter().zip(&windows).zip(new) {
             let about = format!("window {} to {}", expected.from, expected.to);
