@@ -337,8 +337,8 @@ async fn look_at_export(store: &Store, export: &str, table: Option<&LoadedTable>
         watermark,
         now: chrono::Utc::now(),
     };
-    let mut found = resolve(store, export, &hint).await?;
-    if let Some(error) = found.damaged.drain(..).next() {
+    let found = resolve(store, export, &hint).await?;
+    if let Some(error) = found.damaged.into_iter().next() {
         return Err(error);
     }
     let Some(file) = found.exports.iter().flat_map(crate::export::Export::files).next() else {

@@ -86,17 +86,16 @@ impl Damage {
         let half = bytes.len() / 2;
         match self {
             Self::Empty => bytes.clear(),
-            Self::Half => bytes.truncate(half),
             Self::Last => drop(bytes.pop()),
             Self::Zeros => bytes[half..].fill(0),
-            Self::Noise => bytes.iter_mut().enumerate().for_each(|(n, byte)| *byte ^= (n * 37 + 101) as u8 | 1),
+            Self::Noise => bytes.iter_mut().zip((1..=255_u8).cycle()).for_each(|(byte, noise)| *byte ^= noise),
             Self::Header if bytes.starts_with(b"Obj\x01") => {
                 // The header ends with the mark that ends every block, so that of the file's end too.
                 let mark = bytes[bytes.len() - 16..].to_vec();
                 let end = bytes.windows(16).position(|window| window == mark).expect("the mark") + 16;
                 bytes.truncate(end);
             }
-            Self::Header => bytes.truncate(half),
+            Self::Half | Self::Header => bytes.truncate(half),
             Self::Flip(part) if !bytes.is_empty() => {
                 let at = bytes.len() * usize::from(part) / 256;
                 bytes[at] ^= 1 << (part % 8);

@@ -57,7 +57,7 @@ async fn what_is_before_a_damaged_export_is_applied() {
             assert_eq!(run.report["watermark"], time);
             let applied = if flags.is_empty() { damaged } else { 0 };
             assert_eq!(run.statuses(), ("failed", vec!["applied"; applied]));
-            let value = if damaged == 0 { 1 } else { damaged as i64 + 9 };
+            let value = if damaged == 0 { 1 } else { i64::try_from(damaged).unwrap() + 9 };
             assert_eq!(pairs(&site.rows().await), [("a", value)]);
             assert!(!site.table().await.unwrap().metadata.properties().contains_key("ddb-iceberg.gaps"));
         }
