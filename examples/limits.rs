@@ -55,17 +55,22 @@ fn run(arguments: &[String]) -> Result<String> {
     }
     match work.as_str() {
         "inflate" => {
-            let files = files(Path::new(folder), &|name| name.ends_with(".gz"))?;
+            let files = files(Path::new(folder), &|name| ends_with(name, ".gz"))?;
             Ok(format!("{} bytes of {} files", each(&files, threads, &inflate)?, files.len()))
         }
         "keys" if keys.is_empty() => Err("--key is needed".into()),
         "keys" => {
-            let is_data = |name: &str| name.ends_with(".parquet") && !name.ends_with("-deletes.parquet");
+            let is_data = |name: &str| ends_with(name, ".parquet") && !ends_with(name, "-deletes.parquet");
             let files = files(Path::new(folder), &is_data)?;
             Ok(format!("{} rows of {} files", each(&files, threads, &|path| read_keys(path, &keys))?, files.len()))
         }
         other => Err(format!("unknown work {other:?}").into()),
     }
+}
+
+/// As the names are written, in lower case.
+fn ends_with(name: &str, end: &str) -> bool {
+    name.as_bytes().ends_with(end.as_bytes())
 }
 
 /// Bytes of the text.

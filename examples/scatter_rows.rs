@@ -68,7 +68,7 @@ async fn run(arguments: &[String]) -> Result<usize> {
     let requirements = base_requirements(&base.metadata);
     match commit_and_settle(catalog.as_ref(), &base, requirements, updates, id, catalog.patience()).await? {
         Outcome::Committed(_) => Ok(files),
-        other => Err(format!("the table was not changed: {other:?}").into()),
+        other @ Outcome::Moved(_) => Err(format!("the table was not changed: {other:?}").into()),
     }
 }
 

@@ -146,18 +146,15 @@ mod tests {
         let mut builder = ItemBuilder::new(&table, Limits::default()).unwrap();
         for n in 0..200 {
             let list = |k: usize, element: &str| format!(r#"{{"L":[{}]}}"#, vec![element; k].join(","));
-            let mut item = format!(r#"{{"pk":{{"N":"{n}"}}"#);
-            if n % 3 > 0 {
-                item += &format!(r#","m":{{"M":{{"a":{{"N":"{n}"}},"b":{}}}}}"#, list(n % 4, r#"{"S":"x"}"#));
-            }
-            if n % 5 > 0 {
-                let row = format!(r#"{{"M":{{"c":{{"N":"{n}.5"}},"d":{{"NS":["{n}","-7.0"]}}}}}}"#);
-                item += &format!(r#","rows":{}"#, list(n % 3, &row));
-            }
-            if n % 7 > 1 {
-                item += &format!(r#","map":{{"M":{{"k{n}":{}}}}}"#, list(n % 2, r#"{"B":"aGk="}"#));
-            }
-            builder.append(&mut Parser::new((item + "}").as_bytes()).unwrap()).unwrap();
+            let row = format!(r#"{{"M":{{"c":{{"N":"{n}.5"}},"d":{{"NS":["{n}","-7.0"]}}}}}}"#);
+            let optional = [
+                (n % 3, format!(r#","m":{{"M":{{"a":{{"N":"{n}"}},"b":{}}}}}"#, list(n % 4, r#"{"S":"x"}"#))),
+                (n % 5, format!(r#","rows":{}"#, list(n % 3, &row))),
+                (n % 7, format!(r#","map":{{"M":{{"k{n}":{}}}}}"#, list(n % 2, r#"{"B":"aGk="}"#))),
+            ];
+            let there = optional.iter().filter(|(rest, _)| *rest > 0).map(|(_, text)| text.as_str());
+            let item = format!(r#"{{"pk":{{"N":"{n}"}}{}}}"#, there.collect::<String>());
+            builder.append(&mut Parser::new(item.as_bytes()).unwrap()).unwrap();
         }
         let batch = builder.finish().unwrap();
         for positions in [(0..200).map(|n| n * 77 % 200).collect::<Vec<u32>>(), vec![], vec![5], vec![0, 0, 0]] {

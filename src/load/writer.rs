@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 
 use super::order::{order_of, rows_at};
 use super::partitions::DistinctPartitions;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::progress::Progress;
 use crate::schema::TableSchema;
 use crate::table::{DataFileWriter, DataPaths, Partitioner, WriteOptions, plain_columns};
