@@ -37,6 +37,8 @@ const ATTEMPTS: u32 = 10;
 pub async fn full_load(context: &Context, request: &FullLoad, report: &mut Report) -> Result<()> {
     let partitioning = Partitioning::parse(&request.partition_by)?;
     let catalog = context.catalog()?;
+    // The items are read once for their types and once for their values.
+    let context = &Context { exports: context.exports.keeping(context.memory_limit / 16), ..context.clone() };
     let export = open_full(context, &request.export, request.without_manifest).await?;
     let mut window = window_of(&export);
     let mut old = catalog.load(&request.table).await?.filter(|table| !is_unfinished(&table.metadata));

@@ -7,6 +7,7 @@
 
 mod aws;
 mod failure;
+mod kept;
 mod local;
 mod location;
 mod properties;
@@ -27,6 +28,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::aws::{AwsAccess, causes, shorten};
 pub use self::failure::into_iceberg;
+use self::kept::Kept;
 pub use self::local::LocalStore;
 pub use self::location::Location;
 pub(crate) use self::properties::Properties;
@@ -132,6 +134,7 @@ fn too_large(location: &Location, size: u64, limit: u64) -> Error {
 #[derive(Debug, Clone)]
 pub struct Store {
     backend: Arc<dyn ObjectStore>,
+    kept: Option<Arc<Kept>>,
 }
 
 impl Store {
@@ -147,7 +150,7 @@ impl Store {
 
     /// Any backend.
     pub fn new(backend: Arc<dyn ObjectStore>) -> Self {
-        Self { backend }
+        Self { backend, kept: None }
     }
 
     /// The same storage, whose new files are noted in `progress` until a commit is sent that may name them
@@ -204,9 +207,24 @@ impl Store {
         self.try_open(location).await?.ok_or_else(missing)
     }
 
+    /// The same storage for reading files twice: where opening one takes a request, small files that were opened once are
+    /// kept for the second time, as far as they fit into so many bytes.
+    #[must_use]
+    pub fn keeping(&self, bytes: usize) -> Self {
+        Self { backend: Arc::clone(&self.backend), kept: Some(Arc::new(Kept::new(bytes))) }
+    }
+
     /// As [`ObjectStore::open`].
     pub async fn try_open(&self, location: &Location) -> Result<Option<ReadAhead>> {
-        self.backend.open(location).await
+        let kept = self.kept.as_deref().filter(|_| self.backend.open_ahead(location) > 0);
+        if let Some(bytes) = kept.and_then(|kept| kept.take(location)) {
+            return ReadAhead::of_bytes(bytes).map(Some);
+        }
+        let opened = self.backend.open(location).await?;
+        if let (Some(kept), Some(bytes)) = (kept, opened.as_ref().and_then(ReadAhead::whole)) {
+            kept.keep(location, bytes);
+        }
+        Ok(opened)
     }
 
     /// As [`ObjectStore::open_ahead`].

@@ -2,9 +2,11 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use async_trait::async_trait;
 use bytes::{Buf, Bytes};
 use iceberg::io::FileRead;
 use tokio::runtime::Handle;
@@ -82,6 +84,17 @@ impl ReadAhead {
         })
     }
 
+    /// A file that is in memory.
+    pub fn of_bytes(bytes: Bytes) -> Result<Self> {
+        let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        Self::begun(Arc::new(InMemory(bytes.clone())), size, bytes, Lookahead::default())
+    }
+
+    /// The file, if all of it is there and nothing was taken yet.
+    pub fn whole(&self) -> Option<&Bytes> {
+        (u64::try_from(self.current.len()).ok() == Some(self.size)).then_some(&self.current)
+    }
+
     /// The file's size when it was opened, in bytes.
     pub fn size(&self) -> u64 {
         self.size
@@ -140,6 +153,16 @@ impl ReadAhead {
         }
         self.fetch();
         Ok(true)
+    }
+}
+
+struct InMemory(Bytes);
+
+#[async_trait]
+impl FileRead for InMemory {
+    async fn read(&self, range: Range<u64>) -> iceberg::Result<Bytes> {
+        let at = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX).min(self.0.len());
+        Ok(self.0.slice(at(range.start).min(at(range.end))..at(range.end)))
     }
 }
 

@@ -87,7 +87,7 @@ impl Default for Transfer {
             part_size: 8 << 20,
             parts: 4,
             buffers: 128 << 20,
-            open_ahead: 32,
+            open_ahead: 64,
         }
     }
 }
