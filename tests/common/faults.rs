@@ -70,7 +70,8 @@ pub enum Damage {
     Half,
     /// The last byte is missing.
     Last,
-    /// The second half is zeros, as after a power cut.
+    /// The blocks of the second half are zeros, as after a power cut; a short file is one block. Zeros in the middle of a
+    /// Parquet page can look like other values, and Iceberg's files have no checksum that would tell.
     Zeros,
     /// They are others altogether.
     Noise,
@@ -80,6 +81,9 @@ pub enum Damage {
     Flip(u8),
 }
 
+/// Bytes that a disk keeps or loses together.
+const BLOCK: usize = 4096;
+
 impl Damage {
     pub fn done_to(self, bytes: &[u8]) -> Vec<u8> {
         let mut bytes = bytes.to_vec();
@@ -87,7 +91,7 @@ impl Damage {
         match self {
             Self::Empty => bytes.clear(),
             Self::Last => drop(bytes.pop()),
-            Self::Zeros => bytes[half..].fill(0),
+            Self::Zeros => bytes[half / BLOCK * BLOCK..].fill(0),
             Self::Noise => bytes.iter_mut().zip((1..=255_u8).cycle()).for_each(|(byte, noise)| *byte ^= noise),
             Self::Header if bytes.starts_with(b"Obj\x01") => {
                 // The header ends with the mark that ends every block, so that of the file's end too.
