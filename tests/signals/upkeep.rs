@@ -112,13 +112,15 @@ async fn through(signals: &[&str], seed: u64) {
     let bucket = history.site.bucket();
     let (mut reached, mut stopped, mut seen, mut actions) = (0, 0, BTreeSet::new(), BTreeSet::new());
     let mut expired = false;
+    // The longest wait in milliseconds. It follows how long runs take here, so that about as many are stopped as end.
+    let mut longest = 400;
     for n in 0.. {
         assert!(n < 200, "it does not come to an end");
         let signal = signals[n % signals.len()];
         history.export(reached);
         let first = history.site.table().await.unwrap().metadata.snapshots().map(|s| s.sequence_number()).min();
         let child = history.site.start(&["incremental", bucket.to_str().unwrap()]);
-        let wait = Duration::from_millis(history.next(800));
+        let wait = Duration::from_millis(history.next(longest));
         std::thread::sleep(wait);
         Command::new("sh").args(["-c", &format!("kill -{signal} {} 2>/dev/null", child.id())]).status().unwrap();
         let output = child.wait_with_output().unwrap();
@@ -152,11 +154,13 @@ async fn through(signals: &[&str], seed: u64) {
                 if reached == WINDOWS as usize {
                     break;
                 }
+                longest = (longest * 3 / 4).max(20);
                 continue;
             }
             assert_eq!(run.report["error"]["exit"], 130, "{}", run.stdout);
         }
         stopped += 1;
+        longest = (longest * 3 / 2).min(4000);
     }
     assert_eq!(reached, WINDOWS as usize);
     println!("{signals:?}: {stopped} runs were stopped; told of {} windows and of {actions:?}", seen.len());
