@@ -27,7 +27,7 @@ mod metadata;
 mod partitions;
 #[path = "model/profile.rs"]
 mod profile;
-#[path = "model/random.rs"]
+#[path = "common/random.rs"]
 mod random;
 #[path = "common/reader.rs"]
 mod reader;

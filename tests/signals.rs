@@ -9,6 +9,8 @@ mod disk;
 mod exports;
 #[path = "common/program.rs"]
 mod program;
+#[path = "common/random.rs"]
+mod random;
 #[path = "common/reader.rs"]
 mod reader;
 #[path = "signals/upkeep.rs"]
@@ -19,6 +21,7 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use program::{Run, Site, full, gone, put, simple, window};
+use random::Random;
 
 const ITEMS: i64 = 12_000;
 const MOMENTS: usize = 8;
@@ -28,7 +31,7 @@ struct Job {
     site: Site,
     load: PathBuf,
     window: PathBuf,
-    random: u64,
+    random: Random,
 }
 
 impl Job {
@@ -40,7 +43,7 @@ impl Job {
         let changes = (0..4)
             .map(|file| (0..ITEMS / 4).map(|n| n * 4 + file).filter(|n| n % 3 != 2).map(change).collect::<Vec<_>>());
         let window = window(0, 15).files(changes).write(site.bucket());
-        Self { site, load, window, random: seed }
+        Self { site, load, window, random: Random::new(seed) }
     }
 
     fn arguments(&self, load: bool) -> Vec<&str> {
@@ -52,12 +55,7 @@ impl Job {
     }
 
     fn moment(&mut self, most: Duration) -> Duration {
-        // xorshift64*
-        self.random ^= self.random >> 12;
-        self.random ^= self.random << 25;
-        self.random ^= self.random >> 27;
-        let part = self.random.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 54;
-        most * u32::try_from(part).unwrap() / 1024
+        most * u32::try_from(self.random.below(1024)).unwrap() / 1024
     }
 
     /// Starts the command and sends it a signal after a while.

@@ -3,7 +3,7 @@
 //! timestamps `{"instant":"…"}`, nulls are left out of rows and structs.
 #![allow(dead_code, clippy::unwrap_used, reason = "tests; each binary uses a part of it")]
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -48,6 +48,23 @@ pub async fn rows_of(table: &LoadedTable) -> Vec<Row> {
     let mut rows = Seen::default().rows(table).await;
     rows.sort_by_key(|row| serde_json::to_string(row).unwrap());
     rows
+}
+
+/// Every file that the table names: of all its snapshots, and its metadata files.
+pub async fn named(table: &LoadedTable) -> BTreeSet<String> {
+    let mut named = BTreeSet::from([table.metadata_location.clone()]);
+    named.extend(table.metadata.metadata_log().iter().map(|log| log.metadata_file.clone()));
+    let mut seen = Seen::default();
+    for snapshot in table.metadata.snapshots() {
+        named.insert(snapshot.manifest_list().to_owned());
+        for file in seen.list(table, snapshot).await.entries() {
+            named.insert(file.manifest_path.clone());
+            let manifest = seen.manifest(table, file).await;
+            let alive = manifest.entries().iter().filter(|entry| entry.is_alive());
+            named.extend(alive.map(|entry| entry.file_path().to_owned()));
+        }
+    }
+    named
 }
 
 /// What was read before, by path: a table's files never change.

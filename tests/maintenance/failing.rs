@@ -11,7 +11,6 @@ use ddb_iceberg::commands::{
 };
 use ddb_iceberg::error::{Kind, Result};
 use iceberg::TableIdent;
-use iceberg::spec::ManifestList;
 use tokio::sync::Barrier;
 
 use super::faults::{self, Call, Fault, Faults};
@@ -62,18 +61,7 @@ async fn run(job: &Job, faults: &Arc<Faults>, catalog: Arc<dyn Catalog>) -> (Res
 
 /// Files in the warehouse that the table does not name; and every file that it names is there.
 pub async fn unnamed(warehouse: &Path, table: &LoadedTable) -> BTreeSet<PathBuf> {
-    let mut named = BTreeSet::from([table.metadata_location.clone()]);
-    named.extend(table.metadata.metadata_log().iter().map(|log| log.metadata_file.clone()));
-    for snapshot in table.metadata.snapshots() {
-        let bytes = table.file_io.new_input(snapshot.manifest_list()).unwrap().read().await.unwrap();
-        named.insert(snapshot.manifest_list().to_owned());
-        for manifest in ManifestList::parse_with_version(&bytes, table.metadata.format_version()).unwrap().entries() {
-            named.insert(manifest.manifest_path.clone());
-            let manifest = manifest.load_manifest(&table.file_io).await.unwrap();
-            let alive = manifest.entries().iter().filter(|entry| entry.is_alive());
-            named.extend(alive.map(|entry| entry.file_path().to_owned()));
-        }
-    }
+    let named = reader::named(table).await;
     let named: BTreeSet<PathBuf> = named.iter().map(|path| path.strip_prefix("file://").unwrap().into()).collect();
     for path in &named {
         assert!(path.exists(), "{} is named and missing", path.display());

@@ -8,10 +8,12 @@ use ddb_iceberg::catalog::LoadedTable;
 use ddb_iceberg::catalog::connect::connect;
 use ddb_iceberg::storage::Store;
 use iceberg::TableUpdate;
-use iceberg::spec::{ManifestList, Operation, SnapshotRef};
+use iceberg::spec::{Operation, SnapshotRef};
 use serde_json::Value;
 
 use crate::program::{Run, Site, at, gone, pairs, put, simple};
+use crate::random::Random;
+use crate::reader::named;
 
 const WINDOWS: u32 = 48;
 type Model = BTreeMap<String, i64>;
@@ -22,7 +24,7 @@ struct History {
     states: Vec<Model>,
     /// Windows that have not come yet.
     waiting: VecDeque<Vec<String>>,
-    random: u64,
+    random: Random,
 }
 
 impl History {
@@ -50,7 +52,7 @@ impl History {
             waiting.push_back(changes);
             states.push(model.clone());
         }
-        Self { site, states, waiting, random: seed }
+        Self { site, states, waiting, random: Random::new(seed) }
     }
 
     /// Lets windows come until three are there that were not applied.
@@ -62,14 +64,6 @@ impl History {
                 break;
             }
         }
-    }
-
-    /// xorshift64*, below `most`.
-    fn next(&mut self, most: u64) -> u64 {
-        self.random ^= self.random >> 12;
-        self.random ^= self.random << 25;
-        self.random ^= self.random >> 27;
-        (self.random.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % most
     }
 
     /// How many windows the table has, which it must show.
@@ -86,21 +80,9 @@ impl History {
 
 /// Every file that the table names is there; gives those that it does not name.
 async fn unnamed(site: &Site, table: &LoadedTable) -> BTreeSet<String> {
-    let mut named = BTreeSet::from([table.metadata_location.clone()]);
-    named.extend(table.metadata.metadata_log().iter().map(|log| log.metadata_file.clone()));
-    for snapshot in table.metadata.snapshots() {
-        let bytes = table.file_io.new_input(snapshot.manifest_list()).unwrap().read().await.unwrap();
-        named.insert(snapshot.manifest_list().to_owned());
-        for manifest in ManifestList::parse_with_version(&bytes, table.metadata.format_version()).unwrap().entries() {
-            named.insert(manifest.manifest_path.clone());
-            let manifest = manifest.load_manifest(&table.file_io).await.unwrap();
-            let alive = manifest.entries().iter().filter(|entry| entry.is_alive());
-            named.extend(alive.map(|entry| entry.file_path().to_owned()));
-        }
-    }
     let top = format!("file://{}/", site.warehouse().display());
     let mut found: BTreeSet<String> = site.table_files().into_iter().collect();
-    for path in named {
+    for path in named(table).await {
         assert!(found.remove(path.strip_prefix(&top).unwrap()), "{path} is named and missing");
     }
     found
@@ -120,7 +102,7 @@ async fn through(signals: &[&str], seed: u64) {
         history.export(reached);
         let first = history.site.table().await.unwrap().metadata.snapshots().map(|s| s.sequence_number()).min();
         let child = history.site.start(&["incremental", bucket.to_str().unwrap()]);
-        let wait = Duration::from_millis(history.next(longest));
+        let wait = Duration::from_millis(history.random.below(longest) as u64);
         std::thread::sleep(wait);
         Command::new("sh").args(["-c", &format!("kill -{signal} {} 2>/dev/null", child.id())]).status().unwrap();
         let output = child.wait_with_output().unwrap();

@@ -1,4 +1,5 @@
-//! A small random number generator (SplitMix64), so that a seed means the same history everywhere and always.
+//! A small random number generator (SplitMix64), so that a seed means the same everywhere and always.
+#![allow(dead_code, missing_docs, clippy::cast_possible_truncation, reason = "tests; each binary uses a part of it")]
 
 pub struct Random(u64);
 
@@ -12,6 +13,11 @@ impl Random {
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         z ^ (z >> 31)
+    }
+
+    /// Less than `end`; 0 if that is 0.
+    pub fn below(&mut self, end: usize) -> usize {
+        (self.next() % end.max(1) as u64) as usize
     }
 
     /// `from` inclusive, `to` exclusive.
