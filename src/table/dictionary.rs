@@ -11,6 +11,7 @@ use hashbrown::{DefaultHashBuilder, HashSet};
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::schema::types::ColumnPath;
 
+use super::encoder::is_wide;
 use crate::error::Result;
 
 /// Values looked at in each column. In so many, 50,000 distinct values repeat some 700 times.
@@ -20,6 +21,10 @@ const DICTIONARY_BYTES: usize = 1 << 20;
 
 /// The columns, by their paths in Parquet, whose dictionary would hold most of the values, or would not fit its limit.
 pub fn plain_columns(batch: &RecordBatch) -> Result<Vec<ColumnPath>> {
+    // These have none at all.
+    if is_wide(&batch.schema()) {
+        return Ok(Vec::new());
+    }
     let schema = ArrowSchemaConverter::new().convert(&batch.schema())?;
     let mut leaves = Vec::new();
     for column in batch.columns() {

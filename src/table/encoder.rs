@@ -30,14 +30,14 @@ pub(super) enum Encoder<W: Write + Send> {
     ByColumns(Box<ColumnsEncoder<W>>),
 }
 
-impl<W: Write + Send> Encoder<W> {
-    /// Whether a file of this schema is written some columns at a time.
-    pub fn is_wide(schema: &Schema) -> bool {
-        schema.flattened_fields().len() > NARROW
-    }
+/// Whether a file of this schema is written some columns at a time. Its columns get no dictionaries, which take 15 KB each.
+pub(super) fn is_wide(schema: &Schema) -> bool {
+    schema.flattened_fields().len() > NARROW
+}
 
+impl<W: Write + Send> Encoder<W> {
     pub fn new(sink: W, schema: &SchemaRef, properties: WriterProperties) -> Result<Self> {
-        let is_wide = Self::is_wide(schema);
+        let is_wide = is_wide(schema);
         let writer = ArrowWriter::try_new(sink, Arc::clone(schema), Some(properties))?;
         if !is_wide {
             return Ok(Self::AtOnce(Box::new(writer)));

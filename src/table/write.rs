@@ -16,11 +16,12 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 use tokio::runtime::Handle;
 
-use super::encoder::Encoder;
+use super::encoder::{Encoder, is_wide};
 use super::metrics::{MetricsConfig, MetricsMode, RowMetrics};
 use crate::error::{Error, Result};
 
-/// zstd's level where the table's properties name none. Level 3 made the files of a load 10 % smaller and the load 8 % slower.
+/// zstd's level where the table's properties name none. Level 3 makes the files of a
+/// load 10 % smaller, and takes a fifth of its CPU time rather than a seventh.
 pub const DEFAULT_ZSTD_LEVEL: i32 = 1;
 /// Encoded bytes of a row group; a writer holds about one row group in memory.
 pub const DEFAULT_ROW_GROUP_BYTES: usize = 32 * 1024 * 1024;
@@ -188,7 +189,7 @@ impl DataFileWriter {
         let mut properties = WriterProperties::builder()
             .set_created_by(concat!("ddb-iceberg version ", env!("CARGO_PKG_VERSION")).to_owned())
             .set_compression(Compression::ZSTD(ZstdLevel::try_new(options.zstd_level)?))
-            .set_dictionary_enabled(!Encoder::<Sink>::is_wide(&arrow_schema))
+            .set_dictionary_enabled(!is_wide(&arrow_schema))
             .set_statistics_enabled(EnabledStatistics::Chunk)
             .set_offset_index_disabled(true)
             .set_max_row_group_row_count(Some(options.row_group_rows.max(1)))
