@@ -227,6 +227,49 @@ async fn a_bad_network_changes_nothing_but_the_time() {
     assert_eq!(place.rows().await.len(), 200);
 }
 
+/// S3 refuses requests whose time is a quarter of an hour from its own. Here the clock goes wrong after so many of them, for each
+/// number that a window takes: it is applied, or not begun; once the clock is set, the next run makes it whole.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_goes_wrong_loses_and_doubles_nothing() {
+    let mut before = 0;
+    loop {
+        let place = Place::new();
+        let folder = place.upload(&full(2, 3));
+        place.upload(&window());
+        let exports = "s3://exports/backups/daily/";
+        place.report(&["full-load", &folder, "--table", "shop.orders", "--key", "pk"]);
+        let old = place.rows().await;
+        let mut requests = 0;
+        let right = before;
+        place.server.fail(move |_| {
+            requests += 1;
+            (requests > right).then_some(Fault::Answer(403, "RequestTimeTooSkewed"))
+        });
+        let output = place.run(&["incremental", exports, "--table", "shop.orders"]);
+        place.server.heal();
+        let after = place.rows().await;
+        let code = output.status.code().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        if code == 0 {
+            assert_ne!(after, old, "request {before}");
+        } else {
+            assert_eq!(code, 1, "request {before}: {told}");
+            assert!(told.contains("clock is wrong"), "request {before}: {told}");
+            assert_eq!(after, old, "request {before}");
+        }
+        place.report(&["incremental", exports, "--table", "shop.orders"]);
+        let rows = place.rows().await;
+        assert_eq!(rows.len(), 6, "request {before}: {rows:?}");
+        assert!(rows.iter().any(|row| row["pk"] == "new"), "request {before}: {rows:?}");
+        if code == 0 && !told.contains("clock is wrong") {
+            break;
+        }
+        before += 1;
+    }
+    assert!(before > 15, "{before} requests");
+    println!("{before} requests");
+}
+
 /// Files of a writer that died: listed, deleted when asked to, and never one that the table names, however old.
 #[tokio::test(flavor = "multi_thread")]
 async fn orphans_on_s3_are_old_objects_that_nothing_names() {

@@ -10,6 +10,7 @@
 //! nothing outside of it can commit a delete.
 
 pub mod check;
+pub mod clock;
 pub mod connect;
 pub mod glue;
 pub mod pointer;

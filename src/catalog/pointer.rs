@@ -23,7 +23,7 @@ use iceberg::{NamespaceIdent, TableIdent, TableRequirement, TableUpdate};
 use uuid::Uuid;
 
 use super::check::{About, Step, nobody};
-use super::{Catalog, Commit, LoadedTable, NewTable, TableHome};
+use super::{Catalog, Commit, LoadedTable, NewTable, TableHome, clock};
 use crate::error::{Error, Result};
 
 /// Loads that find the metadata file gone look at the pointer again, so often: another writer may have moved it and
@@ -244,18 +244,14 @@ impl<P: Pointers> Catalog for PointerCatalog<P> {
             }
         }
 
-        let mut builder = TableMetadata::clone(&base.metadata).into_builder(Some(old.location.clone()));
-        for update in updates {
-            builder = update.apply(builder)?;
-        }
-        let built = builder.build()?;
+        let (metadata, expired_logs) = clock::updated(&base.metadata, &old.location, updates)?;
 
-        let location = self.write(&built.metadata, next_version(&old.location)).await?;
-        let swap = self.pointers.swap_pointer(ident, &old, &location, &built.metadata).await;
-        let answer = self.answer(ident, location, built.metadata, swap).await?;
+        let location = self.write(&metadata, next_version(&old.location)).await?;
+        let swap = self.pointers.swap_pointer(ident, &old, &location, &metadata).await;
+        let answer = self.answer(ident, location, metadata, swap).await?;
 
         if let Commit::Done(table) = &answer {
-            for location in deletable(&table.metadata, &built.expired_metadata_logs) {
+            for location in deletable(&table.metadata, &expired_logs) {
                 self.remove(location).await;
             }
         }

@@ -11,7 +11,7 @@ use ddb_iceberg::storage::{S3Config, Store};
 /// A run's buffers for S3 are this part of its memory.
 const BUFFERS_PART: usize = 8;
 /// The beginnings of files opened ahead are this part of its memory.
-const AHEAD_PART: usize = 32;
+const AHEAD_PART: usize = 16;
 
 /// How long a thread may take from noting a file to creating it.
 const SETTLE: Duration = Duration::from_millis(100);

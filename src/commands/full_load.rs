@@ -14,7 +14,7 @@ use super::partitioning::{Partitioning, replaced};
 use super::report::{FileCounts, Report, RowCounts, Status, WindowReport};
 use super::request::{Context, FullLoad, IfExists};
 use crate::catalog::settle::{Outcome, commit_and_settle, create_and_settle};
-use crate::catalog::{Catalog, LoadedTable, NewTable, is_unfinished};
+use crate::catalog::{Catalog, LoadedTable, NewTable, clock, is_unfinished};
 use crate::error::{Error, Kind, Result};
 use crate::export::{Export, ExportKind};
 use crate::load::{Load, Loaded};
@@ -373,7 +373,7 @@ impl Work<'_> {
         written: &mut Written,
     ) -> Result<Outcome> {
         let (_, columns) = replaced(base, columns)?;
-        let builder = (*base.metadata).clone().into_builder(Some(base.metadata_location.clone()));
+        let builder = clock::draft(&base.metadata)?;
         let builder = set_schema(&base.metadata, builder, &columns.schema)?;
         let builder = self.partitioning.set(&base.metadata, &columns, builder)?;
         let mut builder = set_sort_order(&base.metadata, builder, sort_order(&columns)?)?;

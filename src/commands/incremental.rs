@@ -11,7 +11,7 @@ use super::report::{FileCounts, Report, RowCounts, Status, WindowReport};
 use super::request::{Context, Incremental, Maintenance, NewAttributes, WriteMode};
 use super::upkeep::upkeep;
 use crate::catalog::settle::{Outcome, commit_and_settle};
-use crate::catalog::{Catalog, LoadedTable, is_unfinished};
+use crate::catalog::{Catalog, LoadedTable, clock, is_unfinished};
 use crate::error::{Error, Kind, Result};
 use crate::export::{Export, Prefix, resolve};
 use crate::merge::{Allow, Engine, NewAttributesPolicy, Plan, Planner, Removal, Verdict, judge};
@@ -360,7 +360,7 @@ impl Work<'_> {
         to: Time,
         manifests: &mut Vec<String>,
     ) -> Result<Outcome> {
-        let mut builder = (*base.metadata).clone().into_builder(Some(base.metadata_location.clone()));
+        let mut builder = clock::draft(&base.metadata)?;
         let columns = plan.evolved.as_ref().unwrap_or(&planner.table);
         if plan.evolved.is_some() {
             builder = builder.add_current_schema((*columns.schema).clone())?;

@@ -7,7 +7,7 @@ use super::incremental::columns;
 use super::report::{Report, Status};
 use super::request::{Context, Verify};
 use super::state::{Comparison, DifferingKey};
-use crate::catalog::LoadedTable;
+use crate::catalog::{LoadedTable, clock};
 use crate::error::{Error, Result};
 use crate::export::{Export, ExportKind};
 use crate::table::watermark::{self, WATERMARK, WINDOW_FROM};
@@ -181,7 +181,7 @@ fn at_snapshot(table: LoadedTable, snapshot_id: i64) -> Result<LoadedTable> {
     }
     let retention =
         SnapshotRetention::Branch { min_snapshots_to_keep: None, max_snapshot_age_ms: None, max_ref_age_ms: None };
-    let builder = (*table.metadata).clone().into_builder(Some(table.metadata_location.clone()));
+    let builder = clock::draft(&table.metadata)?;
     let made = builder.set_ref(MAIN_BRANCH, SnapshotReference::new(snapshot_id, retention))?.build()?;
     Ok(LoadedTable { metadata: made.metadata.into(), ..table })
 }

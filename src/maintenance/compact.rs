@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use super::pick::{Candidate, Group, Policy, TARGET_BYTES, TARGET_PROPERTY, may_have_many_deletes, pick};
 use super::rewrite::Rewriter;
 use crate::catalog::settle::{Outcome, commit_and_settle};
-use crate::catalog::{Catalog, LoadedTable};
+use crate::catalog::{Catalog, LoadedTable, clock};
 use crate::error::{Error, Kind, Result};
 use crate::merge::Engine;
 use crate::pool;
@@ -181,7 +181,7 @@ impl Compactor {
         let built = snapshot.build(&base.file_io).await?;
         written.extend(built.files);
         let snapshot_id = built.snapshot.snapshot_id();
-        let builder = (*base.metadata).clone().into_builder(Some(base.metadata_location.clone()));
+        let builder = clock::draft(&base.metadata)?;
         let made = builder.set_branch_snapshot(built.snapshot, MAIN_BRANCH)?.build()?;
         let requirements = base_requirements(&base.metadata);
         let commit = commit_and_settle(catalog, base, requirements, made.changes, snapshot_id, catalog.patience());

@@ -13,7 +13,7 @@ use iceberg::{TableRequirement, TableUpdate};
 use super::reachable::{Unneeded, unneeded};
 use super::retention::{Retention, references};
 use crate::catalog::settle::{Outcome, remove_and_settle};
-use crate::catalog::{Catalog, LoadedTable};
+use crate::catalog::{Catalog, LoadedTable, clock};
 use crate::error::Result;
 use crate::progress::Progress;
 use crate::storage::Location;
@@ -35,7 +35,7 @@ pub struct Expired {
 
 /// The files that would go with the snapshots.
 pub async fn unreachable(base: &LoadedTable, retention: &Retention) -> Result<Unneeded> {
-    let mut builder = (*base.metadata).clone().into_builder(None);
+    let mut builder = clock::draft(&base.metadata)?;
     for update in updates(&base.metadata, retention) {
         builder = update.apply(builder)?;
     }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use ddb_iceberg::catalog::{Commit, LoadedTable};
+use ddb_iceberg::catalog::{Commit, LoadedTable, clock};
 use ddb_iceberg::commands::{Compact, Expire, NewAttributes, Report, Status, compact, expire, full_load};
 use ddb_iceberg::error::Kind;
 use ddb_iceberg::schema::{PartitionTerm, TableSchema, partition_spec};
@@ -100,7 +100,9 @@ impl Runner {
     pub(super) async fn expired(&mut self) {
         let base = self.reload().await.unwrap();
         let kept = self.world.random.range(1, 5);
-        let older_than = Some(chrono::Utc::now() + chrono::TimeDelta::seconds(1));
+        // Also what a clock that was ahead committed.
+        let newest = base.metadata.last_updated_ms().max(chrono::Utc::now().timestamp_millis());
+        let older_than = chrono::DateTime::from_timestamp_millis(newest + 1_000);
         let request = Expire { table: base.ident.clone(), older_than, retain_last: Some(kept), dry_run: false };
         let mut report = Report::new("expire", None);
         expire(&self.context().await, &request, &mut report).await.unwrap();
@@ -171,7 +173,7 @@ impl Runner {
         let terms: Vec<_> = fields.iter().map(|field| PartitionTerm::parse(field).unwrap()).collect();
         // A column that the model expects may not have come yet.
         let Ok(spec) = partition_spec(&terms, &columns, &specs) else { return };
-        let builder = (*base.metadata).clone().into_builder(Some(base.metadata_location.clone()));
+        let builder = clock::draft(&base.metadata).unwrap();
         let made = builder.add_default_partition_spec(spec).unwrap().build().unwrap();
         if !made.changes.is_empty() {
             let catalog = self.context().await.catalog.unwrap();

@@ -12,7 +12,7 @@ use ddb_iceberg::table::{
     conform, live_files, scan_rows,
 };
 use iceberg::arrow::schema_to_arrow_schema;
-use iceberg::spec::{DataFile, MAIN_BRANCH, Operation, Struct};
+use iceberg::spec::{DataFile, MAIN_BRANCH, Operation, Snapshot, Struct};
 use serde_json::Value;
 use tokio::runtime::Handle;
 
@@ -57,10 +57,23 @@ fn picked(batch: &RecordBatch, rows: Vec<u32>) -> RecordBatch {
     take_record_batch(batch, &UInt32Array::from(rows)).unwrap()
 }
 
-async fn commit(base: &LoadedTable, catalog: &dyn Catalog, snapshot: SnapshotBuilder<'_>) {
-    let built = snapshot.build(&base.file_io).await.unwrap();
+/// Seconds that the other program's clock may be wrong by. Libraries refuse what is a minute before the last change.
+const SKEWS: [i64; 5] = [-50, 0, 40, 7_200, 86_400 * 400];
+
+/// Commits by a clock that may be wrong.
+async fn commit(base: &LoadedTable, catalog: &dyn Catalog, snapshot: SnapshotBuilder<'_>, random: &mut Random) {
+    let built = snapshot.build(&base.file_io).await.unwrap().snapshot;
+    let skewed = Snapshot::builder()
+        .with_snapshot_id(built.snapshot_id())
+        .with_parent_snapshot_id(built.parent_snapshot_id())
+        .with_sequence_number(built.sequence_number())
+        .with_timestamp_ms(built.timestamp_ms() + 1000 * random.pick(&SKEWS))
+        .with_manifest_list(built.manifest_list())
+        .with_summary(built.summary().clone())
+        .with_schema_id(built.schema_id().unwrap())
+        .build();
     let builder = (*base.metadata).clone().into_builder(Some(base.metadata_location.clone()));
-    let made = builder.set_branch_snapshot(built.snapshot, MAIN_BRANCH).unwrap().build().unwrap();
+    let made = builder.set_branch_snapshot(skewed, MAIN_BRANCH).unwrap().build().unwrap();
     let done = catalog.commit(base, base_requirements(&base.metadata), made.changes).await.unwrap();
     assert!(matches!(done, Commit::Done(_)), "{done:?}");
 }
@@ -91,7 +104,7 @@ pub async fn rewrite(base: &LoadedTable, catalog: &dyn Catalog, random: &mut Ran
             }
         }
     }
-    commit(base, catalog, snapshot).await;
+    commit(base, catalog, snapshot, random).await;
     true
 }
 
@@ -123,7 +136,7 @@ pub async fn append(base: &LoadedTable, catalog: &dyn Catalog, keys: &[Row], ran
         let file = write(base, partitioner.spec_id(), partition, picked(&batch, rows)).await;
         snapshot.add_data_file(partitioner.spec_id(), file);
     }
-    commit(base, catalog, snapshot).await;
+    commit(base, catalog, snapshot, random).await;
     (0..keys.len()).map(|row| reader::row(&batch, row, schema)).collect()
 }
 

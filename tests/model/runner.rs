@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use ddb_iceberg::catalog::LoadedTable;
+use ddb_iceberg::catalog::{LoadedTable, clock};
 use ddb_iceberg::commands::{
     Context, FullLoad, IfExists, Incremental, Maintenance, NewAttributes, Report, Status, WriteMode, full_load,
     incremental,
@@ -425,7 +425,7 @@ pub(super) async fn compare(
     if table.metadata.current_snapshot_id() != Some(snapshot.snapshot_id()) {
         let retention = SnapshotRetention::branch(None, None, None);
         let main = SnapshotReference::new(snapshot.snapshot_id(), retention);
-        let builder = (*table.metadata).clone().into_builder(None).set_ref(MAIN_BRANCH, main).unwrap();
+        let builder = clock::draft(&table.metadata).unwrap().set_ref(MAIN_BRANCH, main).unwrap();
         table.metadata = Arc::new(builder.build().unwrap().metadata);
     }
     let mut found: BTreeMap<String, Row> = BTreeMap::new();
