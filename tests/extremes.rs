@@ -15,7 +15,7 @@ use std::path::Path;
 use program::{Run, Site, change, full, item};
 use serde_json::{Map, Value, json};
 
-const LIMIT: u64 = 512;
+const LIMIT: u64 = 488;
 
 fn load(site: &Site, lines: Vec<String>) -> Run {
     let export = full(0).files([lines]).write(site.bucket());

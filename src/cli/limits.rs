@@ -5,17 +5,17 @@ use std::path::Path;
 const MIB: u64 = 1024 * 1024;
 
 /// The least memory that a command can work with, in bytes.
-pub(crate) const MIN_MEMORY: u64 = 512 * MIB;
+pub(crate) const MIN_MEMORY: u64 = 512_000_000;
 /// The most tasks at once.
 pub(crate) const MAX_THREADS: u16 = 512;
 /// Memory for each thread when nothing was typed, in bytes.
 const MEMORY_A_THREAD: u64 = 256 * MIB;
 
-/// Reads `--memory-limit`: a size of at least 512 MiB.
+/// Reads `--memory-limit`: a size of at least 512 MB.
 pub(crate) fn parse_memory_limit(text: &str) -> Result<u64, String> {
     let bytes = parse_size(text)?;
     if bytes < MIN_MEMORY {
-        return Err("at least 512MiB are needed".to_owned());
+        return Err("at least 512MB are needed".to_owned());
     }
     Ok(bytes)
 }
@@ -61,7 +61,7 @@ pub(crate) fn default_threads() -> u16 {
 }
 
 /// The memory when nothing was typed: 256 MiB a thread, at most half of the machine's or container's memory, and never
-/// less than 512 MiB.
+/// less than 512 MB.
 pub(crate) fn default_memory(threads: u16) -> u64 {
     share(threads, memory_below(Path::new("/")))
 }
@@ -136,8 +136,8 @@ mod tests {
         {
             assert!(parse_size(text).is_err(), "{text:?}");
         }
-        assert_eq!(parse_memory_limit("512MB"), Err("at least 512MiB are needed".to_owned()));
-        assert_eq!(parse_memory_limit("512MiB"), Ok(MIN_MEMORY));
+        assert_eq!(parse_memory_limit("511MB"), Err("at least 512MB are needed".to_owned()));
+        assert_eq!(parse_memory_limit("512MB"), Ok(MIN_MEMORY));
     }
 
     #[test]

@@ -91,7 +91,7 @@ impl Site {
     /// Runs it on the table with the least memory; gives its peak of resident memory in MiB too, as Linux tells it while
     /// it runs.
     pub fn measured(&self, arguments: &[&str]) -> (Run, u64) {
-        let child = self.start(&[arguments, &["--memory-limit", "512MiB"]].concat());
+        let child = self.start(&[arguments, &["--memory-limit", "512MB"]].concat());
         let status = format!("/proc/{}/status", child.id());
         let (done, over) = mpsc::channel::<()>();
         let watch = std::thread::spawn(move || {

@@ -355,7 +355,7 @@ pub(crate) struct Shared {
     pub threads: Option<u16>,
     /// Upper bound of memory: 512MiB, 2GB, 1.5GiB, … [default: by threads and machine]
     ///
-    /// At least 512MiB. The default is 256MiB a thread, at least 512MiB, at most half of the machine's or container's memory.
+    /// At least 512MB. The default is 256MiB a thread, at least 512MB, at most half of the machine's or container's memory.
     #[arg(long, value_name = "SIZE", value_parser = parse_memory_limit)]
     pub memory_limit: Option<u64>,
     /// Say what would be done, write nothing
