@@ -8,15 +8,12 @@ use iceberg::io::FileIO;
 use iceberg::spec::{DataFile, Schema};
 use tokio::runtime::Handle;
 
-use super::order::{order_of, rows_at};
+use super::order::order_of;
 use super::partitions::DistinctPartitions;
 use crate::error::Result;
 use crate::progress::Progress;
 use crate::schema::TableSchema;
 use crate::table::{DataFileWriter, DataPaths, Partitioner, WriteOptions, plain_columns};
-
-/// Rows that are put in order and handed to the writer at a time.
-const CHUNK_ROWS: usize = 8192;
 
 /// Writes runs into one table.
 #[derive(Debug)]
@@ -80,9 +77,7 @@ impl RunWriter {
                 self.sort_order_id,
                 &options,
             )?;
-            for chunk in order.chunks(CHUNK_ROWS) {
-                writer.write(&rows_at(batch, chunk)?)?;
-            }
+            writer.write_ordered(batch, &order)?;
             let file = writer.finish()?;
             self.progress.add_bytes_written(file.file_size_in_bytes());
             files.push(file);

@@ -1,19 +1,20 @@
-//! Rows as Parquet, with all columns open at once or, where there are very many, some at a time.
+//! Rows as Parquet: batch after batch with all columns open, or column after column where there are very many, or where all
+//! rows of a row group are there.
 
 use std::io::{self, Write};
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::{Schema, SchemaRef};
-use parquet::arrow::arrow_writer::{ArrowRowGroupWriterFactory, compute_leaves};
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
+use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
-use parquet::errors::Result;
+use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 
-/// A file with more columns than these, those within others counted too, is written some columns at a time: before it has
+/// A file with more columns than these, those within others counted too, is written column after column: before it has
 /// any value an open column takes some 100 KB, most of it zstd's contexts.
 const NARROW: usize = 1024;
 /// The most columns of such a file that are open at once, unless one top-level column has more within.
@@ -22,11 +23,15 @@ const OPEN_COLUMNS: usize = 128;
 /// groups would be more footer than data.
 const WIDE_ROW_GROUP_BYTES: usize = 64 << 20;
 
+/// Hands the values of one column of a row group, by its place in the table, to the function it is given, in as many arrays
+/// as it likes.
+pub(super) type ColumnSource<'a> = &'a mut dyn FnMut(usize, &mut dyn FnMut(&ArrayRef) -> Result<()>) -> Result<()>;
+
 /// Encodes rows into `W`.
 pub(super) enum Encoder<W: Write + Send> {
     /// Each batch is encoded when it comes.
     AtOnce(Box<ArrowWriter<W>>),
-    /// A row group's batches are collected, then encoded some columns at a time.
+    /// A row group is encoded column after column, from batches that were collected or from arrays as they are asked for.
     ByColumns(Box<ColumnsEncoder<W>>),
 }
 
@@ -42,8 +47,25 @@ impl<W: Write + Send> Encoder<W> {
         if !is_wide {
             return Ok(Self::AtOnce(Box::new(writer)));
         }
+        Self::AtOnce(Box::new(writer)).by_columns(schema)
+    }
+
+    /// From here on row groups are encoded column after column.
+    pub fn by_columns(self, schema: &SchemaRef) -> Result<Self> {
+        let Self::AtOnce(writer) = self else { return Ok(self) };
         let (file, _) = writer.into_serialized_writer()?;
         Ok(Self::ByColumns(Box::new(ColumnsEncoder::new(file, schema)?)))
+    }
+
+    /// Encodes a row group of its own, after [`by_columns`](Self::by_columns) only.
+    pub fn write_row_group(&mut self, source: ColumnSource<'_>) -> Result<()> {
+        match self {
+            Self::AtOnce(_) => Err(ParquetError::General("the file is written batch after batch".to_owned())),
+            Self::ByColumns(writer) => {
+                writer.end_row_group()?;
+                writer.write_row_group(source)
+            }
+        }
     }
 
     /// Appends rows of the schema.
@@ -86,7 +108,7 @@ impl<W: Write + Send> Encoder<W> {
     }
 }
 
-/// Encodes a row group some columns at a time.
+/// Encodes a row group column after column.
 pub(super) struct ColumnsEncoder<W: Write + Send> {
     file: SerializedFileWriter<W>,
     schema: SchemaRef,
@@ -97,7 +119,7 @@ pub(super) struct ColumnsEncoder<W: Write + Send> {
     pending_rows: usize,
 }
 
-/// Columns that are open at the same time.
+/// Columns whose encoders are made at the same time.
 struct Section {
     /// Their places among the columns of the table.
     columns: Range<usize>,
@@ -146,22 +168,26 @@ impl<W: Write + Send> ColumnsEncoder<W> {
         if batches.is_empty() {
             return Ok(());
         }
+        self.write_row_group(&mut |place, write| batches.iter().try_for_each(|batch| write(batch.column(place))))
+    }
+
+    fn write_row_group(&mut self, source: ColumnSource<'_>) -> Result<()> {
         let number = self.file.flushed_row_groups().len();
         let mut group = self.file.next_row_group()?;
         for section in &self.sections {
-            let mut writers = section.writers.create_column_writers(number)?;
-            for batch in &batches {
-                let mut open = writers.iter_mut();
-                for place in section.columns.clone() {
-                    for (leaf, writer) in
-                        compute_leaves(self.schema.field(place), batch.column(place))?.iter().zip(&mut open)
-                    {
-                        writer.write(leaf)?;
-                    }
+            let mut writers = section.writers.create_column_writers(number)?.into_iter();
+            for place in section.columns.clone() {
+                let field = self.schema.field(place);
+                let mut open: Vec<ArrowColumnWriter> = writers.by_ref().take(leaves(field.data_type())).collect();
+                source(place, &mut |array| {
+                    compute_leaves(field, array)?
+                        .iter()
+                        .zip(&mut open)
+                        .try_for_each(|(leaf, writer)| writer.write(leaf))
+                })?;
+                for writer in open {
+                    writer.close()?.append_to_row_group(&mut group)?;
                 }
-            }
-            for writer in writers {
-                writer.close()?.append_to_row_group(&mut group)?;
             }
         }
         group.close()?;
@@ -174,11 +200,20 @@ impl<W: Write + Send> ColumnsEncoder<W> {
     }
 }
 
+/// How many columns a column is in Parquet.
+fn leaves(data_type: &DataType) -> usize {
+    match data_type {
+        DataType::Struct(fields) => fields.iter().map(|field| leaves(field.data_type())).sum(),
+        DataType::List(inner) | DataType::Map(inner, _) => leaves(inner.data_type()),
+        _ => 1,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use arrow::array::{ArrayRef, Int64Array, ListArray, StringArray, StructArray};
+    use arrow::array::{Int64Array, ListArray, StringArray, StructArray};
     use arrow::compute::concat_batches;
-    use arrow::datatypes::{DataType, Field, Fields, Int32Type};
+    use arrow::datatypes::{Field, Fields, Int32Type};
     use bytes::Bytes;
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 

@@ -206,9 +206,24 @@ impl RowMetrics {
 
     /// Takes in a batch whose columns are the schema's, in its order.
     pub(super) fn update(&mut self, batch: &RecordBatch) -> Result<()> {
-        for leaf in &mut self.leaves {
-            let array = resolve(batch, &leaf.path)?;
-            leaf.update(&array)?;
+        for (place, column) in batch.columns().iter().enumerate() {
+            self.update_column(place, column)?;
+        }
+        Ok(())
+    }
+
+    /// Takes in values of the column at a place in the schema.
+    pub(super) fn update_column(&mut self, place: usize, column: &ArrayRef) -> Result<()> {
+        // The leaves stand in the order of the columns.
+        let begin = self.leaves.partition_point(|leaf| leaf.path.first().is_some_and(|first| *first < place));
+        for leaf in self.leaves.iter_mut().skip(begin) {
+            match leaf.path.split_first() {
+                Some((first, inside)) if *first == place => {
+                    let array = resolve(column, inside)?;
+                    leaf.update(&array)?;
+                }
+                _ => break,
+            }
         }
         Ok(())
     }
@@ -256,13 +271,12 @@ fn collect_leaves(parent: &StructType, config: &MetricsConfig, path: &mut Vec<us
     }
 }
 
-/// The array of a leaf, null wherever one of its parents is.
-fn resolve(batch: &RecordBatch, path: &[usize]) -> Result<ArrayRef> {
+/// The array of a leaf in a column, null wherever one of its parents is.
+fn resolve(column: &ArrayRef, path: &[usize]) -> Result<ArrayRef> {
     let missing = || Error::failed("a batch does not have the columns of the table's schema");
-    let (first, rest) = path.split_first().ok_or_else(missing)?;
-    let mut array = batch.columns().get(*first).ok_or_else(missing)?.clone();
+    let mut array = column.clone();
     let mut nulls: Option<NullBuffer> = None;
-    for index in rest {
+    for index in path {
         let parent = array.as_any().downcast_ref::<StructArray>().ok_or_else(missing)?;
         nulls = NullBuffer::union(nulls.as_ref(), parent.nulls());
         let child = parent.columns().get(*index).ok_or_else(missing)?.clone();

@@ -22,6 +22,7 @@ pub mod delete_write;
 pub mod deletes;
 mod dictionary;
 mod encoder;
+mod gather;
 pub mod keys;
 pub mod live;
 pub mod manifest_merge;

@@ -133,3 +133,88 @@ fn a_batch_of_other_columns_is_refused() {
     assert_eq!(writer.rows(), 1);
     assert_eq!(writer.finish().unwrap().sort_order_id(), Some(1));
 }
+
+#[test]
+fn ordered_rows_make_the_file_that_rows_in_order_make() {
+    use arrow::compute::take_record_batch;
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+    let fixture = Fixture::new();
+    let (schema, plain) = (fixture.schema(), fixture.options());
+    let keys: Vec<String> = (0..70_000).map(|n| format!("key {n:05}")).collect();
+    let batch = fixture.batch(&keys.iter().map(String::as_str).collect::<Vec<_>>());
+    // More than are put in order at once, and not all there are: neither the first key nor the greatest number.
+    let order: Vec<u32> = (1..69_999).rev().collect();
+    let small = WriteOptions { row_group_bytes: 200_000, ..plain.clone() };
+    let few = WriteOptions { row_group_rows: 30_000, ..plain.clone() };
+    let expected = take_record_batch(&batch, &UInt32Array::from(order.clone())).unwrap();
+    for (options, groups) in [(plain, 1..=1), (small, 2..=6), (few, 3..=3)] {
+        let write = |fill: &dyn Fn(&mut DataFileWriter)| {
+            let mut writer = DataFileWriter::create(
+                &fixture.file_io,
+                fixture.handle(),
+                fixture.paths().data_file(0),
+                &schema,
+                0,
+                Struct::empty(),
+                None,
+                &options,
+            )
+            .unwrap();
+            fill(&mut writer);
+            writer.finish().unwrap()
+        };
+        let ordered = write(&|writer| {
+            writer.write_ordered(&batch, &[]).unwrap();
+            writer.write_ordered(&batch, &order).unwrap();
+            assert_eq!(writer.rows(), 69_998);
+        });
+        let reference = write(&|writer| writer.write(&expected).unwrap());
+        assert_eq!(ordered.record_count(), reference.record_count());
+        assert_eq!(ordered.value_counts(), reference.value_counts());
+        assert_eq!(ordered.null_value_counts(), reference.null_value_counts());
+        assert_eq!(ordered.lower_bounds(), reference.lower_bounds());
+        assert_eq!(ordered.upper_bounds(), reference.upper_bounds());
+        let open = |file: &DataFile| {
+            let file = std::fs::File::open(file.file_path().strip_prefix("file://").unwrap()).unwrap();
+            ParquetRecordBatchReaderBuilder::try_new(file).unwrap()
+        };
+        let (left, right) = (open(&ordered), open(&reference));
+        assert_eq!(left.schema(), right.schema());
+        assert_eq!(left.metadata().file_metadata().schema(), right.metadata().file_metadata().schema());
+        assert_eq!(
+            left.metadata().file_metadata().key_value_metadata(),
+            right.metadata().file_metadata().key_value_metadata()
+        );
+        assert!(groups.contains(&left.metadata().num_row_groups()), "{}", left.metadata().num_row_groups());
+        let read: Vec<RecordBatch> = left.build().unwrap().map(std::result::Result::unwrap).collect();
+        let read = arrow::compute::concat_batches(&read[0].schema(), &read).unwrap();
+        assert_eq!(read.columns(), expected.columns());
+    }
+}
+
+#[test]
+fn ordered_rows_follow_rows_that_came_before() {
+    let mut fixture = Fixture::new();
+    let mut writer = DataFileWriter::create(
+        &fixture.file_io,
+        fixture.handle(),
+        fixture.paths().data_file(0),
+        &fixture.schema(),
+        0,
+        Struct::empty(),
+        None,
+        &fixture.options(),
+    )
+    .unwrap();
+    writer.write(&fixture.batch(&["a", "b"])).unwrap();
+    writer.write_ordered(&fixture.batch(&["d", "c"]), &[1, 0]).unwrap();
+    writer.write(&fixture.batch(&["e"])).unwrap();
+    let file = writer.finish().unwrap();
+    assert_eq!((file.record_count(), text(&file.upper_bounds()[&1])), (5, "e"));
+    fixture.commit(iceberg::spec::Operation::Append, |b| {
+        b.add_data_file(0, file.clone());
+    });
+    let keys: Vec<String> = fixture.keys(&fixture.live_of(&file), None).into_iter().map(|(key, _)| key).collect();
+    assert_eq!(keys, ["a", "b", "c", "d", "e"]);
+}
