@@ -14,10 +14,13 @@ use parquet::schema::types::ColumnPath;
 use super::encoder::is_wide;
 use crate::error::Result;
 
-/// Values looked at in each column. In so many, 50,000 distinct values repeat some 700 times.
-const SAMPLE: usize = 8192;
+/// Values looked at in each column. In so many, 50,000 distinct values repeat some 170 times.
+const SAMPLE: usize = 4096;
 /// Bytes at which Parquet's writer gives a dictionary up.
 const DICTIONARY_BYTES: usize = 1 << 20;
+/// The greatest precision of decimals that may have a dictionary; wider ones are bytes of a fixed length, which have none in
+/// the first version of Parquet's pages.
+const NARROW_DECIMAL: u8 = 18;
 
 /// The columns, by their paths in Parquet, whose dictionary would hold most of the values, or would not fit its limit.
 pub fn plain_columns(batch: &RecordBatch) -> Result<Vec<ColumnPath>> {
@@ -53,6 +56,7 @@ fn value<'a>(leaf: &'a ArrayRef, data: &'a ArrayData, n: usize) -> Option<&'a [u
     match leaf.data_type() {
         DataType::Utf8 => Some(leaf.as_string::<i32>().value(n).as_bytes()),
         DataType::LargeBinary => Some(leaf.as_binary::<i64>().value(n)),
+        DataType::Decimal128(precision, _) if *precision > NARROW_DECIMAL => None,
         fixed => {
             let (width, at) = (fixed.primitive_width()?, data.offset() + n);
             data.buffers().first()?.get(at * width..(at + 1) * width)
@@ -71,12 +75,13 @@ fn is_plain(leaf: &ArrayRef) -> bool {
         distinct.insert(hasher.hash_one(value));
     }
     let Some(width) = length.checked_div(seen) else { return false };
+    // Texts and bytes stand in a dictionary with their length.
+    let prefix = if leaf.data_type().primitive_width().is_some() { 0 } else { size_of::<u32>() };
     let rows = (leaf.len() - leaf.null_count()).max(seen);
-    match (seen * seen).checked_div(2 * (seen - distinct.len())) {
-        None => true,
-        // The chance that two of `seen` values are the same one of so many.
-        Some(values) => values > rows || values * width > DICTIONARY_BYTES,
-    }
+    // As many values as make it likely to meet one again so often; a third of what was seen makes up for those met more than twice.
+    let Some(values) = (seen * seen).checked_div(2 * (seen - distinct.len())) else { return true };
+    let values = values.saturating_sub(seen / 3).max(distinct.len());
+    values > rows / 2 || values * (width + prefix) > DICTIONARY_BYTES
 }
 
 #[cfg(test)]
@@ -94,7 +99,11 @@ mod tests {
         let texts =
             |f: &dyn Fn(i64) -> String| Arc::new((0..rows).map(|n| Some(f(n))).collect::<StringArray>()) as ArrayRef;
         let longs = |f: &dyn Fn(i64) -> Option<i64>| Arc::new((0..rows).map(f).collect::<Int64Array>()) as ArrayRef;
-        let random = |n: i64, of: i64| n.wrapping_mul(0x5DEE_CE66_D1CE_4E5B).rotate_left(21).rem_euclid(of);
+        let random = |n: i64, of: i64| {
+            let mixed = n.wrapping_add(1).wrapping_mul(0x5DEE_CE66_D1CE_4E5B);
+            let mixed = (mixed ^ (mixed >> 29)).wrapping_mul(0x3F58_476D_1CE4_E5B9);
+            (mixed ^ (mixed >> 32)).rem_euclid(of)
+        };
         let fields: Fields = ["few", "many"].map(|name| Field::new(name, DataType::Utf8, true)).into_iter().collect();
         let inside = StructArray::new(
             fields,
@@ -103,11 +112,12 @@ mod tests {
         );
         let list =
             ListArray::from_iter_primitive::<Int64Type, _, _>((0..rows).map(|n| Some([Some(n), Some(n + rows)])));
-        let columns: [(&str, ArrayRef); 9] = [
+        let columns: [(&str, ArrayRef); 10] = [
             ("key", texts(&|n| format!("key {n}"))),
             ("status", texts(&|n| format!("status {}", random(n, 5)))),
             ("word", texts(&|n| format!("a word of {:05}", random(n, 5000)))),
-            ("text", texts(&|n| format!("{:0>80}", random(n, 30_000)))),
+            ("text", texts(&|n| format!("{:0>80}", random(n, 15_000)))),
+            ("article", texts(&|n| format!("{:04}", random(n, 30_000)))),
             ("inside", Arc::new(inside)),
             ("list", Arc::new(list)),
             ("time", longs(&|n| Some(1_700_000_000_000 + n * 37))),
@@ -116,9 +126,14 @@ mod tests {
         ];
         let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, a)| (n, a, true))).unwrap();
         let plain: Vec<String> = plain_columns(&batch).unwrap().iter().map(ColumnPath::string).collect();
-        assert_eq!(plain, ["key", "text", "inside.many", "list.list.item", "time", "rare"]);
+        assert_eq!(plain, ["key", "text", "article", "inside.many", "list.list.item", "time", "rare"]);
         let sliced = plain_columns(&batch.slice(1000, 20_000)).unwrap();
-        assert_eq!(sliced.len(), 6);
+        assert_eq!(sliced.len(), 7);
+        // Few rows, all of them looked at: of 5 and of 300 values, and of one each.
+        let few: [(&str, ArrayRef); 3] =
+            [5, 300, 1 << 40].map(|of| ("few", longs(&|n| Some(random(n, of))).slice(0, 1000)));
+        let few = few.map(|(name, column)| RecordBatch::try_from_iter([(name, column)]).unwrap());
+        assert_eq!(few.map(|batch| plain_columns(&batch).unwrap().len()), [0, 0, 1]);
         let one: ArrayRef = Arc::new(LargeBinaryArray::from(vec![Some(b"x".as_slice())]));
         let one = RecordBatch::try_from_iter([("one", one)]).unwrap();
         assert_eq!(plain_columns(&one).unwrap().len(), 1);
