@@ -1,15 +1,15 @@
 //! Where the old rows of changed keys lie: DataFusion joins the keys with the key columns of the live data files.
 //!
-//! The changed keys are the join's build side, which does not spill: the caller hands them over in chunks that fit, each a
-//! range of the sorted keys, so that files and row groups outside of the range are not read. Nor are files of partitions that
-//! none of the keys can be in.
+//! The changed keys are the join's build side, which does not spill: the caller hands them over in chunks that fit. Files and
+//! row groups within whose bounds none of the keys lies are not read, nor are files of partitions that none of the keys can
+//! be in.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use arrow::array::{Array, AsArray, BooleanBufferBuilder, RecordBatch, UInt32Array};
+use arrow::array::{AsArray, BooleanBufferBuilder, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
-use arrow::datatypes::{DataType, Decimal128Type, Field, Int64Type, Schema, UInt32Type};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, UInt32Type};
 use datafusion::common::{JoinType, NullEquality};
 use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::physical_expr::PhysicalExprRef;
@@ -18,13 +18,13 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
 use futures::StreamExt;
 use iceberg::io::FileIO;
-use iceberg::spec::{Datum, NestedField, NestedFieldRef, PartitionSpecRef, PrimitiveType, Type};
+use iceberg::spec::{NestedFieldRef, PartitionSpecRef};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 use super::engine::{BATCH_ROWS, Engine, Fill, convert, source};
 use crate::error::{Error, Result};
-use crate::table::{DeleteCache, KeyPartitions, KeyRange, LiveFile, POSITION_COLUMN, scan_keys};
+use crate::table::{DeleteCache, KeyPartitions, LiveFile, POSITION_COLUMN, SoughtKeys, scan_keys};
 
 const CHANGE: &str = "__change";
 const FILE: &str = "__file";
@@ -57,7 +57,7 @@ pub(super) async fn locate(engine: &Engine, live: &Arc<LiveKeys>, keys: &RecordB
     let build = with_column(keys, CHANGE, Arc::new(UInt32Array::from_iter_values(0..count)))?;
     let build = MemorySourceConfig::try_new_exec(&[batches(&build)?], build.schema(), None).map_err(convert)?;
 
-    let range = live.key_fields.first().and_then(|field| key_range(field, keys));
+    let sought = SoughtKeys::new(&live.key_fields, keys);
     let partitions = KeyPartitions::new(&live.specs, &live.key_fields, keys);
     let mut fields: Vec<_> = keys.schema().fields().to_vec();
     fields.push(Arc::new(Field::new(POSITION_COLUMN, DataType::Int64, false)));
@@ -79,7 +79,7 @@ pub(super) async fn locate(engine: &Engine, live: &Arc<LiveKeys>, keys: &RecordB
                 &scanned.handle,
                 file,
                 &scanned.key_fields,
-                range.as_ref(),
+                Some(&sought),
                 &scanned.deletes,
                 &mut |batch| {
                     let mut columns = batch.columns().to_vec();
@@ -165,27 +165,4 @@ fn with_column(batch: &RecordBatch, name: &str, column: arrow::array::ArrayRef) 
     let mut columns = batch.columns().to_vec();
     columns.push(column);
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
-}
-
-/// First and last value of the first key column of sorted keys; `None` where values of that type are not pruned by.
-fn key_range(field: &NestedField, keys: &RecordBatch) -> Option<KeyRange> {
-    let column = keys.columns().first()?;
-    let last = column.len().checked_sub(1)?;
-    Some(KeyRange { field_id: field.id, min: datum(field, column, 0)?, max: datum(field, column, last)? })
-}
-
-fn datum(field: &NestedField, column: &dyn Array, row: usize) -> Option<Datum> {
-    let Type::Primitive(ty) = &*field.field_type else { return None };
-    Some(match (ty, column.data_type()) {
-        (PrimitiveType::String, DataType::Utf8) => Datum::string(column.as_string::<i32>().value(row)),
-        (PrimitiveType::Long, DataType::Int64) => Datum::long(column.as_primitive::<Int64Type>().value(row)),
-        (PrimitiveType::Binary, DataType::LargeBinary) => {
-            Datum::binary(column.as_binary::<i64>().value(row).iter().copied())
-        }
-        (PrimitiveType::Decimal { .. }, DataType::Decimal128(..)) => {
-            let unscaled = column.as_primitive::<Decimal128Type>().value(row);
-            Datum::try_from_bytes(&unscaled.to_be_bytes(), ty.clone()).ok()?
-        }
-        _ => return None,
-    })
 }

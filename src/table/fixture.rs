@@ -206,9 +206,9 @@ impl Fixture {
     }
 
     /// Keys and positions of the live rows of a file.
-    pub(super) fn keys(&self, live: &LiveFile, range: Option<&super::KeyRange>) -> Vec<(String, i64)> {
+    pub(super) fn keys(&self, live: &LiveFile, sought: Option<&super::SoughtKeys>) -> Vec<(String, i64)> {
         let mut rows = Vec::new();
-        super::scan_keys(&self.file_io, self.handle(), live, &self.key(), range, &self.cache(), &mut |batch| {
+        super::scan_keys(&self.file_io, self.handle(), live, &self.key(), sought, &self.cache(), &mut |batch| {
             let keys = batch.column(0).as_any().downcast_ref::<StringArray>().unwrap().clone();
             let positions = batch.column(1).as_any().downcast_ref::<Int64Array>().unwrap().clone();
             rows.extend(keys.iter().zip(positions.iter()).map(|(key, pos)| (key.unwrap().to_owned(), pos.unwrap())));

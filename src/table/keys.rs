@@ -1,6 +1,5 @@
 //! Which keys lie where: key columns and row positions of one data file.
 
-use std::cmp::Ordering;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch};
@@ -8,14 +7,14 @@ use arrow::compute::{CastOptions, cast_with_options, filter_record_batch};
 use arrow::datatypes::{DataType, Field, Schema as ArrowSchema, SchemaRef as ArrowSchemaRef};
 use iceberg::arrow::type_to_arrow_type;
 use iceberg::io::FileIO;
-use iceberg::spec::{Datum, NestedFieldRef, PrimitiveLiteral, PrimitiveType, Type};
-use parquet::file::statistics::Statistics;
+use iceberg::spec::NestedFieldRef;
 use tokio::runtime::Handle;
 
 use super::delete_cache::DeleteCache;
 use super::deletes::PositionCursor;
 use super::live::LiveFile;
 use super::parquet_file::ParquetFile;
+use super::sought::SoughtKeys;
 use crate::error::{Error, Result};
 
 /// The name of the column of row positions that a key scan adds, last: Int64, counted from 0 in the data file.
@@ -23,59 +22,12 @@ pub const POSITION_COLUMN: &str = "_pos";
 /// Rows of a batch of keys.
 const BATCH_ROWS: usize = 64 * 1024;
 
-/// The least and the greatest value of the first key column that is looked for; both may occur.
-#[derive(Debug, Clone)]
-pub struct KeyRange {
-    /// The key column.
-    pub field_id: i32,
-    /// The least value, of the column's type.
-    pub min: Datum,
-    /// The greatest value, of the column's type.
-    pub max: Datum,
-}
-
-impl KeyRange {
-    /// Whether nothing of the range lies between these bounds, for certain.
-    fn is_outside(&self, lower: Option<&Datum>, upper: Option<&Datum>) -> bool {
-        lower.and_then(|lower| compare(&self.max, lower)) == Some(Ordering::Less)
-            || upper.and_then(|upper| compare(&self.min, upper)) == Some(Ordering::Greater)
-    }
-}
-
-/// Orders values of one kind; `None` where this crate does not prune by them (floats, or types that do not match).
-fn compare(a: &Datum, b: &Datum) -> Option<Ordering> {
-    use PrimitiveLiteral as P;
-    use PrimitiveType as T;
-    match (a.data_type(), b.data_type()) {
-        (T::Decimal { scale: x, .. }, T::Decimal { scale: y, .. }) if x == y => {}
-        (T::Int | T::Long, T::Int | T::Long) => {}
-        (x, y) if x == y => {}
-        _ => return None,
-    }
-    match (a.literal(), b.literal()) {
-        (P::Int(a), P::Int(b)) => Some(a.cmp(b)),
-        (P::Long(a), P::Long(b)) => Some(a.cmp(b)),
-        (P::Int(a), P::Long(b)) => Some(i64::from(*a).cmp(b)),
-        (P::Long(a), P::Int(b)) => Some(a.cmp(&i64::from(*b))),
-        (P::Int128(a), P::Int128(b)) => Some(a.cmp(b)),
-        (P::String(a), P::String(b)) => Some(a.cmp(b)),
-        (P::Binary(a), P::Binary(b)) => Some(a.cmp(b)),
-        _ => None,
-    }
-}
-
-/// Whether the file may hold a key of the range, by its manifest bounds. Bounds that were cut short still hold;
-/// without any the answer is yes.
-pub fn may_contain(live: &LiveFile, range: &KeyRange) -> bool {
-    !range.is_outside(live.file.lower_bounds().get(&range.field_id), live.file.upper_bounds().get(&range.field_id))
-}
-
 /// Reads the key columns of a data file, and each row's position in it as [`POSITION_COLUMN`]; rows already deleted are left
 /// out. Synchronous: for a blocking thread.
 ///
 /// Columns are found by Parquet field id, have the names of `key_fields`, in that order, and the Arrow types of the table's
-/// schema: an older file's narrower numbers are widened. The file, or row groups of it, that surely hold no key of `range`
-/// are skipped; of what is left, rows outside of the range come too.
+/// schema: an older file's narrower numbers are widened. The file, or row groups of it, that surely hold none of the keys
+/// `sought` are skipped; of what is left, other rows come too.
 ///
 /// Errors: a key column that the file does not have or whose type cannot be promoted, a null in a required key column.
 pub fn scan_keys(
@@ -83,16 +35,16 @@ pub fn scan_keys(
     handle: &Handle,
     live: &LiveFile,
     key_fields: &[NestedFieldRef],
-    range: Option<&KeyRange>,
+    sought: Option<&SoughtKeys>,
     deletes: &DeleteCache,
     on_batch: &mut dyn FnMut(RecordBatch) -> Result<()>,
 ) -> Result<()> {
-    if range.is_some_and(|range| !may_contain(live, range)) {
+    if sought.is_some_and(|sought| !sought.may_be_in(live)) {
         return Ok(());
     }
     let file = ParquetFile::open(file_io, handle, &live.file)?;
     let keys = KeyColumns::find(&file, key_fields)?;
-    let groups = row_groups(&file, range, key_fields)?;
+    let groups = row_groups(&file, sought, key_fields)?;
     if groups.is_empty() {
         return Ok(());
     }
@@ -205,19 +157,19 @@ struct RowGroup {
     rows: i64,
 }
 
-/// The row groups that may hold a key of the range, with the position of their first row in the file.
-fn row_groups(file: &ParquetFile, range: Option<&KeyRange>, key_fields: &[NestedFieldRef]) -> Result<Vec<RowGroup>> {
-    let field = range.and_then(|range| key_fields.iter().find(|field| field.id == range.field_id));
-    let leaf = field.and_then(|field| file.column(field.id)).and_then(|column| file.leaf(column));
+/// The row groups that may hold one of the keys, with the position of their first row in the file.
+fn row_groups(file: &ParquetFile, sought: Option<&SoughtKeys>, key_fields: &[NestedFieldRef]) -> Result<Vec<RowGroup>> {
+    let leaf = |field: &NestedFieldRef| Some((field.id, file.leaf(file.column(field.id)?)?));
+    let leaves: Vec<(i32, usize)> = key_fields.iter().filter_map(leaf).collect();
     let mut kept = Vec::new();
     let mut first_row = 0_i64;
     for (index, group) in file.metadata().row_groups().iter().enumerate() {
         let rows = group.num_rows();
-        let excluded = range.zip(field).is_some_and(|(range, field)| {
-            let statistics = leaf.and_then(|leaf| group.columns().get(leaf)?.statistics());
-            statistics.is_some_and(|statistics| excludes(statistics, &field.field_type, range))
-        });
-        if !excluded && rows > 0 {
+        let statistics = |field_id: i32| {
+            let (_, leaf) = leaves.iter().find(|(id, _)| *id == field_id)?;
+            group.columns().get(*leaf)?.statistics()
+        };
+        if rows > 0 && sought.is_none_or(|sought| sought.may_be_in_group(statistics)) {
             kept.push(RowGroup { index, first_row, rows });
         }
         first_row = first_row
@@ -226,45 +178,6 @@ fn row_groups(file: &ParquetFile, range: Option<&KeyRange>, key_fields: &[Nested
             .ok_or_else(|| Error::failed("the data file has an impossible number of rows").in_file(file.location()))?;
     }
     Ok(kept)
-}
-
-/// Whether a row group's statistics say for certain that no value of the range is in it.
-///
-/// Cut statistics are still bounds. Not used: those in Parquet's deprecated fields, whose order is not defined for text, and
-/// types that this crate does not order.
-fn excludes(statistics: &Statistics, field_type: &Type, range: &KeyRange) -> bool {
-    let Type::Primitive(primitive) = field_type else { return false };
-    if statistics.is_min_max_deprecated() {
-        return false;
-    }
-    let bound = |bytes: Option<&[u8]>| bytes.and_then(|bytes| literal_bytes(statistics, bytes, primitive));
-    let (lower, upper) = (bound(statistics.min_bytes_opt()), bound(statistics.max_bytes_opt()));
-    if *primitive == PrimitiveType::String {
-        // A cut text need not be UTF-8: compared as bytes, which is the same order.
-        let (PrimitiveLiteral::String(min), PrimitiveLiteral::String(max)) = (range.min.literal(), range.max.literal())
-        else {
-            return false;
-        };
-        return lower.is_some_and(|lower| max.as_bytes() < lower.as_slice())
-            || upper.is_some_and(|upper| min.as_bytes() > upper.as_slice());
-    }
-    let datum = |bytes: Vec<u8>| Datum::try_from_bytes(&bytes, primitive.clone()).ok();
-    range.is_outside(lower.and_then(datum).as_ref(), upper.and_then(datum).as_ref())
-}
-
-/// A statistic in Iceberg's single-value serialization; `None` where the physical type is not one that is pruned by.
-fn literal_bytes(statistics: &Statistics, bytes: &[u8], primitive: &PrimitiveType) -> Option<Vec<u8>> {
-    match (primitive, statistics) {
-        (PrimitiveType::Int | PrimitiveType::Long, Statistics::Int32(_))
-        | (PrimitiveType::Long, Statistics::Int64(_))
-        | (PrimitiveType::String | PrimitiveType::Binary, Statistics::ByteArray(_))
-        | (PrimitiveType::Decimal { .. }, Statistics::FixedLenByteArray(_)) => Some(bytes.to_vec()),
-        (PrimitiveType::Decimal { .. }, Statistics::Int32(_) | Statistics::Int64(_)) => {
-            // Parquet keeps these little-endian, Iceberg big-endian.
-            Some(bytes.iter().rev().copied().collect())
-        }
-        _ => None,
-    }
 }
 
 /// Positions in the file of the rows that come out of some of its row groups.

@@ -6,7 +6,8 @@
 //! - [`deletes`], [`delete_cache`], [`delete_write`]: position deletes, read and written.
 //! - [`write`], [`metrics`], [`bounds`]: data files, counted and bounded from the rows themselves.
 //! - [`snapshot`], [`summary`]: manifests, manifest list and summary of one change; [`manifest_merge`]: many manifests as few.
-//! - [`partition`]: which partition rows belong to; [`prune`]: which data files cannot hold a key, by their partitions.
+//! - [`partition`]: which partition rows belong to; [`prune`], [`sought`]: which data files cannot hold a key, by
+//!   their partitions, and by their bounds.
 //! - [`paths`]: where new files go.
 //! - [`watermark`]: up to which time the table is complete, and the properties that say so.
 //!
@@ -33,6 +34,7 @@ pub mod paths;
 pub mod prune;
 pub mod rows;
 pub mod snapshot;
+pub mod sought;
 pub mod summary;
 mod transform;
 pub mod watermark;
@@ -42,7 +44,7 @@ pub use delete_cache::DeleteCache;
 pub use delete_write::{DeleteGroup, write_position_deletes};
 pub use deletes::{PositionCursor, Positions, read_positions};
 pub use dictionary::plain_columns;
-pub use keys::{KeyRange, POSITION_COLUMN, may_contain, scan_keys};
+pub use keys::{POSITION_COLUMN, scan_keys};
 pub(crate) use live::{CONCURRENT_MANIFESTS, read_entries, read_manifest_list};
 pub use live::{LiveDeleteFile, LiveFile, LiveTable, PartitionKey, check_supported, live_files, live_table, manifests};
 pub use metrics::{MetricsConfig, MetricsMode};
@@ -51,6 +53,7 @@ pub use paths::DataPaths;
 pub use prune::KeyPartitions;
 pub use rows::{row_bytes, scan_rows, scan_rows_within};
 pub use snapshot::{BuiltSnapshot, SnapshotBuilder, base_requirements};
+pub use sought::SoughtKeys;
 pub use write::{DataFileWriter, WriteOptions};
 
 #[cfg(test)]
