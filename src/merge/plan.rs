@@ -19,7 +19,7 @@ use crate::load::Shares;
 use crate::progress::Progress;
 use crate::schema::{Limits, NewFields, TableSchema, evolve, partition_names};
 use crate::storage::Store;
-use crate::table::{DataPaths, DeleteCache, LiveDeleteFile, LiveFile, WriteOptions, live_files};
+use crate::table::{DataPaths, DeleteCache, LiveDeleteFile, LiveFile, WriteOptions, live_files_bounded_by};
 
 /// How old rows are taken away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,7 +113,9 @@ impl Planner {
         }
         let Some(first) = first else { return Ok(()) };
         self.progress.start("merging", 0);
-        let files = live_files(&self.base).await?;
+        let key_fields = self.table.key_fields()?;
+        let key_ids: Vec<i32> = key_fields.iter().map(|field| field.id).collect();
+        let files = live_files_bounded_by(&self.base, &key_ids).await?;
         let handle = Handle::current();
         let memory = self.engine.memory;
         let live = LiveKeys {
@@ -121,7 +123,7 @@ impl Planner {
             handle: handle.clone(),
             files,
             specs: self.base.metadata.partition_specs_iter().cloned().collect(),
-            key_fields: self.table.key_fields()?,
+            key_fields,
             deletes: DeleteCache::new(self.base.file_io.clone(), handle.clone(), memory / 8),
         };
         let table = plan.evolved.as_ref().unwrap_or(&self.table).clone();

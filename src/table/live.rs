@@ -2,17 +2,18 @@
 //!
 //! Manifests are read here, not through the crate's scan planning, which drops spec ids and sequence numbers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
 use iceberg::io::FileIO;
 use iceberg::metadata_columns::RESERVED_FIELD_ID_DELETE_FILE_PATH;
 use iceberg::spec::{
-    DataContentType, DataFile, DataFileFormat, FormatVersion, Literal, ManifestContentType, ManifestEntryRef,
-    ManifestFile, ManifestList, PrimitiveLiteral, Snapshot, Struct, TableMetadata,
+    DataContentType, DataFile, DataFileFormat, FormatVersion, Literal, Manifest, ManifestContentType, ManifestEntry,
+    ManifestEntryRef, ManifestFile, ManifestList, ManifestStatus, PrimitiveLiteral, Snapshot, Struct, TableMetadata,
 };
 
+use super::manifest_trim::trim;
 use super::partition::check_specs;
 use crate::catalog::LoadedTable;
 use crate::error::{Error, Result};
@@ -103,6 +104,13 @@ pub async fn live_files(table: &LoadedTable) -> Result<Vec<LiveFile>> {
     Ok(live_table(table).await?.files)
 }
 
+/// As [`live_files`], with bounds of only these columns, by their field ids, and maybe without other metrics: much faster
+/// where there are many files.
+pub async fn live_files_bounded_by(table: &LoadedTable, field_ids: &[i32]) -> Result<Vec<LiveFile>> {
+    let columns = field_ids.iter().copied().chain([RESERVED_FIELD_ID_DELETE_FILE_PATH]).collect();
+    Ok(read_live(table, Some(Arc::new(columns))).await?.files)
+}
+
 /// Everything live in main's current snapshot.
 #[derive(Debug, Default)]
 pub struct LiveTable {
@@ -114,11 +122,15 @@ pub struct LiveTable {
 
 /// As [`live_files`], with the delete files beside them.
 pub async fn live_table(table: &LoadedTable) -> Result<LiveTable> {
+    read_live(table, None).await
+}
+
+async fn read_live(table: &LoadedTable, columns: Option<Arc<HashSet<i32>>>) -> Result<LiveTable> {
     check_supported(&table.metadata)?;
     let Some(snapshot) = table.metadata.current_snapshot() else { return Ok(LiveTable::default()) };
     let manifests = read_manifest_list(&table.file_io, &table.metadata, snapshot).await?;
     let read: Vec<(ManifestFile, Vec<ManifestEntryRef>)> = futures::stream::iter(manifests)
-        .map(|manifest| read_entries(table.file_io.clone(), manifest))
+        .map(|manifest| read_some(table.file_io.clone(), manifest, columns.clone()))
         .buffered(CONCURRENT_MANIFESTS)
         .try_collect()
         .await?;
@@ -128,7 +140,7 @@ pub async fn live_table(table: &LoadedTable) -> Result<LiveTable> {
     for (manifest, entries) in read {
         let path: Arc<str> = Arc::from(manifest.manifest_path.as_str());
         for entry in entries.into_iter().filter(|entry| entry.is_alive()) {
-            let sequence_number = entry.sequence_number().ok_or_else(|| {
+            let sequence_number = sequence_number(&manifest, &entry).ok_or_else(|| {
                 Error::failed(format!("the file {} has no sequence number", entry.file_path())).in_file(&*path)
             })?;
             check_entry(entry.data_file())?;
@@ -217,6 +229,42 @@ pub(crate) async fn read_entries(
         }
     });
     task.await.map_err(|e| Error::failed("reading a manifest was interrupted").caused_by(e))?
+}
+
+/// As [`read_entries`], where `columns` are given with bounds of only these, without other metrics, and without what entries
+/// inherit.
+async fn read_some(
+    file_io: FileIO,
+    manifest: ManifestFile,
+    columns: Option<Arc<HashSet<i32>>>,
+) -> Result<(ManifestFile, Vec<ManifestEntryRef>)> {
+    // The crate decrypts, where that is needed.
+    let Some(columns) = columns.filter(|_| manifest.key_metadata.is_none()) else {
+        return read_entries(file_io, manifest).await;
+    };
+    let location = manifest.manifest_path.clone();
+    let in_file = |e: iceberg::Error| Error::from(e).in_file(&location);
+    let bytes = file_io.new_input(&location).map_err(in_file)?.read().await.map_err(in_file)?;
+    let trimmed = on_a_thread(move || trim(&bytes, &columns).unwrap_or_else(|| vec![bytes.to_vec()])).await?;
+    let decoded: Vec<_> = trimmed.into_iter().map(|part| on_a_thread(move || Manifest::parse_avro(&part))).collect();
+    let mut entries = Vec::new();
+    for part in futures::future::join_all(decoded).await {
+        entries.extend(part?.map_err(in_file)?.into_parts().0);
+    }
+    check_whole(&manifest, &entries)?;
+    Ok((manifest, entries))
+}
+
+async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    tokio::spawn(async move { work() })
+        .await
+        .map_err(|e| Error::failed("reading a manifest was interrupted").caused_by(e))
+}
+
+/// The entry's own data sequence number, or that which a new file inherits.
+fn sequence_number(manifest: &ManifestFile, entry: &ManifestEntry) -> Option<i64> {
+    let inherits = entry.status() == ManifestStatus::Added || manifest.sequence_number == 0;
+    entry.sequence_number().or_else(|| inherits.then_some(manifest.sequence_number))
 }
 
 fn check_entry(file: &DataFile) -> Result<()> {

@@ -1,6 +1,7 @@
 //! The Iceberg table as this crate needs it: what is live, which keys lie where, new files with true bounds, a snapshot.
 //!
-//! - [`live`]: the data files of main's current snapshot, each with the delete files that apply to it.
+//! - [`live`]: the data files of main's current snapshot, each with the delete files that apply to it;
+//!   [`manifest_trim`]: manifests without the metrics that nobody asked for.
 //! - [`keys`]: key columns and positions of one data file, rows already deleted left out.
 //! - [`rows`]: all rows of a data file in the table's current columns.
 //! - [`deletes`], [`delete_cache`], [`delete_write`]: position deletes, read and written.
@@ -27,6 +28,7 @@ mod gather;
 pub mod keys;
 pub mod live;
 pub mod manifest_merge;
+mod manifest_trim;
 pub mod metrics;
 mod parquet_file;
 pub mod partition;
@@ -46,7 +48,8 @@ pub use deletes::{PositionCursor, Positions, read_positions};
 pub use dictionary::plain_columns;
 pub use keys::{POSITION_COLUMN, scan_keys};
 pub(crate) use live::{CONCURRENT_MANIFESTS, read_entries, read_manifest_list};
-pub use live::{LiveDeleteFile, LiveFile, LiveTable, PartitionKey, check_supported, live_files, live_table, manifests};
+pub use live::{LiveDeleteFile, LiveFile, LiveTable, PartitionKey, check_supported, live_files, live_files_bounded_by};
+pub use live::{live_table, manifests};
 pub use metrics::{MetricsConfig, MetricsMode};
 pub use partition::{PartitionRows, Partitioner, conform};
 pub use paths::DataPaths;
