@@ -4,8 +4,8 @@
 //! row groups within whose bounds none of the keys lies are not read, nor are files of partitions that none of the keys can
 //! be in.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{AsArray, BooleanBufferBuilder, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
@@ -20,14 +20,16 @@ use futures::StreamExt;
 use iceberg::io::FileIO;
 use iceberg::spec::{NestedFieldRef, PartitionSpecRef};
 use tokio::runtime::Handle;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::engine::{BATCH_ROWS, Engine, Fill, convert, source};
 use crate::error::{Error, Result};
-use crate::table::{DeleteCache, KeyPartitions, LiveFile, POSITION_COLUMN, SoughtKeys, scan_keys};
+use crate::table::{DeleteCache, KeyFile, KeyPartitions, LiveFile, POSITION_COLUMN, SoughtKeys};
 
 const CHANGE: &str = "__change";
 const FILE: &str = "__file";
+/// Data files that are opened ahead; each has its footer in memory.
+const OPEN_AHEAD: usize = 16;
 
 /// The live data files of the table that a change is planned on.
 #[derive(Debug)]
@@ -50,6 +52,40 @@ pub(super) struct Located {
     pub found: arrow::buffer::BooleanBuffer,
 }
 
+/// Data files that are opened before it is their turn: storage that answers late answers many at a time.
+struct OpenAhead {
+    live: Arc<LiveKeys>,
+    /// The next file to look at.
+    next: usize,
+    opening: VecDeque<(usize, JoinHandle<Result<KeyFile>>)>,
+}
+
+impl OpenAhead {
+    /// The next file that may hold a key, by its place, as it is opened; `None` after the last.
+    fn take(&mut self, may_hold: &dyn Fn(&LiveFile) -> bool) -> Option<(usize, JoinHandle<Result<KeyFile>>)> {
+        while self.opening.len() < OPEN_AHEAD
+            && let Some(file) = self.live.files.get(self.next)
+        {
+            let (live, n) = (self.live.clone(), self.next);
+            self.next += 1;
+            if may_hold(file) {
+                let open = async move {
+                    let file = live.files.get(n).ok_or_else(|| Error::failed("a data file is not in the list"))?;
+                    KeyFile::open(&live.file_io, file).await
+                };
+                self.opening.push_back((n, self.live.handle.spawn(open)));
+            }
+        }
+        self.opening.pop_front()
+    }
+}
+
+impl Drop for OpenAhead {
+    fn drop(&mut self) {
+        self.opening.iter().for_each(|(_, opening)| opening.abort());
+    }
+}
+
 /// Finds the live rows of the keys; `keys` has the key columns only, sorted, each key once.
 pub(super) async fn locate(engine: &Engine, live: &Arc<LiveKeys>, keys: &RecordBatch) -> Result<Located> {
     let count = u32::try_from(keys.num_rows()).map_err(|_| Error::failed("more than 2^32 keys in one chunk"))?;
@@ -63,30 +99,24 @@ pub(super) async fn locate(engine: &Engine, live: &Arc<LiveKeys>, keys: &RecordB
     fields.push(Arc::new(Field::new(POSITION_COLUMN, DataType::Int64, false)));
     fields.push(Arc::new(Field::new(FILE, DataType::UInt32, false)));
     let probe_schema = Arc::new(Schema::new(fields));
-    let next = AtomicUsize::new(0);
+    let ahead = Mutex::new(OpenAhead { live: live.clone(), next: 0, opening: VecDeque::new() });
     let scanned = live.clone();
     let schema = probe_schema.clone();
     let fill: Arc<Fill> = Arc::new(move |_: usize, send: &mut super::engine::Send<'_>| -> Result<()> {
+        let LiveKeys { handle, files, key_fields, deletes, .. } = &*scanned;
+        let may_hold = |file: &LiveFile| partitions.may_contain(file) && sought.may_be_in(file);
         loop {
-            let n = next.fetch_add(1, Ordering::Relaxed);
-            let Some(file) = scanned.files.get(n) else { return Ok(()) };
-            if !partitions.may_contain(file) {
-                continue;
-            }
+            let opening = ahead.lock().unwrap_or_else(PoisonError::into_inner).take(&may_hold);
+            let Some((n, opening)) = opening else { return Ok(()) };
+            let Some(file) = files.get(n) else { return Ok(()) };
             let number = u32::try_from(n).map_err(|_| Error::failed("more than 2^32 data files"))?;
-            scan_keys(
-                &scanned.file_io,
-                &scanned.handle,
-                file,
-                &scanned.key_fields,
-                Some(&sought),
-                &scanned.deletes,
-                &mut |batch| {
-                    let mut columns = batch.columns().to_vec();
-                    columns.push(Arc::new(UInt32Array::from_value(number, batch.num_rows())));
-                    send(RecordBatch::try_new(schema.clone(), columns)?)
-                },
-            )?;
+            let opened = handle.block_on(opening);
+            let opened = opened.map_err(|e| Error::failed("opening a data file was interrupted").caused_by(e))??;
+            opened.scan(handle, file, key_fields, Some(&sought), deletes, &mut |batch| {
+                let mut columns = batch.columns().to_vec();
+                columns.push(Arc::new(UInt32Array::from_value(number, batch.num_rows())));
+                send(RecordBatch::try_new(schema.clone(), columns)?)
+            })?;
         }
     });
     let probe = source(&probe_schema, engine.threads.min(live.files.len()), &fill)?;

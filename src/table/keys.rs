@@ -42,25 +42,49 @@ pub fn scan_keys(
     if sought.is_some_and(|sought| !sought.may_be_in(live)) {
         return Ok(());
     }
-    let file = ParquetFile::open(file_io, handle, &live.file)?;
-    let keys = KeyColumns::find(&file, key_fields)?;
-    let groups = row_groups(&file, sought, key_fields)?;
-    if groups.is_empty() {
-        return Ok(());
+    let opened = KeyFile(ParquetFile::open(file_io, handle, &live.file)?);
+    opened.scan(handle, live, key_fields, sought, deletes, on_batch)
+}
+
+/// A data file whose footer was read, so that its keys can be.
+pub struct KeyFile(ParquetFile);
+
+impl KeyFile {
+    /// Opens the file and reads its footer.
+    pub async fn open(file_io: &FileIO, live: &LiveFile) -> Result<Self> {
+        Ok(Self(ParquetFile::open_async(file_io, &live.file).await?))
     }
-    let deleted = deletes.positions(live)?;
-    let mut cursor = deleted.cursor();
-    let mut rows = RowPositions::new(groups.iter().map(|group| (group.first_row, group.rows)).collect());
-    let indices = groups.iter().map(|group| group.index).collect();
-    file.read(handle, &keys.columns, indices, BATCH_ROWS, &mut |batch| {
-        let positions = rows.take(batch.num_rows()).map_err(|e| e.in_file(file.location()))?;
-        let keys = keys.project(&batch, &positions).map_err(|e| e.in_file(file.location()))?;
-        match live_rows(&positions, &mut cursor) {
-            None => on_batch(keys),
-            Some(mask) if mask.true_count() == 0 => Ok(()),
-            Some(mask) => on_batch(filter_record_batch(&keys, &mask)?),
+
+    /// As [`scan_keys`], but for that the file may be one that surely holds none of the keys.
+    pub fn scan(
+        &self,
+        handle: &Handle,
+        live: &LiveFile,
+        key_fields: &[NestedFieldRef],
+        sought: Option<&SoughtKeys>,
+        deletes: &DeleteCache,
+        on_batch: &mut dyn FnMut(RecordBatch) -> Result<()>,
+    ) -> Result<()> {
+        let Self(file) = self;
+        let keys = KeyColumns::find(file, key_fields)?;
+        let groups = row_groups(file, sought, key_fields)?;
+        if groups.is_empty() {
+            return Ok(());
         }
-    })
+        let deleted = deletes.positions(live)?;
+        let mut cursor = deleted.cursor();
+        let mut rows = RowPositions::new(groups.iter().map(|group| (group.first_row, group.rows)).collect());
+        let indices = groups.iter().map(|group| group.index).collect();
+        file.read(handle, &keys.columns, indices, BATCH_ROWS, &mut |batch| {
+            let positions = rows.take(batch.num_rows()).map_err(|e| e.in_file(file.location()))?;
+            let keys = keys.project(&batch, &positions).map_err(|e| e.in_file(file.location()))?;
+            match live_rows(&positions, &mut cursor) {
+                None => on_batch(keys),
+                Some(mask) if mask.true_count() == 0 => Ok(()),
+                Some(mask) => on_batch(filter_record_batch(&keys, &mask)?),
+            }
+        })
+    }
 }
 
 /// `None` if no row is deleted.

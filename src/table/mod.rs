@@ -46,7 +46,7 @@ pub use delete_cache::DeleteCache;
 pub use delete_write::{DeleteGroup, write_position_deletes};
 pub use deletes::{PositionCursor, Positions, read_positions};
 pub use dictionary::plain_columns;
-pub use keys::{POSITION_COLUMN, scan_keys};
+pub use keys::{KeyFile, POSITION_COLUMN, scan_keys};
 pub(crate) use live::{CONCURRENT_MANIFESTS, read_entries, read_manifest_list};
 pub use live::{LiveDeleteFile, LiveFile, LiveTable, PartitionKey, check_supported, live_files, live_files_bounded_by};
 pub use live::{live_table, manifests};

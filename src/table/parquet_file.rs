@@ -1,6 +1,7 @@
 //! One Parquet file of a table, read through iceberg's storage trait.
 //!
-//! Only the byte ranges of the asked-for column chunks are fetched, one row group at a time, neighbours together.
+//! Only the byte ranges of the asked-for column chunks are fetched, one row group at a time, neighbours together. A small file
+//! is fetched at once.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use tokio::runtime::Handle;
 
 use crate::error::{Error, Result};
 
-/// Read from a file's end at once, in the hope that the whole footer is in it.
+/// Read from a file's end at once, in the hope that the whole footer is in it. A file of no more bytes is kept as it is read.
 const FOOTER_HINT: usize = 64 * 1024;
 /// Ranges that lie closer than this are fetched as one.
 const COALESCE_GAP: u64 = 256 * 1024;
@@ -38,19 +39,27 @@ pub(super) struct ParquetFile {
 struct RangeReader {
     file: Arc<dyn FileRead>,
     size: u64,
+    /// All of a small file.
+    whole: Option<Bytes>,
 }
 
 impl ParquetFile {
-    /// Opens the file and reads its footer. The size is the manifest's.
+    /// Opens the file and reads its footer. The size is the manifest's. Synchronous: for a blocking thread.
     pub(super) fn open(file_io: &FileIO, handle: &Handle, file: &DataFile) -> Result<Self> {
-        let location = file.file_path().to_owned();
-        let size = file.file_size_in_bytes();
-        handle.block_on(Self::open_async(file_io, &location, size)).map_err(|e| e.in_file(location))
+        handle.block_on(Self::open_async(file_io, file))
     }
 
-    async fn open_async(file_io: &FileIO, location: &str, size: u64) -> Result<Self> {
+    /// As [`ParquetFile::open`].
+    pub(super) async fn open_async(file_io: &FileIO, file: &DataFile) -> Result<Self> {
+        let location = file.file_path();
+        Self::read_footer(file_io, location, file.file_size_in_bytes()).await.map_err(|e| e.in_file(location))
+    }
+
+    async fn read_footer(file_io: &FileIO, location: &str, size: u64) -> Result<Self> {
         let file: Arc<dyn FileRead> = Arc::from(file_io.new_input(location)?.reader().await?);
-        let mut input = RangeReader { file, size };
+        let is_small = usize::try_from(size).is_ok_and(|size| size <= FOOTER_HINT);
+        let whole = if is_small { Some(fetch(Arc::clone(&file), 0..size).await.map_err(from_parquet)?) } else { None };
+        let mut input = RangeReader { file, size, whole };
         let metadata = input.get_metadata(None).await.map_err(from_parquet)?;
         // Types are taken from Parquet's own schema: what a writer embedded of Arrow's is its private matter.
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
@@ -107,12 +116,25 @@ impl ParquetFile {
     }
 }
 
+impl RangeReader {
+    fn of_whole(&self, whole: &Bytes, range: &Range<u64>) -> parquet::errors::Result<Bytes> {
+        slice(std::slice::from_ref(&(0..self.size)), std::slice::from_ref(whole), range)
+    }
+}
+
 impl AsyncFileReader for RangeReader {
     fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, parquet::errors::Result<Bytes>> {
-        fetch(Arc::clone(&self.file), range).boxed()
+        match &self.whole {
+            Some(whole) => std::future::ready(self.of_whole(whole, &range)).boxed(),
+            None => fetch(Arc::clone(&self.file), range).boxed(),
+        }
     }
 
     fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, parquet::errors::Result<Vec<Bytes>>> {
+        if let Some(whole) = &self.whole {
+            let slices = ranges.iter().map(|range| self.of_whole(whole, range));
+            return std::future::ready(slices.collect()).boxed();
+        }
         let file = Arc::clone(&self.file);
         async move {
             let merged = coalesce(&ranges);
