@@ -25,6 +25,7 @@ def arguments():
     parser.add_argument("--large-items", type=int, default=0)
     parser.add_argument("--data-files", default="")
     parser.add_argument("--s3-latency", type=int)
+    parser.add_argument("--only", choices=["data-files"])
     for name in ("binary", "examples", "jars", "output"):
         parser.add_argument(f"--{name}", type=lambda text: Path(text).resolve(), required=True)
     given = parser.parse_args()
@@ -34,6 +35,8 @@ def arguments():
     given.data_files = [int(count) for count in given.data_files.split(",") if count]
     if given.runs < 1 or given.items < 1000:
         parser.error("--runs must be at least 1, and --items at least 1000")
+    if given.only and not given.data_files:
+        parser.error(f"--only {given.only} needs --data-files 10,1000")
     given.changes = min(given.changes, given.items // 10)
     return given
 
@@ -88,6 +91,8 @@ def many_files(place, given, number):
     """Windows into tables of the same rows in more and more data files: with any key in each, and sorted by key, where most files
     surely have none of the window's keys."""
     items, changes = 50_000, 100
+    if place.schema is None:
+        place.detect("detect-schema", place.full(items))
     for count in given.data_files:
         for layout in ("any", "sorted"):
             name = f"{count} files, {layout}"
@@ -126,22 +131,25 @@ def main():
     try:
         for number in range(1, given.runs + 1):
             print(f"round {number} of {given.runs}", file=sys.stderr)
-            round_of_the_job(place, given)
-            if given.s3_latency is not None:
+            if not given.only:
+                round_of_the_job(place, given)
+                measured["sizes"] = place.sizes()
+            if given.s3_latency is not None and not given.only:
                 round_of_s3(place, given)
-            if given.large_items:
+            if given.large_items and not given.only:
                 large_table(place, given, number)
             if given.data_files:
                 many_files(place, given, number)
-            measured |= {"sizes": place.sizes(), "notes": place.notes, "works": place.works}
+            measured |= {"notes": place.notes, "works": place.works}
             (place.output / "performance.json").write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
     finally:
         place.clear()
     text = report.markdown(measured)
     (place.output / "performance.md").write_text(text, encoding="utf-8")
-    (place.output / "performance.svg").write_text(chart.svg(measured), encoding="utf-8")
     print(text)
-    print(f"{place.output}: performance.md, performance.svg, performance.json", file=sys.stderr)
+    if not given.only:
+        (place.output / "performance.svg").write_text(chart.svg(measured), encoding="utf-8")
+    print(f"{place.output}: performance.md{'' if given.only else ', performance.svg'}, performance.json", file=sys.stderr)
 
 
 if __name__ == "__main__":

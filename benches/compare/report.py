@@ -123,7 +123,7 @@ def table(measured):
 
 
 def files_table(measured):
-    """The increment by the number of data files."""
+    """The increment by the number of data files: where any key may be in each of them, and where few of them can hold a key."""
     if not (counts := measured["options"]["data_files"]):
         return []
     m = Medians(measured)
@@ -149,7 +149,12 @@ def all_works(measured):
 
 
 def markdown(measured):
-    machine, sizes, options = measured["machine"], measured["sizes"], measured["options"]
+    machine, options = measured["machine"], measured["options"]
+    if options["only"]:
+        about = f"{machine['cores']} cores of {machine['cpu']}, medians of {options['runs']}. {measured['program']}, {measured['commit']}."
+        about += f" Load of the machine at the start: {measured['load_at_start']:.1f}."
+        return "\n".join([about, *files_table(measured), "", "All that was run:", "", *all_works(measured), ""])
+    sizes = measured["sizes"]
     peers = ", ".join(f"{'DuckDB' if name == 'duckdb' else 'Spark'} {measured['peers'][name]}" for name in options["peers"])
     about = (
         f"{sizes['items']:,} items in {sizes['files']} files ({sizes['json'] / 1e6:,.0f} MB of JSON, {sizes['gzip'] / 1e6:,.0f} MB as gzip) "
