@@ -13,6 +13,9 @@ const BUFFERS_PART: usize = 8;
 /// The beginnings of files opened ahead are this part of its memory.
 const AHEAD_PART: usize = 16;
 
+/// Files that are inflated whole take this part of its memory.
+const INFLATED_PART: usize = 4;
+
 /// How long a thread may take from noting a file to creating it.
 const SETTLE: Duration = Duration::from_millis(100);
 
@@ -43,6 +46,7 @@ impl Stores {
         tables.transfer.buffers = buffers;
         let exports = Store::routed(exports);
         let tables = if same { exports.clone() } else { Store::routed(tables) };
+        let exports = exports.inflating_within(memory_limit / INFLATED_PART);
         let tables = tables.staged(Arc::clone(progress));
         self.0.lock().unwrap_or_else(PoisonError::into_inner).extend([exports.clone(), tables.clone()]);
         Ok((exports, tables))

@@ -79,7 +79,7 @@ impl LineFile {
             .map_err(|e| Error::failed("opening a file was stopped").caused_by(e))
             .and_then(|opened| opened)
             .map_err(|e| e.in_file(self.file.name.clone()))?;
-        LineReader::of_opened(&self.file, opened, self.progress)
+        LineReader::of_opened(&self.store, &self.file, opened, self.progress)
     }
 }
 

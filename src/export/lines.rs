@@ -1,6 +1,7 @@
 //! The lines of one data file, verified while they stream.
 //!
-//! Chunks come from storage, are hashed, inflated, and cut into lines in one buffer; nothing is allocated a line. The
+//! Chunks come from storage, are hashed, inflated, and cut into lines in one buffer; nothing is allocated a line. A file
+//! that is small enough is inflated whole. The
 //! file is known to be whole (gzip CRCs, MD5, item count) when [`LineReader::next_line`] has returned `None`; nothing
 //! read from it may be committed before.
 
@@ -10,12 +11,13 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes};
 use flate2::bufread::MultiGzDecoder;
 use md5::{Digest, Md5};
+use tokio::sync::OwnedSemaphorePermit;
 
-use super::DataFileRef;
 use super::manifest::from_io;
+use super::{DataFileRef, whole};
 use crate::error::{Error, Result};
 use crate::progress::Progress;
-use crate::storage::{ReadAhead, Store};
+use crate::storage::{Buffer, ReadAhead, Room, Store};
 
 /// The longest line that is read, in bytes. An item has at most 400 KB; JSON writes what counts as one byte (an empty string in
 /// a list) with nine, so two images have less than 8 MB. Longer lines would take more memory than each thread may have.
@@ -41,7 +43,7 @@ pub struct LineReader {
     file: DataFileRef,
     source: Source,
     state: State,
-    buffer: Vec<u8>,
+    buffer: Buffer,
     /// The bytes not yet given out are `buffer[start..end]`; those before `scanned` have no line feed.
     start: usize,
     scanned: usize,
@@ -67,11 +69,16 @@ impl LineReader {
         let handle = tokio::runtime::Handle::try_current()
             .map_err(|e| Error::failed("files can only be read inside of a tokio runtime").caused_by(e))?;
         let opened = handle.block_on(store.try_open(&file.location)).map_err(|e| e.in_file(file.name.clone()))?;
-        Self::of_opened(file, opened, progress)
+        Self::of_opened(store, file, opened, progress)
     }
 
     /// As [`open`](Self::open), of a file that is open already, or not there.
-    pub(super) fn of_opened(file: &DataFileRef, opened: Option<ReadAhead>, progress: Arc<Progress>) -> Result<Self> {
+    pub(super) fn of_opened(
+        store: &Store,
+        file: &DataFileRef,
+        opened: Option<ReadAhead>,
+        progress: Arc<Progress>,
+    ) -> Result<Self> {
         let opened = opened.ok_or_else(|| {
             let what = if file.md5.is_some() || file.item_count.is_some() {
                 "the file is listed in the manifest but missing"
@@ -80,16 +87,23 @@ impl LineReader {
             };
             Error::input(what).advice(format!("It should be at {}; copy the export again", file.location))
         });
-        opened.and_then(|reader| Self::new(file, reader, progress)).map_err(|e| e.in_file(file.name.clone()))
+        opened.and_then(|reader| Self::new(store, file, reader, progress)).map_err(|e| e.in_file(file.name.clone()))
     }
 
-    fn new(file: &DataFileRef, reader: ReadAhead, progress: Arc<Progress>) -> Result<Self> {
+    fn new(store: &Store, file: &DataFileRef, reader: ReadAhead, progress: Arc<Progress>) -> Result<Self> {
         let mut compressed =
-            Compressed { reader, chunk: Bytes::new(), md5: Md5::new(), progress: Arc::clone(&progress) };
+            Compressed { reader, chunk: Bytes::new(), share: None, md5: Md5::new(), progress: Arc::clone(&progress) };
         let head = compressed.fill_buf().map_err(from_io)?;
+        let mut inflated = None;
         // The magic number decides; a name that promises gzip only bears with text that looks like it.
         let source = if head.starts_with(&[0x1F, 0x8B]) {
-            Source::Gzip(Box::new(MultiGzDecoder::new(compressed)))
+            if let Some(room) = store.room() {
+                inflated = compressed.inflate_whole(room).map_err(from_io)?;
+            }
+            match inflated {
+                Some(_) => Source::Plain(Box::new(compressed)),
+                None => Source::Gzip(Box::new(MultiGzDecoder::new(compressed))),
+            }
         } else {
             let text = head.strip_prefix(BOM).unwrap_or(head).trim_ascii_start();
             if file.name.as_bytes().ends_with(b".gz") && !text.is_empty() && text.first() != Some(&b'{') {
@@ -97,14 +111,18 @@ impl LineReader {
             }
             Source::Plain(Box::new(compressed))
         };
+        let (state, buffer, end) = match inflated {
+            Some((text, size)) => (State::Drained, text, size),
+            None => (State::Reading, Buffer::from(vec![0; BUFFER]), 0),
+        };
         Ok(Self {
             file: file.clone(),
             source,
-            state: State::Reading,
-            buffer: vec![0; BUFFER],
+            state,
+            buffer,
             start: 0,
             scanned: 0,
-            end: 0,
+            end,
             lines: 0,
             items: 0,
             unreported: 0,
@@ -130,7 +148,7 @@ impl LineReader {
         match self.advance() {
             Ok(None) => Ok(None),
             Ok(Some((from, to))) => {
-                Ok(Some(Line { bytes: self.buffer.get(from..to).unwrap_or_default(), number: self.lines }))
+                Ok(Some(Line { bytes: self.buffer.bytes.get(from..to).unwrap_or_default(), number: self.lines }))
             }
             Err(error) => {
                 self.state = State::Failed;
@@ -142,7 +160,7 @@ impl LineReader {
     /// The next line's place in the buffer.
     fn advance(&mut self) -> Result<Option<(usize, usize)>> {
         loop {
-            let unscanned = self.buffer.get(self.scanned..self.end).unwrap_or_default();
+            let unscanned = self.buffer.bytes.get(self.scanned..self.end).unwrap_or_default();
             let line = match memchr::memchr(b'\n', unscanned) {
                 Some(at) => {
                     let line = (self.start, self.scanned + at);
@@ -171,6 +189,9 @@ impl LineReader {
                     State::Failed => return Err(Error::input("reading the file has failed before")),
                 },
             };
+            if line.1 - line.0 > MAX_LINE {
+                return Err(self.too_long());
+            }
             self.lines += 1;
             if let Some(line) = self.trim(line) {
                 self.items += 1;
@@ -185,7 +206,7 @@ impl LineReader {
 
     /// Without byte order mark and carriage return; `None` if it is blank.
     fn trim(&self, (mut from, mut to): (usize, usize)) -> Option<(usize, usize)> {
-        let mut bytes = self.buffer.get(from..to)?;
+        let mut bytes = self.buffer.bytes.get(from..to)?;
         if self.lines == 1
             && let Some(rest) = bytes.strip_prefix(BOM)
         {
@@ -201,20 +222,20 @@ impl LineReader {
     /// Reads more bytes behind those that are left.
     fn refill(&mut self) -> Result<()> {
         if self.start > 0 {
-            self.buffer.copy_within(self.start..self.end, 0);
+            self.buffer.bytes.copy_within(self.start..self.end, 0);
             self.end -= self.start;
             self.scanned -= self.start;
             self.start = 0;
         }
         if self.end > MAX_LINE {
-            return Err(Error::input(format!("the line is longer than {} MiB", MAX_LINE >> 20)).on_line(self.lines + 1));
+            return Err(self.too_long());
         }
-        if self.end == self.buffer.len() {
+        if self.end == self.buffer.bytes.len() {
             // One byte more than the limit, so that a line of exactly that length passes.
-            let length = self.buffer.len().saturating_mul(2).min(MAX_LINE + 1);
-            self.buffer.resize(length, 0);
+            let length = self.buffer.bytes.len().saturating_mul(2).min(MAX_LINE + 1);
+            self.buffer.bytes.resize(length, 0);
         }
-        let free = self.buffer.get_mut(self.end..).unwrap_or_default();
+        let free = self.buffer.bytes.get_mut(self.end..).unwrap_or_default();
         match self.source.read(free) {
             Ok(0) => self.state = State::Drained,
             Ok(read) => self.end += read,
@@ -222,6 +243,10 @@ impl LineReader {
             Err(e) => return Err(self.damaged(e)),
         }
         Ok(())
+    }
+
+    fn too_long(&self) -> Error {
+        Error::input(format!("the line is longer than {} MiB", MAX_LINE >> 20)).on_line(self.lines + 1)
     }
 
     fn damaged(&self, error: io::Error) -> Error {
@@ -296,8 +321,40 @@ impl Read for Source {
 struct Compressed {
     reader: ReadAhead,
     chunk: Bytes,
+    /// What the chunk takes, if it is the whole file.
+    share: Option<OwnedSemaphorePermit>,
     md5: Md5,
     progress: Arc<Progress>,
+}
+
+impl Compressed {
+    /// The text of the whole file and its size; `None` if there is no room for it, or if it is better read as a stream.
+    /// Nothing must have been consumed yet.
+    fn inflate_whole(&mut self, room: &Arc<Room>) -> io::Result<Option<(Buffer, usize)>> {
+        let Ok(size) = usize::try_from(self.reader.size()) else { return Ok(None) };
+        if !self.reader.is_near() && self.chunk.len() < size {
+            return Ok(None);
+        }
+        self.share = room.share(size);
+        if self.share.is_none() {
+            return Ok(None);
+        }
+        if self.chunk.len() < size {
+            let mut file = Vec::with_capacity(size);
+            while let Some(length) = Some(self.fill_buf()?.len()).filter(|length| *length > 0) {
+                file.extend_from_slice(&self.chunk);
+                self.consume(length);
+            }
+            self.chunk = file.into();
+        }
+        let Some(mut text) = whole::text_size(&self.chunk).and_then(|size| room.buffer(size)) else { return Ok(None) };
+        let inflated = whole::inflate(&self.chunk, &mut text.bytes);
+        if inflated.is_some() {
+            self.chunk = Bytes::new();
+            self.share = None;
+        }
+        Ok(inflated.map(|size| (text, size)))
+    }
 }
 
 impl BufRead for Compressed {

@@ -13,6 +13,7 @@ mod lines;
 mod manifest;
 mod open;
 mod prefix;
+mod whole;
 
 pub use self::line_files::{LineFile, LineFiles};
 pub use self::lines::{Line, LineReader, MAX_LINE};

@@ -12,6 +12,7 @@ mod local;
 mod location;
 mod properties;
 mod read_ahead;
+mod room;
 mod routed;
 mod s3;
 mod staged;
@@ -33,6 +34,7 @@ pub use self::local::LocalStore;
 pub use self::location::Location;
 pub(crate) use self::properties::Properties;
 pub use self::read_ahead::{CHUNK, Lookahead, ReadAhead};
+pub use self::room::{Buffer, Room};
 pub use self::routed::RoutedStore;
 pub use self::s3::{Encryption, KeyLender, LentKeys, RetryPolicy, S3Config, S3Store, Transfer};
 use crate::error::{Error, Result};
@@ -135,6 +137,7 @@ fn too_large(location: &Location, size: u64, limit: u64) -> Error {
 pub struct Store {
     backend: Arc<dyn ObjectStore>,
     kept: Option<Arc<Kept>>,
+    room: Option<Arc<Room>>,
 }
 
 impl Store {
@@ -150,7 +153,7 @@ impl Store {
 
     /// Any backend.
     pub fn new(backend: Arc<dyn ObjectStore>) -> Self {
-        Self { backend, kept: None }
+        Self { backend, kept: None, room: None }
     }
 
     /// The same storage, whose new files are noted in `progress` until a commit is sent that may name them
@@ -211,7 +214,19 @@ impl Store {
     /// kept for the second time, as far as they fit into so many bytes.
     #[must_use]
     pub fn keeping(&self, bytes: usize) -> Self {
-        Self { backend: Arc::clone(&self.backend), kept: Some(Arc::new(Kept::new(bytes))) }
+        Self { kept: Some(Arc::new(Kept::new(bytes))), ..self.clone() }
+    }
+
+    /// The same storage for reading files that are compressed: those that fit into so many bytes with their text, all that
+    /// are open together, are inflated whole, which is quicker.
+    #[must_use]
+    pub fn inflating_within(&self, bytes: usize) -> Self {
+        Self { room: Some(Room::new(bytes)), ..self.clone() }
+    }
+
+    /// Where files may be inflated whole.
+    pub fn room(&self) -> Option<&Arc<Room>> {
+        self.room.as_ref()
     }
 
     /// As [`ObjectStore::open`].

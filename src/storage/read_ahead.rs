@@ -95,6 +95,11 @@ impl ReadAhead {
         (u64::try_from(self.current.len()).ok() == Some(self.size)).then_some(&self.current)
     }
 
+    /// Whether waiting for the rest of the file costs next to nothing, as it is local.
+    pub fn is_near(&self) -> bool {
+        self.lookahead.buffers.is_none()
+    }
+
     /// The file's size when it was opened, in bytes.
     pub fn size(&self) -> u64 {
         self.size
