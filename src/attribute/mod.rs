@@ -6,10 +6,11 @@ pub mod instant;
 mod names;
 mod number;
 mod parser;
+mod scan;
 mod text;
 mod value;
 
-pub use names::{Member, NameIndex};
+pub use names::{Member, NameIndex, Opening};
 pub use number::{MAX_DIGITS, Number, power_of_ten};
 pub use parser::{MAX_DEPTH, Parser};
 pub use text::{write_json, write_json_content};

@@ -5,6 +5,61 @@ use hashbrown::HashMap;
 use super::Parser;
 use crate::error::Result;
 
+/// How a name begins a member of an object after another one: `,"name":`.
+#[derive(Debug, Clone)]
+pub struct Opening {
+    text: Box<str>,
+    /// The text's beginning, and which bits of it count: a few words are compared in less time than a call takes.
+    words: [u64; WORDS],
+    masks: [u64; WORDS],
+}
+
+const WORDS: usize = 4;
+const WINDOW: usize = WORDS * 8;
+
+impl Opening {
+    /// `None` for a name that JSON has to escape.
+    fn of(name: &str) -> Option<Self> {
+        if name.bytes().any(|byte| byte < b' ' || matches!(byte, b'"' | b'\\')) {
+            return None;
+        }
+        let text = format!(",\"{name}\":");
+        let words = |value: fn(u8) -> u8| {
+            std::array::from_fn(|n| {
+                let bytes = text.bytes().skip(n * 8).take(8);
+                bytes.rev().fold(0u64, |word, byte| word << 8 | u64::from(value(byte)))
+            })
+        };
+        Some(Self { words: words(|byte| byte), masks: words(|_| 0xFF), text: text.into() })
+    }
+
+    /// Its bytes, the comma among them.
+    pub(super) fn length(&self) -> usize {
+        self.text.len()
+    }
+
+    /// Whether the text goes on with it; without the comma, where it is the `first` member.
+    #[inline]
+    pub(super) fn stands_at(&self, text: &[u8], at: usize, first: bool) -> bool {
+        let from = at.wrapping_sub(usize::from(first));
+        let Some(window) = text.get(from..).and_then(|rest| rest.first_chunk::<WINDOW>()) else {
+            return self.stands_near_end(text, at, first);
+        };
+        let word =
+            |n: usize| window.get(n * 8..).and_then(|rest| rest.first_chunk()).copied().map_or(0, u64::from_le_bytes);
+        let comma = if first { 0xFF } else { 0 };
+        let ([w0, w1, w2, w3], [m0, m1, m2, m3]) = (self.words, self.masks);
+        let differing = (word(0) ^ w0) & m0 & !comma | (word(1) ^ w1) & m1 | (word(2) ^ w2) & m2 | (word(3) ^ w3) & m3;
+        differing == 0 && (self.text.len() <= WINDOW || self.stands_near_end(text, at, first))
+    }
+
+    #[inline(never)]
+    fn stands_near_end(&self, text: &[u8], at: usize, first: bool) -> bool {
+        let expected = self.text.as_bytes().get(usize::from(first)..).unwrap_or_default();
+        text.get(at..).is_some_and(|rest| rest.starts_with(expected))
+    }
+}
+
 /// A growing list of distinct names, found by name.
 ///
 /// Items of one table tend to list their attributes in the same order, whatever that order is. So the name that followed
@@ -12,8 +67,8 @@ use crate::error::Result;
 #[derive(Debug, Clone, Default)]
 pub struct NameIndex {
     names: Vec<Box<str>>,
-    /// As a name begins a member of an object: `"name":`. Empty for those that JSON has to escape.
-    members: Vec<Box<str>>,
+    /// As each begins a member.
+    openings: Vec<Option<Opening>>,
     positions: HashMap<Box<str>, usize>,
     /// What followed each name the last time; in the first place, what came first.
     after: Vec<usize>,
@@ -33,20 +88,34 @@ pub enum Member<'s> {
 impl NameIndex {
     /// The next member of the object that the parser is in, which then stands before its value; `None` when the object has
     /// ended. `first` and `scratch` as in [`Parser::next_name`].
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "what comes back stays in registers")]
     pub fn next_member<'s, 'a: 's>(
         &mut self,
         parser: &mut Parser<'a>,
         first: &mut bool,
         scratch: &'s mut String,
     ) -> Result<Option<Member<'s>>> {
+        if parser.accept_end(*first) {
+            return Ok(None);
+        }
         let guess = self.after.get(self.last).copied().unwrap_or(usize::MAX);
-        if let Some(member) = self.members.get(guess)
-            && parser.accept_member(first, member)
+        if let Some(Some(opening)) = self.openings.get(guess)
+            && parser.accept_member(first, opening)
         {
             self.last = guess + 1;
             return Ok(Some(Member::Known(guess)));
         }
+        self.next_unforeseen(parser, first, scratch)
+    }
+
+    #[inline(never)]
+    fn next_unforeseen<'s, 'a: 's>(
+        &mut self,
+        parser: &mut Parser<'a>,
+        first: &mut bool,
+        scratch: &'s mut String,
+    ) -> Result<Option<Member<'s>>> {
         let Some(name) = parser.next_name(first, scratch)? else { return Ok(None) };
         let Some(found) = self.position(name) else { return Ok(Some(Member::New(name))) };
         self.follow(found);
@@ -72,9 +141,8 @@ impl NameIndex {
             return found;
         }
         let position = self.names.len();
-        let is_plain = !name.bytes().any(|byte| byte < b' ' || matches!(byte, b'"' | b'\\'));
         self.names.push(name.into());
-        self.members.push(if is_plain { format!("\"{name}\":").into() } else { "".into() });
+        self.openings.push(Opening::of(name));
         self.positions.insert(name.into(), position);
         self.after.resize(position + 2, usize::MAX);
         self.follow(position);
@@ -157,6 +225,21 @@ mod tests {
         assert_eq!((index.insert("x"), index.insert("b"), index.len()), (5, 1, 6));
         assert_eq!(members(&mut index, r#"{"x":1,"a":2}"#).unwrap(), ["5", "0"]);
         assert_eq!(index.name(5), "x");
+    }
+
+    #[test]
+    fn names_of_every_length_are_found() {
+        for length in 0..80 {
+            let (name, near) = ("n".repeat(length), format!("{}m", "n".repeat(length)));
+            let mut index: NameIndex = [name.as_str(), near.as_str()].into_iter().collect();
+            for more in 0..40 {
+                let rest = "1".repeat(more + 1);
+                let object = format!(r#"{{"{name}":1,"{near}":2,"{name}":{rest}}}"#);
+                assert_eq!(members(&mut index, &object).unwrap(), ["0", "1", "0"], "{object}");
+                let object = format!(r#"{{"{near}":1,"{name}":2,"{near}":{rest}}}"#);
+                assert_eq!(members(&mut index, &object).unwrap(), ["1", "0", "1"], "{object}");
+            }
+        }
     }
 
     #[test]

@@ -23,43 +23,57 @@ impl Number {
     /// Reads decimal or scientific notation; `None` if the text is no number, has more than 38 significant digits, or
     /// a magnitude that DynamoDB cannot hold.
     pub fn parse(text: &str) -> Option<Self> {
-        Self::short(text.as_bytes()).or_else(|| Self::any(text.as_bytes()))
+        match Self::short(text.as_bytes()) {
+            Some((short, length)) if length == text.len() => Some(short),
+            _ => Self::any(text.as_bytes()),
+        }
     }
 
-    /// As [`Self::parse`], for plain numbers of up to 18 digits, which need no more than a word; `None` for all others.
-    fn short(bytes: &[u8]) -> Option<Self> {
-        let (negative, rest) = match bytes {
-            [b'-', rest @ ..] => (true, rest),
-            rest => (false, rest),
-        };
-        if rest.len() > 19 {
-            return None;
-        }
+    /// The number at the beginning, and how long it is: a plain number of up to 18 digits, which needs no more than a
+    /// word. `None` for all others.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the number stays in registers")]
+    pub(super) fn short(bytes: &[u8]) -> Option<(Self, usize)> {
+        let negative = bytes.first() == Some(&b'-');
+        let start = usize::from(negative);
         let mut coefficient: u64 = 0;
-        let (mut figures, mut fraction, mut in_fraction) = (0u32, 0i32, false);
-        for byte in rest {
-            match byte {
-                b'0'..=b'9' => {
-                    coefficient = coefficient.wrapping_mul(10).wrapping_add(u64::from(byte - b'0'));
-                    figures += 1;
-                    fraction += i32::from(in_fraction);
-                }
-                b'.' if !in_fraction => in_fraction = true,
-                _ => return None,
+        let mut digits = |from: usize| {
+            let mut at = from;
+            while let Some(&byte) = bytes.get(at)
+                && byte.is_ascii_digit()
+                && at < start + 20
+            {
+                coefficient = coefficient.wrapping_mul(10).wrapping_add(u64::from(byte - b'0'));
+                at += 1;
             }
-        }
+            at
+        };
+        let point = digits(start);
+        let (end, fraction) = if bytes.get(point) == Some(&b'.') {
+            let end = digits(point + 1);
+            (end, end - point - 1)
+        } else {
+            (point, 0)
+        };
+        let figures = point - start + fraction;
         if figures == 0 || figures > 18 {
             return None;
         }
         if coefficient == 0 {
-            return Some(Self { negative: false, coefficient: 0, digits: 0, exponent: 0 });
+            return Some((Self { negative: false, coefficient: 0, digits: 0, exponent: 0 }, end));
         }
-        let mut exponent = -fraction;
+        let mut zeros = 0;
         while coefficient.is_multiple_of(10) {
             coefficient /= 10;
-            exponent += 1;
+            zeros += 1;
         }
-        Some(Self { negative, coefficient: coefficient.into(), digits: coefficient.ilog10() + 1, exponent })
+        let exponent = i32::try_from(zeros).ok()? - i32::try_from(fraction).ok()?;
+        let digits = if bytes.get(start) == Some(&b'0') || point == start {
+            coefficient.ilog10() + 1
+        } else {
+            u32::try_from(figures - zeros).ok()?
+        };
+        Some((Self { negative, coefficient: coefficient.into(), digits, exponent }, end))
     }
 
     fn any(bytes: &[u8]) -> Option<Self> {
@@ -131,12 +145,25 @@ impl Number {
     }
 
     /// The value, if it is an integer within 64 bits.
+    #[inline]
     pub fn to_i64(&self) -> Option<i64> {
-        let value = i64::try_from(self.to_unscaled(0)?).ok()?;
-        Some(value)
+        const POWERS: [u64; 20] = {
+            let mut powers = [1; 20];
+            let mut at = 1;
+            while at < powers.len() {
+                powers[at] = powers[at - 1] * 10;
+                at += 1;
+            }
+            powers
+        };
+        // Below zero the exponent is that of a fraction: the coefficient has no trailing zeros.
+        let power = POWERS.get(usize::try_from(self.exponent).ok()?)?;
+        let magnitude = u64::try_from(self.coefficient).ok()?.checked_mul(*power)?;
+        if self.negative { 0i64.checked_sub_unsigned(magnitude) } else { i64::try_from(magnitude).ok() }
     }
 
     /// `value × 10^scale` if that is an integer of at most 38 digits.
+    #[inline]
     pub fn to_unscaled(&self, scale: u32) -> Option<i128> {
         if self.coefficient == 0 {
             return Some(0);
@@ -145,7 +172,8 @@ impl Number {
         if self.digits + shift > MAX_DIGITS {
             return None;
         }
-        let magnitude = i128::try_from(self.coefficient).ok()?.checked_mul(power_of_ten(shift))?;
+        // No more than 38 digits: far from 128 bits.
+        let magnitude = i128::try_from(self.coefficient).ok()?.wrapping_mul(power_of_ten(shift));
         Some(if self.negative { -magnitude } else { magnitude })
     }
 }
@@ -245,7 +273,11 @@ mod tests {
     proptest! {
         #[test]
         fn short_numbers_read_as_all_do(text in "-?[0-9]{0,12}\\.?[0-9]{0,10}") {
-            if let Some(short) = Number::short(text.as_bytes()) {
+            let figures = text.bytes().filter(u8::is_ascii_digit).count();
+            let short = Number::short(text.as_bytes());
+            prop_assert_eq!(short.is_some(), (1..=18).contains(&figures));
+            if let Some((short, length)) = short {
+                prop_assert_eq!(length, text.len());
                 prop_assert_eq!(Some(short), Number::any(text.as_bytes()));
             }
         }

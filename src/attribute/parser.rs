@@ -2,6 +2,8 @@
 //!
 //! It checks what it walks over: a line that got through was well-formed JSON made of well-formed attribute values.
 
+use super::names::Opening;
+use super::scan::plain_end;
 use crate::error::{Error, Result};
 
 /// Levels of lists and maps; DynamoDB nests to 32, deeper input is hostile.
@@ -37,12 +39,24 @@ impl<'a> Parser<'a> {
         self.text.get(position..self.at).unwrap_or_default()
     }
 
+    #[cold]
+    #[inline(never)]
     pub(super) fn wrong(&self, what: &str) -> Error {
         Error::input(format!("not DynamoDB JSON: {what} at byte {}", self.at + 1))
     }
 
     #[inline]
     pub(super) fn peek(&mut self) -> Option<u8> {
+        match self.text.as_bytes().get(self.at) {
+            Some(&byte) if byte > b' ' => Some(byte),
+            _ => self.peek_behind_space(),
+        }
+    }
+
+    /// Exports have no white space between their tokens, but may.
+    #[cold]
+    #[inline(never)]
+    fn peek_behind_space(&mut self) -> Option<u8> {
         let bytes = self.text.as_bytes();
         while let Some(&byte) = bytes.get(self.at) {
             if !matches!(byte, b' ' | b'\t' | b'\r' | b'\n') {
@@ -55,12 +69,13 @@ impl<'a> Parser<'a> {
 
     #[inline]
     pub(super) fn expect(&mut self, byte: u8) -> Result<()> {
-        if self.peek() == Some(byte) {
-            self.at += 1;
-            Ok(())
-        } else {
-            Err(self.wrong(&format!("expected {:?}", char::from(byte))))
-        }
+        if self.accept(byte) { Ok(()) } else { Err(self.expected(byte)) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn expected(&self, byte: u8) -> Error {
+        self.wrong(&format!("expected {:?}", char::from(byte)))
     }
 
     #[inline]
@@ -112,16 +127,24 @@ impl<'a> Parser<'a> {
         Ok(Some(name))
     }
 
-    /// Steps over the beginning of the next member, `"name":` as it is given, if the text has exactly that.
+    /// Steps over the beginning of the next member, if the text has exactly that.
     #[inline]
-    pub fn accept_member(&mut self, first: &mut bool, member: &str) -> bool {
-        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
-        let comma = usize::from(!*first);
-        let begins = *first || rest.first() == Some(&b',');
-        let found = begins && !member.is_empty() && rest.get(comma..).is_some_and(|r| r.starts_with(member.as_bytes()));
+    pub fn accept_member(&mut self, first: &mut bool, opening: &Opening) -> bool {
+        let found = opening.stands_at(self.text.as_bytes(), self.at, *first);
         if found {
+            self.at += opening.length() - usize::from(*first);
             *first = false;
-            self.at += comma + member.len();
+        }
+        found
+    }
+
+    /// Leaves an object that ends right here; not one that has just begun.
+    #[inline]
+    pub(super) fn accept_end(&mut self, first: bool) -> bool {
+        let found = !first && self.text.as_bytes().get(self.at) == Some(&b'}');
+        if found {
+            self.at += 1;
+            self.depth -= 1;
         }
         found
     }
@@ -150,13 +173,11 @@ impl<'a> Parser<'a> {
         Ok(false)
     }
 
+    #[inline]
     pub(super) fn enter(&mut self) -> Result<()> {
         self.depth += 1;
         // A value of type L or M takes two levels of JSON: the descriptor and its content.
-        if self.depth > 2 * MAX_DEPTH + AROUND {
-            return Err(Error::input(format!("values are nested deeper than {MAX_DEPTH} levels")));
-        }
-        Ok(())
+        if self.depth > 2 * MAX_DEPTH + AROUND { Err(too_deep()) } else { Ok(()) }
     }
 
     /// A JSON string: borrowed from the line, or decoded into `scratch` if it has escapes.
@@ -300,28 +321,10 @@ impl<'a> Parser<'a> {
     }
 }
 
-const LOW: u64 = 0x0101_0101_0101_0101;
-const HIGH: u64 = 0x8080_8080_8080_8080;
-
-/// The position of the first quote, backslash or control character at or after `from`: eight bytes a step.
-#[inline]
-fn plain_end(bytes: &[u8], from: usize) -> usize {
-    let zero = |v: u64| v.wrapping_sub(LOW) & !v;
-    let mut at = from;
-    while let Some(chunk) = bytes.get(at..at + 8) {
-        let Ok(chunk) = chunk.try_into() else { break };
-        let word = u64::from_le_bytes(chunk);
-        let quote = zero(word ^ (LOW * u64::from(b'"')));
-        let backslash = zero(word ^ (LOW * u64::from(b'\\')));
-        let control = word.wrapping_sub(LOW * 0x20) & !word;
-        let hits = (quote | backslash | control) & HIGH;
-        if hits != 0 {
-            return at + (hits.trailing_zeros() / 8) as usize;
-        }
-        at += 8;
-    }
-    let tail = bytes.get(at..).unwrap_or_default();
-    at + tail.iter().position(|b| *b < 0x20 || *b == b'"' || *b == b'\\').unwrap_or(tail.len())
+#[cold]
+#[inline(never)]
+fn too_deep() -> Error {
+    Error::input(format!("values are nested deeper than {MAX_DEPTH} levels"))
 }
 
 #[cfg(test)]

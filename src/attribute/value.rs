@@ -6,25 +6,30 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::{Kind, Number, Parser};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 impl<'a> Parser<'a> {
     /// Enters an attribute value, `{"S":`, the parser standing before its content.
     #[inline]
     pub fn descriptor(&mut self) -> Result<Kind> {
-        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
-        let usual = match rest {
-            [b'{', b'"', b'S', b'"', b':', ..] => Some(Kind::S),
-            [b'{', b'"', b'N', b'"', b':', ..] => Some(Kind::N),
-            [b'{', b'"', b'M', b'"', b':', ..] => Some(Kind::M),
-            [b'{', b'"', b'L', b'"', b':', ..] => Some(Kind::L),
-            _ => None,
-        };
-        if let Some(kind) = usual {
+        if let Some([b'{', b'"', letter, b'"', b':', ..]) = self.text.as_bytes().get(self.at..) {
+            let kind = match letter {
+                b'S' => Kind::S,
+                b'N' => Kind::N,
+                b'M' => Kind::M,
+                b'L' => Kind::L,
+                b'B' => Kind::B,
+                _ => return self.unusual_descriptor(),
+            };
             self.enter()?;
             self.at += 5;
             return Ok(kind);
         }
+        self.unusual_descriptor()
+    }
+
+    #[inline(never)]
+    fn unusual_descriptor(&mut self) -> Result<Kind> {
         if self.peek() != Some(b'{') {
             return Err(self.wrong("expected an attribute value like {\"S\":\"…\"}"));
         }
@@ -61,14 +66,38 @@ impl<'a> Parser<'a> {
             self.depth -= 1;
             return Ok(());
         }
+        Err(self.not_closed())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn not_closed(&mut self) -> Error {
         let what =
             if self.peek() == Some(b',') { "an attribute value with two type descriptors" } else { "expected '}'" };
-        Err(self.wrong(what))
+        self.wrong(what)
     }
 
     /// The content of an N.
     #[inline]
     pub fn number(&mut self, scratch: &mut String) -> Result<Number> {
+        self.take_number(scratch, |number| number)
+    }
+
+    /// As [`Self::number`], for what needs the number at once: it does not go through memory.
+    #[inline]
+    pub fn take_number<T>(&mut self, scratch: &mut String, take: impl FnOnce(Number) -> T) -> Result<T> {
+        if let Some([b'"', content @ ..]) = self.text.as_bytes().get(self.at..)
+            && let Some((number, length)) = Number::short(content)
+            && content.get(length) == Some(&b'"')
+        {
+            self.at += length + 2;
+            return Ok(take(number));
+        }
+        self.unusual_number(scratch).map(take)
+    }
+
+    #[inline(never)]
+    fn unusual_number(&mut self, scratch: &mut String) -> Result<Number> {
         if !self.at_string() {
             return Err(self.wrong("an N that is not a string of digits"));
         }

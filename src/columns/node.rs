@@ -225,12 +225,12 @@ impl Node {
                 let _ = write!(b, "{number}");
                 b.append_value("");
             }
-            (Self::Long(b), Kind::N) => match parser.number(&mut scratch.text)?.to_i64() {
+            (Self::Long(b), Kind::N) => match parser.take_number(&mut scratch.text, |number| number.to_i64())? {
                 Some(value) => b.append_value(value),
                 None => return Ok(self.misfit()),
             },
             (Self::Decimal(b, precision, scale), Kind::N) => {
-                let unscaled = parser.number(&mut scratch.text)?.to_unscaled(*scale);
+                let unscaled = parser.take_number(&mut scratch.text, |number| number.to_unscaled(*scale))?;
                 match unscaled.filter(|v| v.abs() < power_of_ten(*precision)) {
                     Some(value) => b.append_value(value),
                     None => return Ok(self.misfit()),

@@ -42,6 +42,7 @@ pub struct NumberRange {
 }
 
 impl NumberRange {
+    #[inline]
     fn see(&mut self, number: &Number) {
         self.integer_digits = self.integer_digits.max(number.integer_digits());
         self.scale = self.scale.max(number.scale());
@@ -147,7 +148,7 @@ impl Observed {
     ) -> Result<()> {
         self.see(kind);
         match kind {
-            Kind::N => self.numbers.see(&parser.number(scratch)?),
+            Kind::N => parser.take_number(scratch, |number| self.numbers.see(&number))?,
             Kind::S => {
                 let text = parser.string(scratch)?;
                 self.other_text = self.other_text || instant::of_text(text).is_none();
@@ -186,10 +187,15 @@ impl Observed {
     }
 
     /// Forgets the fields if there are too many.
+    #[inline]
     fn collapse(&mut self, limits: &Limits) {
-        if self.values.is_none() && self.fields.len() <= limits.struct_fields {
-            return;
+        if self.values.is_some() || self.fields.len() > limits.struct_fields {
+            self.forget_fields(limits);
         }
+    }
+
+    #[inline(never)]
+    fn forget_fields(&mut self, limits: &Limits) {
         let values = self.values.get_or_insert_default();
         for field in std::mem::take(&mut self.fields).observed {
             values.join(field, limits);
