@@ -2,7 +2,7 @@
 # The whole job, measured beside the machine's limits and beside what people would use instead.
 #
 #   benches/compare.sh [--items 1000000] [--runs 5] [--peers duckdb,spark] [--output DIR] [--binary PATH] [--profile release]
-#                      [--large-items N] [--data-files 10,100,1000,10000] [--s3-latency MS] [--only data-files]
+#                      [--large-items N] [--large-changes N] [--data-files 10,100,1000,10000] [--s3-latency MS] [--only data-files]
 #
 # Builds what is not there, generates exports, runs everything in turn, and writes performance.md, performance.svg and
 # performance.json into DIR (target/comparison by default). Exports are kept there, and used again by the next run.
@@ -13,6 +13,7 @@
 #   --binary       the program to measure, rather than one that is built
 #   --profile      cargo's profile for what is built
 #   --large-items  also windows of 10,000 changes into a table of so many rows, 20000000 for example (3 GB of exports)
+#   --large-changes  with it: in the last round, a window of so many changes into it
 #   --data-files   also windows into tables of about so many data files
 #   --only         data-files: nothing but the windows into tables of so many data files
 #   --s3-latency   also a load from and to a stand-in for S3 that answers so many milliseconds late

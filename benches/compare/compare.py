@@ -23,6 +23,7 @@ def arguments():
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--peers", default=",".join(PEERS))
     parser.add_argument("--large-items", type=int, default=0)
+    parser.add_argument("--large-changes", type=int, default=0)
     parser.add_argument("--data-files", default="")
     parser.add_argument("--s3-latency", type=int)
     parser.add_argument("--only", choices=["data-files"])
@@ -37,6 +38,8 @@ def arguments():
         parser.error("--runs must be at least 1, and --items at least 1000")
     if given.only and not given.data_files:
         parser.error(f"--only {given.only} needs --data-files 10,1000")
+    if given.large_changes > given.large_items // 2:
+        parser.error("--large-changes takes half of --large-items at most")
     given.changes = min(given.changes, given.items // 10)
     return given
 
@@ -85,6 +88,9 @@ def large_table(place, given, number):
     place.limit("keys, large", "keys", table, "--key", "customer_id", "--key", "order_id")
     window = place.window(given.large_items, 10_000, number)
     place.increment("incremental, large", warehouse, window, 10_000, "--maintenance", "off")
+    if given.large_changes and number == given.runs:
+        window = place.window(given.large_items, given.large_changes, number + 1)
+        place.increment("incremental, large window", warehouse, window, given.large_changes, "--maintenance", "off")
 
 
 def many_files(place, given, number):

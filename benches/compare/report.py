@@ -97,6 +97,9 @@ def rows(measured):
         more = m.peak("full-load, large") / m.peak("full-load")
         growth = [Target("no more memory than the other load", f"{more:.2f} ×", more <= GROWTH)]
         yield f"`full-load`, {measured['options']['large_items']:,} items", "full-load, large", None, None, None, growth
+    if (many := measured["options"].get("large_changes")):
+        title = f"`incremental`, {many:,} changes into {measured['options']['large_items']:,} rows"
+        yield title, "incremental, large window", None, None, None, []
     start = m.seconds("--help")
     yield "`--help`", "--help", None, None, None, [Target("≤ 20 ms", time(start), start <= 0.02)]
     if (delay := measured["options"]["s3_latency"]) is not None:
