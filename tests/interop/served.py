@@ -1,6 +1,7 @@
 """A REST catalog of Apache Iceberg's own Java classes (`rest/RestServer.java`), and warehouses that everybody reaches through it."""
 
 import base64
+import json
 import os
 import subprocess
 import time
@@ -41,9 +42,18 @@ class Server:
         assert port, log.read_text()
         self.address = f"http://127.0.0.1:{port}"
 
-    def together(self, commits):
-        """The next so many commits wait for each other: all of them know the same table, and one wins."""
-        urlopen(Request(f"{self.address}/together?{commits}", method="POST")).close()
+    def together(self, commits, first=None):
+        """The next so many commits wait for each other: all of them know the same table, and one wins.
+
+        `first`: "us" or "them" (everybody but ddb-iceberg), if that is not to be left to chance.
+        """
+        order = f"&{first}" if first else ""
+        urlopen(Request(f"{self.address}/together?{commits}{order}", method="POST")).close()
+
+    def commits(self):
+        """Commits that were answered since then: `by` whom, on which `base` (if that matters to them), with which `status`."""
+        with urlopen(f"{self.address}/commits") as answer:
+            return json.load(answer)
 
     def close(self):
         self.process.kill()

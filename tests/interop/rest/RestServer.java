@@ -5,8 +5,10 @@ import java.io.InputStream;
 import java.net.InetSocketAddress;
 import java.net.URLDecoder;
 import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Base64;
+import java.util.Collections;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -15,6 +17,7 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.apache.hadoop.conf.Configuration;
+import org.apache.iceberg.UpdateRequirement;
 import org.apache.iceberg.catalog.Namespace;
 import org.apache.iceberg.catalog.TableIdentifier;
 import org.apache.iceberg.exceptions.AlreadyExistsException;
@@ -48,7 +51,9 @@ import org.apache.iceberg.shaded.com.fasterxml.jackson.databind.PropertyNamingSt
  * for a table's files are given too, good for so long; their token says what they are good for, so that whoever stands before
  * the storage can judge them.
  *
- * <p>{@code POST /together?N}: the next N commits wait until all of them are there, and then go on at once.
+ * <p>{@code POST /together?N}: the next N commits wait until all of them are there, and then go on at once. With
+ * {@code ?N&us} or {@code ?N&them} those of ddb-iceberg, or those of everybody else, are answered before the others go on.
+ * {@code GET /commits} tells of all commits since then, in the order of their answers: by whom, on which snapshot, and the status.
  */
 public class RestServer {
   private static final ObjectMapper MAPPER = new ObjectMapper();
@@ -57,7 +62,10 @@ public class RestServer {
   private static final String TABLE = "/v1/{prefix}/namespaces/{namespace}/tables/{table}";
   private static JdbcCatalog catalog;
   private static long lends;
+  private static final List<Map<String, Object>> COMMITS = Collections.synchronizedList(new ArrayList<>());
   private static volatile CountDownLatch together = new CountDownLatch(0);
+  private static volatile CountDownLatch turn = new CountDownLatch(0);
+  private static volatile String first;
 
   public static void main(String[] arguments) throws IOException {
     MAPPER.setVisibility(PropertyAccessor.FIELD, JsonAutoDetect.Visibility.ANY);
@@ -88,21 +96,61 @@ public class RestServer {
     server.setExecutor(Executors.newFixedThreadPool(16));
     server.createContext("/v1/", RestServer::serve);
     server.createContext("/together", RestServer::bringTogether);
+    server.createContext("/commits", RestServer::tell);
     server.start();
     System.out.println(server.getAddress().getPort());
   }
 
   private static void bringTogether(HttpExchange exchange) throws IOException {
-    together = new CountDownLatch(Integer.parseInt(exchange.getRequestURI().getQuery()));
+    String[] asked = exchange.getRequestURI().getQuery().split("&");
+    COMMITS.clear();
+    first = asked.length > 1 ? asked[1] : null;
+    turn = new CountDownLatch(first == null ? 0 : 1);
+    together = new CountDownLatch(Integer.parseInt(asked[0]));
     exchange.sendResponseHeaders(204, -1);
     exchange.close();
   }
 
-  private static void waitForOthers() throws InterruptedException {
-    CountDownLatch others = together;
-    others.countDown();
+  private static void tell(HttpExchange exchange) throws IOException {
+    byte[] answer = MAPPER.writeValueAsBytes(List.copyOf(COMMITS));
+    exchange.getResponseHeaders().set("content-type", "application/json");
+    exchange.sendResponseHeaders(200, answer.length);
+    exchange.getResponseBody().write(answer);
+    exchange.close();
+  }
+
+  private static void waitFor(CountDownLatch others) throws InterruptedException {
     if (!others.await(60, TimeUnit.SECONDS)) {
       throw new IllegalStateException("the other commits have not come");
+    }
+  }
+
+  private static Object commit(HttpExchange exchange, TableIdentifier table) throws IOException, InterruptedException {
+    UpdateTableRequest request = body(exchange, UpdateTableRequest.class);
+    String agent = exchange.getRequestHeaders().getFirst("user-agent");
+    String by = agent != null && agent.startsWith("ddb-iceberg/") ? "us" : "them";
+    CountDownLatch others = together;
+    others.countDown();
+    waitFor(others);
+    if (first != null && !first.equals(by)) {
+      waitFor(turn);
+    }
+    Map<String, Object> told = new HashMap<>(Map.of("by", by));
+    for (UpdateRequirement requirement : request.requirements()) {
+      if (requirement instanceof UpdateRequirement.AssertRefSnapshotID) {
+        told.put("base", ((UpdateRequirement.AssertRefSnapshotID) requirement).snapshotId());
+      }
+    }
+    try {
+      Object result = CatalogHandlers.updateTable(catalog, table, request);
+      told.put("status", 200);
+      return result;
+    } catch (RuntimeException e) {
+      told.put("status", status(e));
+      throw e;
+    } finally {
+      COMMITS.add(told);
+      turn.countDown();
     }
   }
 
@@ -229,8 +277,7 @@ public class RestServer {
     }
     switch (method) {
       case "POST":
-        waitForOthers();
-        return CatalogHandlers.updateTable(catalog, table, body(exchange, UpdateTableRequest.class));
+        return commit(exchange, table);
       case "DELETE":
         CatalogHandlers.dropTable(catalog, table);
         return null;
