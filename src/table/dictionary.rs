@@ -78,7 +78,8 @@ fn is_plain(leaf: &ArrayRef) -> bool {
     // Texts and bytes stand in a dictionary with their length.
     let prefix = if leaf.data_type().primitive_width().is_some() { 0 } else { size_of::<u32>() };
     let rows = (leaf.len() - leaf.null_count()).max(seen);
-    // As many values as make it likely to meet one again so often; a third of what was seen makes up for those met more than twice.
+    // As many values as make it likely to meet one again so often. A third of what was seen makes up for those that were met
+    // more than twice.
     let Some(values) = (seen * seen).checked_div(2 * (seen - distinct.len())) else { return true };
     let values = values.saturating_sub(seen / 3).max(distinct.len());
     values > rows / 2 || values * (width + prefix) > DICTIONARY_BYTES

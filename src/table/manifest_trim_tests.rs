@@ -22,17 +22,21 @@ fn file(n: usize) -> DataFile {
     };
     let mut file = DataFileBuilder::default();
     file.content(DataContentType::Data).file_path(format!("data/{n}.parquet")).file_format(DataFileFormat::Parquet);
-    file.partition(Struct::from_iter([Some(Literal::string(format!("p{n}"))), (n % 2 == 0).then(|| Literal::int(7))]));
+    file.partition(Struct::from_iter([
+        Some(Literal::string(format!("p{n}"))),
+        n.is_multiple_of(2).then(|| Literal::int(7)),
+    ]));
     file.partition_spec_id(0).record_count(count).file_size_in_bytes(count * 100);
     file.column_sizes(counts.clone())
         .value_counts(counts.clone())
         .null_value_counts(counts.clone())
         .nan_value_counts(counts);
-    if n % 5 != 0 {
+    if !n.is_multiple_of(5) {
         file.lower_bounds(bounds("a")).upper_bounds(bounds("é😀"));
     }
-    file.key_metadata((n % 3 == 0).then(|| vec![1, 2, 3])).split_offsets((n % 4 == 0).then(|| vec![4, 1 << 40]));
-    if n % 2 == 0 {
+    file.key_metadata(n.is_multiple_of(3).then(|| vec![1, 2, 3]))
+        .split_offsets(n.is_multiple_of(4).then(|| vec![4, 1 << 40]));
+    if n.is_multiple_of(2) {
         file.sort_order_id(1);
     }
     file.build().unwrap()
@@ -155,9 +159,11 @@ fn bounds_in_several_blocks_become_one() {
     let shape = Shape::Bounds(vec![Shape::Null, Shape::Array(Box::new(pair))]);
     let mut avro = Vec::new();
     put_number(&mut avro, 1);
-    for (count, size, ids) in [(-2, Some(8), vec![1, 2]), (1, None, vec![3]), (-1, Some(4), vec![4])] {
+    for (count, size, ids) in [(-2, vec![8], vec![1, 2]), (1, vec![], vec![3]), (-1, vec![4], vec![4])] {
         put_number(&mut avro, count);
-        size.into_iter().for_each(|size| put_number(&mut avro, size));
+        for size in size {
+            put_number(&mut avro, size);
+        }
         for id in ids {
             put_number(&mut avro, id);
             put_sized(&mut avro, &[u8::try_from(id).unwrap(); 2]).unwrap();

@@ -33,11 +33,11 @@ pub const DEFAULT_ROW_GROUP_ROWS: usize = 1024 * 1024;
 const CHUNK_BYTES: usize = 1024 * 1024;
 /// The most rows handed to the encoder at once.
 const SLICE_ROWS: usize = 8192;
-/// Rows that are put in order make a row group of so many times its encoded bytes in memory: they seldom encode to more than a
-/// quarter, and cannot be counted before.
+/// Rows that are put in order make a row group of so many times its encoded bytes in memory: they seldom encode to more
+/// than a quarter, and cannot be counted before.
 const ORDERED_RATIO: usize = 4;
-/// The most rows and bytes of one column that are put in order at once. A column's values lie close together: as long as only
-/// one is read, it stays in the processor's caches.
+/// The most rows and bytes of one column that are put in order at once. A column's values lie close together: as long as
+/// only one is read, it stays in the processor's caches.
 const GATHERED_ROWS: usize = 64 * 1024;
 const GATHERED_BYTES: usize = 16 << 20;
 
