@@ -157,7 +157,7 @@ def test_a_wrong_key_is_refused(tool, warehouse, readers, seed):
 def test_long_keys_in_several_row_groups(tool, warehouse, readers, seed):
     """Row groups of short keys have exact statistics, those of long ones have not: the file's bounds must cover both."""
     rnd = random.Random(4)
-    long = [PREFIX + f"{number:06d}" + base64.b64encode(rnd.randbytes(1380)).decode() for number in range(26_000)]
+    long = [PREFIX + f"{number:06d}" + base64.b64encode(rnd.randbytes(1380)).decode() for number in range(68_000)]
     short = [f"{side}{number:05d}" for side in "az" for number in range(10_000)]
     profile = Profile("keys", {"pk": (STRING, None)}, {"v": (LONG, whole, 1)})
     story = Story(profile, seed, tool, warehouse, "NEW_IMAGE")
