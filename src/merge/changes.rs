@@ -11,8 +11,8 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr};
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
-use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use futures::StreamExt;
 
 use super::engine::{BATCH_ROWS, Engine, Fill, convert, source};
@@ -120,11 +120,11 @@ impl ChangeFiles {
             Ok(())
         });
         let read = source(&schema, partitions, &fill)?;
-        let sorted: Arc<dyn ExecutionPlan> =
-            Arc::new(SortExec::new(order.clone(), read).with_preserve_partitioning(true));
-        let merged: Arc<dyn ExecutionPlan> = Arc::new(SortPreservingMergeExec::new(order, sorted));
+        // One sort for all: of several, one that still reads would take the memory that another needs to merge what it spilled.
+        let read: Arc<dyn ExecutionPlan> = Arc::new(CoalescePartitionsExec::new(read));
+        let sorted: Arc<dyn ExecutionPlan> = Arc::new(SortExec::new(order, read));
         Ok(Newest {
-            stream: engine.execute(&merged, 0)?,
+            stream: engine.execute(&sorted, 0)?,
             keys,
             converter,
             last: None,
