@@ -20,7 +20,7 @@ use ddb_iceberg::columns::ItemBuilder;
 use ddb_iceberg::commands::{Context, FullLoad, IfExists, Report, full_load};
 use ddb_iceberg::export::{self, Export, LineReader};
 use ddb_iceberg::load::{Load, RunWriter};
-use ddb_iceberg::merge::{Engine, NewAttributesPolicy, Planner, Removal};
+use ddb_iceberg::merge::{NewAttributesPolicy, Planner, Removal};
 use ddb_iceberg::progress::Progress;
 use ddb_iceberg::schema::{Fields, Limits, SchemaFile, TableSchema};
 use ddb_iceberg::storage::Store;
@@ -246,7 +246,8 @@ fn merge_stages(criterion: &mut Criterion, runtime: &Runtime, site: &Site) -> Re
         new_attributes: NewAttributesPolicy::Add,
         removal: Removal::MergeOnRead,
         limits: Limits::default(),
-        engine: Engine::new(1, MEMORY / 2)?,
+        threads: 1,
+        memory_limit: MEMORY,
         progress: Arc::default(),
     };
     group.throughput(Throughput::Elements(CHANGES));

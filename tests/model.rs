@@ -149,12 +149,18 @@ fn large_windows_in_little_memory() {
 /// The keys of one chunk are counted once, not once for each batch that the join takes in.
 #[tokio::test(flavor = "multi_thread")]
 async fn many_changes_in_little_memory() {
-    memory::insert(300_000, 64, 512 << 20).await;
+    memory::insert(300_000, 64, &[3, 3, 2, 2], 512 << 20).await;
+}
+
+/// Whoever has sorted a small file has the memory to go on while a large one is still read.
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_uneven_size_in_little_memory() {
+    memory::insert(300_000, 64, &[1, 9], 32 << 20).await;
 }
 
 /// A batch of rows is cut by what the rows weigh: DynamoDB's items have up to 400 KB. A quarter of the least
 /// memory, with a quarter of the data that is needed to fill it.
 #[tokio::test(flavor = "multi_thread")]
 async fn large_items_in_little_memory() {
-    memory::insert(500, 300_000, 128 << 20).await;
+    memory::insert(500, 300_000, &[3, 3, 2, 2], 128 << 20).await;
 }

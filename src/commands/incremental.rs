@@ -14,7 +14,7 @@ use crate::catalog::settle::{Outcome, commit_and_settle};
 use crate::catalog::{Catalog, LoadedTable, clock, is_unfinished};
 use crate::error::{Error, Kind, Result};
 use crate::export::{Export, Prefix, resolve};
-use crate::merge::{Allow, Engine, NewAttributesPolicy, Plan, Planner, Removal, Verdict, judge};
+use crate::merge::{Allow, NewAttributesPolicy, Plan, Planner, Removal, Verdict, judge};
 use crate::schema::{Limits, TableSchema};
 use crate::table::watermark::{self, EXPORT_ARN, GAPS, Gap, WATERMARK, WINDOW_FROM, WINDOW_TO, Watermark};
 use crate::table::{Partitioner, SnapshotBuilder, base_requirements, check_supported};
@@ -38,7 +38,6 @@ pub async fn incremental(context: &Context, request: &Incremental, report: &mut 
     // What is damaged may hold the very window that is missing.
     let sound = damaged.is_none();
     let allow = Allow { gap: request.allow_gap && sound, overlap: request.allow_overlap && sound };
-    let engine = Engine::new(context.threads, context.memory_limit / 2)?;
 
     let mut imagined: Option<Watermark> = None;
     for export in exports {
@@ -66,7 +65,7 @@ pub async fn incremental(context: &Context, request: &Incremental, report: &mut 
                 window.status = Status::DryRun;
                 break;
             }
-            let work = Work { context, catalog: catalog.as_ref(), request, engine: &engine, export: &export };
+            let work = Work { context, catalog: catalog.as_ref(), request, export: &export };
             match work.apply(&table, gap, from, to, &mut window).await? {
                 Applied::Yes(committed, warnings) => {
                     table = committed;
@@ -295,7 +294,6 @@ struct Work<'a> {
     context: &'a Context,
     catalog: &'a dyn Catalog,
     request: &'a Incremental,
-    engine: &'a Engine,
     export: &'a Export,
 }
 
@@ -320,7 +318,8 @@ impl Work<'_> {
             },
             removal: removal(base, self.request)?,
             limits: Limits::default(),
-            engine: self.engine.clone(),
+            threads: self.context.threads,
+            memory_limit: self.context.memory_limit,
             progress: Arc::clone(&self.context.progress),
         };
         let plan = planner.plan(self.export).await?;

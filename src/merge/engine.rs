@@ -25,8 +25,6 @@ pub struct Engine {
     task: Arc<TaskContext>,
     /// Partitions that run at once.
     pub threads: usize,
-    /// Bytes that the operators may hold.
-    pub memory: usize,
 }
 
 impl Engine {
@@ -39,7 +37,13 @@ impl Engine {
             // What a sort needs to merge its spilled runs; the default of 10 MiB a partition is too much of a small budget.
             .with_sort_spill_reservation_bytes((memory / threads.max(1) / 8).min(10 * 1024 * 1024));
         let task = TaskContext::default().with_session_config(config).with_runtime(runtime.map_err(convert)?);
-        Ok(Self { task: Arc::new(task), threads, memory })
+        Ok(Self { task: Arc::new(task), threads })
+    }
+
+    /// An engine whose operators hold what they are given: for joins, whose callers bound it.
+    pub fn unbounded(threads: usize) -> Self {
+        let config = SessionConfig::new().with_batch_size(BATCH_ROWS).with_target_partitions(threads);
+        Self { task: Arc::new(TaskContext::default().with_session_config(config)), threads }
     }
 
     /// The same memory, with batches of at most so many rows.
@@ -113,11 +117,16 @@ pub(crate) fn convert(error: DataFusionError) -> Error {
         DataFusionError::Context(_, inner) => convert(*inner),
         DataFusionError::Shared(inner) => match Arc::try_unwrap(inner) {
             Ok(inner) => convert(inner),
-            Err(inner) => Error::failed("the merge failed").caused_by(inner.to_string()),
+            Err(inner) => match inner.find_root() {
+                DataFusionError::ResourcesExhausted(what) => exhausted(what),
+                root => Error::failed("the merge failed").caused_by(root.to_string()),
+            },
         },
-        DataFusionError::ResourcesExhausted(what) => {
-            Error::failed(format!("the merge ran out of memory: {what}")).advice("Raise --memory-limit")
-        }
+        DataFusionError::ResourcesExhausted(what) => exhausted(&what),
         other => Error::failed("the merge failed").caused_by(other),
     }
+}
+
+fn exhausted(what: &str) -> Error {
+    Error::failed(format!("the merge ran out of memory: {what}")).advice("Raise --memory-limit")
 }

@@ -21,6 +21,15 @@ use crate::schema::{Limits, NewFields, TableSchema, evolve, partition_names};
 use crate::storage::Store;
 use crate::table::{DataPaths, DeleteCache, LiveDeleteFile, LiveFile, WriteOptions, live_files_bounded_by};
 
+/// Parts of the memory limit. Sorting holds one: with more, a large window would not be merged faster.
+const SORT_PART: usize = 4;
+/// The changed keys that are looked for at once; the join holds them up to four times, with its table of hashes.
+const CHUNK_PART: usize = 16;
+/// Positions that delete files have.
+const CACHE_PART: usize = 16;
+/// Rows, and files that are written; what was sorted and joined is gone by then.
+const IMAGES_PART: usize = 2;
+
 /// How old rows are taken away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Removal {
@@ -45,8 +54,10 @@ pub struct Planner {
     pub removal: Removal,
     /// Bounds of what is remembered.
     pub limits: Limits,
-    /// Runs sorts and joins.
-    pub engine: Engine,
+    /// Tasks that run at once.
+    pub threads: usize,
+    /// Bytes that a plan may take in all.
+    pub memory_limit: usize,
     /// Raised as the work goes on.
     pub progress: Arc<Progress>,
 }
@@ -117,14 +128,13 @@ impl Planner {
         let key_ids: Vec<i32> = key_fields.iter().map(|field| field.id).collect();
         let files = live_files_bounded_by(&self.base, &key_ids).await?;
         let handle = Handle::current();
-        let memory = self.engine.memory;
         let live = LiveKeys {
             file_io: self.base.file_io.clone(),
             handle: handle.clone(),
             files,
             specs: self.base.metadata.partition_specs_iter().cloned().collect(),
             key_fields,
-            deletes: DeleteCache::new(self.base.file_io.clone(), handle.clone(), memory / 8),
+            deletes: DeleteCache::new(self.base.file_io.clone(), handle.clone(), self.memory_limit / CACHE_PART),
         };
         let table = plan.evolved.as_ref().unwrap_or(&self.table).clone();
         let images = Images {
@@ -132,10 +142,10 @@ impl Planner {
             files: export.files().to_vec(),
             limits: self.limits,
             superseded: Superseded::new(),
-            shares: Shares::new(memory, self.engine.threads, &table.schema),
+            shares: Shares::new(self.memory_limit / IMAGES_PART, self.threads, &table.schema),
         };
         let work = Work {
-            engine: self.engine.clone(),
+            engine: Engine::unbounded(self.threads),
             live: Arc::new(live),
             paths: Arc::new(DataPaths::new(&self.base.metadata)),
             options: WriteOptions::for_table(&self.base.metadata, &table.schema),
@@ -143,7 +153,7 @@ impl Planner {
             arrow_schema: Arc::new(schema_to_arrow_schema(&table.schema)?),
             table,
             handle,
-            chunk_bytes: memory / 8,
+            chunk_bytes: self.memory_limit / CHUNK_PART,
             progress: self.progress.clone(),
         };
         let removal = self.removal;
@@ -172,7 +182,7 @@ impl Planner {
             limits: self.limits,
             progress: self.progress.clone(),
         };
-        files.newest(&self.engine)
+        files.newest(&Engine::new(self.threads, self.memory_limit / SORT_PART)?)
     }
 
     /// Makes room for what is new, if it may.

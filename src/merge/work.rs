@@ -22,6 +22,7 @@ use crate::table::{DataFileWriter, DataPaths, WriteOptions};
 /// Everything that one window's merge needs.
 #[derive(Clone)]
 pub(super) struct Work {
+    /// Runs the joins.
     pub engine: Engine,
     pub live: Arc<LiveKeys>,
     pub paths: Arc<DataPaths>,
@@ -47,6 +48,7 @@ impl Work {
         let mut chunk: Vec<RecordBatch> = Vec::new();
         let mut chunk_bytes = 0;
         let mut positions: Vec<Vec<u64>> = vec![Vec::new(); self.live.files.len()];
+        let wanted: Vec<usize> = (0..=self.live.key_fields.len()).collect();
         let mut next = Some(first);
         while let Some(batch) = next {
             let [.., deleted, _, _, _] = batch.columns() else {
@@ -54,16 +56,17 @@ impl Work {
             };
             let kept = batch.num_rows() - deleted.as_boolean().true_count();
             plan.inserted += u64::try_from(kept).unwrap_or(u64::MAX);
+            // The join's table takes about what the columns do that are not kept.
             chunk_bytes += batch.get_array_memory_size();
-            chunk.push(batch);
+            chunk.push(batch.project(&wanted)?);
             if chunk_bytes >= self.chunk_bytes {
-                self.locate(&std::mem::take(&mut chunk), &mut positions, plan)?;
+                self.locate(std::mem::take(&mut chunk), &mut positions, plan)?;
                 chunk_bytes = 0;
             }
             next = self.handle.block_on(newest.next())?;
         }
         if !chunk.is_empty() {
-            self.locate(&chunk, &mut positions, plan)?;
+            self.locate(chunk, &mut positions, plan)?;
         }
         images.superseded = newest.into_superseded();
         if plan.inserted > 0 {
@@ -90,16 +93,15 @@ impl Work {
         Ok(if by_key { i32::try_from(order.order_id).ok() } else { None })
     }
 
-    /// Finds the old rows of a chunk of changed keys. Updates are counted here, and taken off the inserts.
-    fn locate(&self, chunk: &[RecordBatch], positions: &mut [Vec<u64>], plan: &mut Plan) -> Result<()> {
+    /// Finds the old rows of a chunk of changed keys, each with its kind behind it. Updates are counted here, and taken off the inserts.
+    fn locate(&self, chunk: Vec<RecordBatch>, positions: &mut [Vec<u64>], plan: &mut Plan) -> Result<()> {
         let Some(first) = chunk.first() else { return Ok(()) };
         if self.live.files.is_empty() {
             return Ok(());
         }
-        let keys = concat_batches(&first.schema(), chunk)?;
-        let width = self.live.key_fields.len();
-        let kinds: BooleanArray = keys.column(width).as_boolean().clone();
-        let keys = keys.project(&(0..width).collect::<Vec<_>>())?;
+        let mut keys = concat_batches(&first.schema(), &chunk)?;
+        drop(chunk);
+        let kinds: BooleanArray = keys.remove_column(self.live.key_fields.len()).as_boolean().clone();
         let located = self.handle.block_on(locate(&self.engine, &self.live, &keys))?;
         for (found, deleted) in located.found.iter().zip(kinds.values()) {
             match (found, deleted) {

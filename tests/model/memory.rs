@@ -10,8 +10,9 @@ use iceberg::TableIdent;
 
 use super::exports::{FullExport, IncrementalExport};
 
-/// A table of one row, and a window of so many inserts of such a size: all of them must arrive.
-pub async fn insert(count: usize, size: usize, memory: usize) {
+/// A table of one row, and a window of so many inserts of such a size, in files that each hold so many of every ten: all of
+/// them must arrive.
+pub async fn insert(count: usize, size: usize, files: &[usize], memory: usize) {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().to_str().unwrap().to_owned();
     let full = FullExport::new("t").time("2026-01-14T10:00:00Z").files([[r#"{"Item":{"pk":{"S":"a"},"v":{"S":""}}}"#]]);
@@ -23,7 +24,8 @@ pub async fn insert(count: usize, size: usize, memory: usize) {
         let image = format!(r#"{keys},"v":{{"S":"{}"}}}}"#, key(n).repeat(size / 32));
         format!(r#"{{"Metadata":{{"WriteTimestampMicros":{{"N":"1"}}}},"Keys":{keys}}},"NewImage":{image}}}"#)
     };
-    let files = (0..4).map(|file| (0..count).filter(|n| n % 4 == file).map(record).collect::<Vec<_>>());
+    let mut left = 0..count;
+    let files = files.iter().map(|tenths| left.by_ref().take(count * tenths / 10).map(record).collect::<Vec<_>>());
     IncrementalExport::new("t")
         .from("2026-01-14T10:00:00Z")
         .to("2026-01-14T10:15:00Z")
