@@ -1,9 +1,11 @@
 # The program in a small image, for one that is not root. Build: docker build -t ddb-iceberg .
 # Nothing secret is needed to build it, and nothing is kept in it: give credentials when you run it.
 FROM rust:1.95.0-slim-bookworm AS build
+RUN apt-get update && apt-get install --yes --no-install-recommends make
 WORKDIR /build
 # rust-toolchain.toml stays out: it would fetch components that building does not take. A test holds the versions together.
 COPY Cargo.toml Cargo.lock ./
+COPY .cargo .cargo
 COPY src src
 # The manifest names no example or test, so neither is needed here; it names a benchmark, which has to be there and is not built.
 COPY benches/stages.rs benches/stages.rs

@@ -6,6 +6,10 @@ use std::process::ExitCode;
 
 use ddb_iceberg::error::Error;
 
+// glibc's keeps, for each thread that ever ran, what that thread no longer uses.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     // Parsed before anything is started: `--help` is quick.
     let invocation = match cli::parse(std::env::args_os()) {
