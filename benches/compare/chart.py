@@ -21,6 +21,12 @@ STYLE = """
 """
 
 
+# The works that have a bar.
+SHOWN = {
+    "inflate", "full-load", "DuckDB, load", "Spark, load, types given", "Spark, load", "keys", "incremental", "Spark, merge",
+}
+
+
 def groups(measured):
     """(heading, bars) where a bar is (label, seconds, class); what was not run is left out."""
     m = Medians(measured)
@@ -58,8 +64,8 @@ def svg(measured):
             body.append(f'<text class="note" x="{LEFT + width + 8:.1f}" y="{middle}">{time(seconds)}</text>')
             y += BAR + GAP
         y += 14
-    machine, options = measured["machine"], measured["options"]
-    runs = f"median of {options['runs']}" if options["runs"] > 1 else "one run"
+    machine, rounds = measured["machine"], Medians(measured).rounds(SHOWN)
+    runs = f"median of {rounds}" if rounds > 1 else "one run"
     note = f"{machine['cores']} cores of {machine['cpu']}; {runs}; the peers without their own start"
     body.append(f'<text class="note" x="{PADDING}" y="{y + 4}">{escape(note)}</text>')
     height = y + PADDING

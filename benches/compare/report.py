@@ -17,6 +17,10 @@ class Medians:
     def __contains__(self, work):
         return work in self.works
 
+    def rounds(self, works):
+        """How often each of these works was run, at least: a run may have been cut short."""
+        return min(len(samples) for work, samples in self.works.items() if work in works)
+
     def seconds(self, work):
         """The median; of a peer without its own start."""
         samples = self.works.get(work)
@@ -162,7 +166,7 @@ def markdown(measured):
     about = (
         f"{sizes['items']:,} items in {sizes['files']} files ({sizes['json'] / 1e6:,.0f} MB of JSON, {sizes['gzip'] / 1e6:,.0f} MB as gzip) "
         f"and a window of {options['changes']:,} changes, on {machine['cores']} cores of {machine['cpu']}, files in the page cache; "
-        f"medians of {options['runs']}, peak memory the most of them. {measured['program']}"
+        f"medians of {Medians(measured).rounds(['full-load'])}, peak memory the most of them. {measured['program']}"
         + (f", {measured['commit']}" if measured["commit"] else "") + (f"; {peers}" if peers else "")
         + f". Load of the machine at the start: {measured['load_at_start']:.1f}."
     )
