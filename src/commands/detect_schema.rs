@@ -8,8 +8,7 @@ use super::request::{Context, DetectSchema};
 use crate::attribute::Kind;
 use crate::error::{Error, Result};
 use crate::export::{DataFileRef, Export, ExportKind, open, open_bare};
-use crate::load::{Observations, ObserveTask, split};
-use crate::pool;
+use crate::load::{Observations, observe_files};
 use crate::schema::{ColumnType, Limits, SchemaFile, hints};
 use crate::storage::Location;
 
@@ -78,17 +77,7 @@ pub(super) async fn open_full(context: &Context, export: &str, without_manifest:
 /// Observes all items of the files.
 pub(super) async fn observe(context: &Context, files: &[DataFileRef], struct_fields: usize) -> Result<Observations> {
     let limits = Limits { struct_fields, ..Limits::default() };
-    let tasks = split(files, context.threads).into_iter().map(|files| ObserveTask { files }).collect();
-    let progress = Arc::clone(&context.progress);
-    progress.start("looking at items", u64::try_from(files.len()).unwrap_or(u64::MAX));
-    let store = context.exports.clone();
-    let work = move |task: ObserveTask, stop: &pool::Stop| task.run(&store, &limits, &progress, stop);
-    let mut seen = Observations::default();
-    for more in pool::run(context.threads, tasks, work, drop).await? {
-        seen.join(more, &limits);
-        seen.fields.check(&limits)?;
-    }
-    Ok(seen)
+    observe_files(context.exports.clone(), files, context.threads, limits, Arc::clone(&context.progress)).await
 }
 
 /// So many files, spread evenly.

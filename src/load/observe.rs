@@ -1,22 +1,16 @@
-//! A task that looks at items and says what it saw.
+//! Items are looked at, to say what was seen.
 
 use std::sync::Arc;
 
+use super::spread::{Spread, Task};
 use super::{begin_item, end_item};
 use crate::attribute::Parser;
 use crate::error::Result;
-use crate::export::{DataFileRef, LineFiles};
-use crate::pool::Stop;
+use crate::export::{DataFileRef, Line};
+use crate::pool::{self, Stop};
 use crate::progress::Progress;
 use crate::schema::{Fields, Limits};
 use crate::storage::Store;
-
-/// "Observe these files."
-#[derive(Debug, Clone)]
-pub struct ObserveTask {
-    /// The files, in order.
-    pub files: Vec<DataFileRef>,
-}
 
 /// What one task saw.
 #[derive(Debug, Default)]
@@ -35,26 +29,37 @@ impl Observations {
     }
 }
 
-impl ObserveTask {
-    /// Runs on a blocking thread.
-    pub fn run(self, store: &Store, limits: &Limits, progress: &Arc<Progress>, stop: &Stop) -> Result<Observations> {
+/// Observes all items of the files, with so many threads.
+pub async fn observe_files(
+    store: Store,
+    files: &[DataFileRef],
+    threads: usize,
+    limits: Limits,
+    progress: Arc<Progress>,
+) -> Result<Observations> {
+    progress.start("looking at items", u64::try_from(files.len()).unwrap_or(u64::MAX));
+    let (spread, tasks) = Spread::new(files, threads);
+    let spread = Arc::new(spread);
+    let shared = spread.clone();
+    let run = move |task: Task, stop: &Stop| {
         let mut seen = Observations::default();
         let mut scratch = String::new();
-        let mut files = LineFiles::new(store, &self.files, progress.clone())?;
-        while let Some(file) = files.take() {
-            stop.check()?;
-            let name = file.file().name.clone();
-            let mut lines = file.open()?;
-            while let Some(line) = lines.next_line()? {
-                let number = line.number;
-                observe(line.bytes, &mut seen.fields, limits, &mut scratch)
-                    .map_err(|e| e.in_file(name.as_str()).on_line(number))?;
-                seen.items += 1;
-            }
-            progress.file_done();
-        }
+        let mut on_line = |file: &DataFileRef, line: Line<'_>| {
+            observe(line.bytes, &mut seen.fields, &limits, &mut scratch)
+                .map_err(|e| e.in_file(file.name.as_str()).on_line(line.number))?;
+            seen.items += 1;
+            Ok(())
+        };
+        shared.run(&task, &store, &progress, stop, &mut on_line)?;
         Ok(seen)
+    };
+    let mut seen = Observations::default();
+    for more in pool::run(threads, tasks, run, drop).await? {
+        seen.join(more, &limits);
+        seen.fields.check(&limits)?;
     }
+    spread.finish()?;
+    Ok(seen)
 }
 
 fn observe(line: &[u8], fields: &mut Fields, limits: &Limits, scratch: &mut String) -> Result<()> {

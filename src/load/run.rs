@@ -9,8 +9,8 @@ use iceberg::spec::{DataFile, TableMetadata};
 use tokio::runtime::Handle;
 
 use super::duplicates::{KeyHasher, KeyHashes, find_duplicate};
-use super::split;
-use super::task::{LoadTask, Loaded, Loader, duplicate};
+use super::spread::{Spread, Task};
+use super::task::{Loaded, Loader, duplicate};
 use super::writer::{RunWriter, Shares, key_batch, key_converter};
 use crate::error::{Error, Result};
 use crate::export::Export;
@@ -57,6 +57,8 @@ impl Load<'_> {
             progress: self.progress.clone(),
         };
         let shares = Shares::new(self.memory_limit, self.threads, &self.table.schema);
+        let files = self.export.files();
+        let (spread, tasks) = Spread::new(files, shares.threads);
         let loader = Arc::new(Loader {
             exports: self.exports.clone(),
             writer,
@@ -64,15 +66,14 @@ impl Load<'_> {
             limits: Limits::default(),
             hashes: KeyHashes::new(self.memory_limit / 16),
             hasher: KeyHasher::default(),
+            spread,
         });
-        let files = self.export.files();
-        let tasks = (0..).zip(split(files, self.threads)).map(|(number, files)| LoadTask { number, files });
         self.progress.start("loading", u64::try_from(files.len()).unwrap_or(u64::MAX));
         let abandoned = Mutex::new(Loaded::default());
         let undo = |loaded: Loaded| abandoned.lock().unwrap_or_else(PoisonError::into_inner).take_in(loaded);
         let shared = loader.clone();
-        let work = move |task: LoadTask, stop: &pool::Stop| shared.run(&task, stop);
-        let result = pool::run(shares.threads, tasks.collect(), work, undo).await;
+        let work = move |task: Task, stop: &pool::Stop| shared.run(&task, stop);
+        let result = pool::run(shares.threads, tasks, work, undo).await;
         let mut all = abandoned.into_inner().unwrap_or_else(PoisonError::into_inner);
         let result = match result {
             Ok(parts) => {
@@ -98,6 +99,7 @@ impl Load<'_> {
 async fn check(loader: Arc<Loader>, files: Vec<DataFile>) -> Result<()> {
     let work = move || {
         let loader = Arc::into_inner(loader).ok_or_else(|| Error::failed("a load task is still running"))?;
+        loader.spread.finish()?;
         let suspected = loader.hashes.repeated()?;
         if suspected.is_empty() {
             return Ok(());

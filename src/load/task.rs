@@ -3,24 +3,16 @@
 use iceberg::spec::DataFile;
 
 use super::duplicates::{KeyHasher, KeyHashes, key_text};
+use super::spread::{Spread, Task};
 use super::writer::{KeyOrder, RunWriter};
 use super::{begin_item, end_item};
 use crate::attribute::Parser;
 use crate::columns::{ItemBuilder, Rescued};
 use crate::error::{Error, Result};
-use crate::export::{DataFileRef, LineFiles};
+use crate::export::{DataFileRef, Line};
 use crate::pool::Stop;
 use crate::schema::Limits;
 use crate::storage::Store;
-
-/// "Load these files."
-#[derive(Debug, Clone)]
-pub(super) struct LoadTask {
-    /// Counts the tasks of a load; part of the data files' names.
-    pub number: u32,
-    /// The files, in order.
-    pub files: Vec<DataFileRef>,
-}
 
 /// What one task wrote.
 #[derive(Debug, Default)]
@@ -59,11 +51,13 @@ pub(super) struct Loader {
     pub hashes: KeyHashes,
     /// Makes them.
     pub hasher: KeyHasher,
+    /// Cuts the export into tasks.
+    pub spread: Spread,
 }
 
 impl Loader {
     /// Runs a task on a blocking thread. If it fails, the files it has finished are deleted.
-    pub fn run(&self, task: &LoadTask, stop: &Stop) -> Result<Loaded> {
+    pub fn run(&self, task: &Task, stop: &Stop) -> Result<Loaded> {
         let mut loaded = Loaded::default();
         let result = self.load(task, stop, &mut loaded);
         result.map(|()| std::mem::take(&mut loaded)).inspect_err(|_| self.discard(&loaded))
@@ -77,23 +71,17 @@ impl Loader {
         }
     }
 
-    fn load(&self, task: &LoadTask, stop: &Stop, loaded: &mut Loaded) -> Result<()> {
+    fn load(&self, task: &Task, stop: &Stop, loaded: &mut Loaded) -> Result<()> {
         let mut builder = ItemBuilder::new(&self.writer.table, self.limits)?;
-        let mut files = LineFiles::new(&self.exports, &task.files, self.writer.progress.clone())?;
-        while let Some(file) = files.take() {
-            stop.check()?;
-            let name = file.file().name.clone();
-            let mut lines = file.open()?;
-            while let Some(line) = lines.next_line()? {
-                let number = line.number;
-                append(line.bytes, &mut builder).map_err(|e| e.in_file(name.as_str()).on_line(number))?;
-                if builder.memory() >= self.run_bytes {
-                    stop.check()?;
-                    self.write_run(task.number, &mut builder, loaded)?;
-                }
+        let mut on_line = |file: &DataFileRef, line: Line<'_>| {
+            append(line.bytes, &mut builder).map_err(|e| e.in_file(file.name.as_str()).on_line(line.number))?;
+            if builder.memory() >= self.run_bytes {
+                stop.check()?;
+                self.write_run(task.number, &mut builder, loaded)?;
             }
-            self.writer.progress.file_done();
-        }
+            Ok(())
+        };
+        self.spread.run(task, &self.exports, &self.writer.progress, stop, &mut on_line)?;
         if builder.rows() > 0 {
             self.write_run(task.number, &mut builder, loaded)?;
         }

@@ -13,8 +13,8 @@ use super::work::Work;
 use crate::attribute::Parser;
 use crate::columns::{ItemBuilder, Rescued};
 use crate::error::{Error, Result};
-use crate::export::{DataFileRef, LineFiles};
-use crate::load::{RunWriter, Shares, split};
+use crate::export::{DataFileRef, Line};
+use crate::load::{RunWriter, Shares, Spread, Task};
 use crate::pool;
 use crate::schema::Limits;
 use crate::storage::Store;
@@ -30,12 +30,6 @@ pub(super) struct Images {
     pub limits: Limits,
     pub superseded: Superseded,
     pub shares: Shares,
-}
-
-/// "Write the new images in these files."
-struct ImageTask {
-    number: u32,
-    files: Vec<DataFileRef>,
 }
 
 #[derive(Default)]
@@ -61,20 +55,17 @@ impl Work {
             options: self.options.clone(),
             progress: self.progress.clone(),
         };
-        let tasks: Vec<_> = (0..)
-            .zip(split(&images.files, self.engine.threads))
-            .map(|(number, files)| ImageTask { number, files })
-            .collect();
+        let threads = images.shares.threads;
+        let (spread, tasks) = Spread::new(&images.files, threads);
         let abandoned = Mutex::new(Vec::new());
         let undo = |written: Written| abandoned.lock().unwrap_or_else(PoisonError::into_inner).extend(written.files);
         let progress = Arc::clone(&self.progress);
         progress.start("writing new images", u64::try_from(images.files.len()).unwrap_or(u64::MAX));
-        let threads = images.shares.threads;
-        let shared = Arc::new((images, writer, progress));
-        let work = move |task: ImageTask, stop: &pool::Stop| {
-            let (images, writer, progress) = &*shared;
+        let shared = Arc::new((images, writer, spread));
+        let work = move |task: Task, stop: &pool::Stop| {
+            let (images, writer, spread) = &*shared;
             let mut written = Written::default();
-            let result = images.write(&task, writer, progress, stop, &mut written);
+            let result = images.write(&task, writer, spread, stop, &mut written);
             if result.is_err() {
                 for file in &written.files {
                     if let Err(error) = writer.handle.block_on(writer.file_io.delete(file.file_path())) {
@@ -109,32 +100,26 @@ impl Work {
 impl Images {
     fn write(
         &self,
-        task: &ImageTask,
+        task: &Task,
         writer: &RunWriter,
-        progress: &Arc<crate::progress::Progress>,
+        spread: &Spread,
         stop: &pool::Stop,
         written: &mut Written,
     ) -> Result<()> {
         let mut builder = ItemBuilder::new(&writer.table, self.limits)?;
-        let mut files = LineFiles::new(&self.store, &task.files, progress.clone())?;
-        while let Some(opening) = files.take() {
-            stop.check()?;
-            let file = opening.file().clone();
+        let mut on_line = |file: &DataFileRef, line: Line<'_>| {
             let superseded = self.superseded.get(&u64::from(file.position));
-            let mut lines = opening.open()?;
-            while let Some(line) = lines.next_line()? {
-                let number = line.number;
-                if superseded.is_some_and(|lines| lines.contains(&number)) {
-                    continue;
-                }
-                append_image(line.bytes, &mut builder).map_err(|e| e.in_file(file.name.as_str()).on_line(number))?;
-                if builder.memory() >= self.shares.run_bytes {
-                    stop.check()?;
-                    write_run(task.number, &mut builder, writer, written)?;
-                }
+            if superseded.is_some_and(|lines| lines.contains(&line.number)) {
+                return Ok(());
             }
-            progress.file_done();
-        }
+            append_image(line.bytes, &mut builder).map_err(|e| e.in_file(file.name.as_str()).on_line(line.number))?;
+            if builder.memory() >= self.shares.run_bytes {
+                stop.check()?;
+                write_run(task.number, &mut builder, writer, written)?;
+            }
+            Ok(())
+        };
+        spread.run(task, &self.store, &writer.progress, stop, &mut on_line)?;
         if builder.rows() > 0 {
             write_run(task.number, &mut builder, writer, written)?;
         }

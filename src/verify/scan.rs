@@ -13,8 +13,8 @@ use super::entries::{Entries, Entry, Side};
 use super::rows::{Hash, RowForm, Rows};
 use crate::columns::ItemBuilder;
 use crate::error::{Error, Result};
-use crate::export::{DataFileRef, Export, LineFiles};
-use crate::load::{append_item, split};
+use crate::export::{DataFileRef, Export, Line};
+use crate::load::{self, Spread, append_item};
 use crate::pool::{self, Stop};
 use crate::progress::Progress;
 use crate::schema::{Limits, TableSchema};
@@ -100,7 +100,7 @@ struct Shared {
 
 enum Task {
     /// "Read these files of the export."
-    Items(Vec<DataFileRef>),
+    Items(load::Task),
     /// "Read this data file of the table."
     Rows(Box<LiveFile>),
 }
@@ -189,39 +189,38 @@ impl Shared {
     async fn scan(self: &Arc<Self>, step: &str, visit: Arc<Visit>) -> Result<()> {
         let verifier = &self.verifier;
         let mut tasks: Vec<Task> = verifier.live.iter().map(|live| Task::Rows(Box::new(live.clone()))).collect();
-        tasks.extend(split(&verifier.files, verifier.threads).into_iter().map(Task::Items));
+        let (spread, items) = Spread::new(&verifier.files, verifier.threads);
+        tasks.extend(items.into_iter().map(Task::Items));
+        let spread = Arc::new(spread);
+        let cut = Arc::clone(&spread);
         let files = verifier.live.len() + verifier.files.len();
         verifier.progress.start(step, u64::try_from(files).unwrap_or(u64::MAX));
         let shared = Arc::clone(self);
         let work = move |task: Task, stop: &Stop| match task {
-            Task::Items(files) => shared.items(&files, stop, &*visit),
+            Task::Items(task) => shared.items(&cut, &task, stop, &*visit),
             Task::Rows(live) => shared.rows(&live, stop, &*visit),
         };
-        pool::run(verifier.threads, tasks, work, drop).await.map(drop)
+        pool::run(verifier.threads, tasks, work, drop).await?;
+        spread.finish()
     }
 
-    fn items(&self, files: &[DataFileRef], stop: &Stop, visit: &Visit) -> Result<()> {
+    fn items(&self, spread: &Spread, task: &load::Task, stop: &Stop, visit: &Visit) -> Result<()> {
         let verifier = &self.verifier;
         let mut builder = ItemBuilder::new(&verifier.table, Limits::default())?;
-        let mut files = LineFiles::new(&verifier.exports, files, Arc::clone(&verifier.progress))?;
         let flush = |builder: &mut ItemBuilder| {
             builder.take_rescued();
             builder.take_new();
             visit(Side::Export, &Rows::of_items(&self.form, &builder.finish()?))
         };
-        while let Some(file) = files.take() {
-            let name = file.file().name.clone();
-            let mut lines = file.open()?;
-            while let Some(line) = lines.next_line()? {
-                let number = line.number;
-                append_item(line.bytes, &mut builder).map_err(|e| e.in_file(name.as_str()).on_line(number))?;
-                if builder.rows() >= BATCH_ROWS || builder.memory() >= BATCH_BYTES {
-                    stop.check()?;
-                    flush(&mut builder)?;
-                }
+        let mut on_line = |file: &DataFileRef, line: Line<'_>| {
+            append_item(line.bytes, &mut builder).map_err(|e| e.in_file(file.name.as_str()).on_line(line.number))?;
+            if builder.rows() >= BATCH_ROWS || builder.memory() >= BATCH_BYTES {
+                stop.check()?;
+                flush(&mut builder)?;
             }
-            verifier.progress.file_done();
-        }
+            Ok(())
+        };
+        spread.run(task, &verifier.exports, &verifier.progress, stop, &mut on_line)?;
         if builder.rows() > 0 { flush(&mut builder) } else { Ok(()) }
     }
 

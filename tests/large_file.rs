@@ -1,0 +1,98 @@
+//! Exports with one large file: the lines that several threads parse are the same, and so is what is said of them.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
+#[path = "common/exports.rs"]
+mod exports;
+#[path = "common/program.rs"]
+mod program;
+#[path = "common/reader.rs"]
+mod reader;
+
+use std::path::PathBuf;
+
+use program::{Site, change, full, item, window};
+use serde_json::{Value, json};
+
+const ITEMS: i64 = 30_000;
+
+/// About 400 bytes.
+fn image(n: i64, v: i64) -> Value {
+    json!({"pk": {"S": format!("{n:08}")}, "v": {"N": v.to_string()}, "text": {"S": format!("{v:04}").repeat(80)}})
+}
+
+fn items() -> Vec<String> {
+    (0..ITEMS).map(|n| item(&image(n, n % 7))).collect()
+}
+
+fn export(site: &Site, items: Vec<String>) -> PathBuf {
+    full(0).files([items]).write(site.bucket())
+}
+
+/// The rows, as numbers of items and their `v`; their text is looked at here.
+async fn rows(site: &Site) -> Vec<(i64, i64)> {
+    let mut rows = Vec::new();
+    for row in site.rows().await {
+        let v = row["v"].as_i64().unwrap();
+        assert_eq!(row["text"].as_str().unwrap(), format!("{v:04}").repeat(80));
+        rows.push((row["pk"].as_str().unwrap().parse().unwrap(), v));
+    }
+    rows.sort_unstable();
+    rows
+}
+
+#[tokio::test]
+async fn a_load_a_window_and_a_comparison_by_several_threads_have_every_line_once() {
+    let site = Site::new();
+    let loaded = export(&site, items());
+    site.load(&loaded, &["pk"]).expect(0);
+    let mut model: Vec<_> = (0..ITEMS).map(|n| (n, n % 7)).collect();
+    assert_eq!(rows(&site).await, model);
+    let verified = site.run(&["verify", loaded.to_str().unwrap()]).expect(0);
+    assert_eq!(verified.report["comparison"]["equal"], ITEMS, "{}", verified.stdout);
+
+    // Every second item goes or changes; some change twice, thousands of lines apart.
+    let mut changes = Vec::new();
+    for (twice, v) in [(false, 100), (true, 200)] {
+        for n in (0..ITEMS).step_by(2).filter(|n| !twice || n % 3 == 0) {
+            let image = (n % 4 == 0).then(|| image(n, v));
+            changes.push(change(&json!({"pk": {"S": format!("{n:08}")}}), image.as_ref()));
+            let row = model.iter_mut().find(|row| row.0 == n);
+            row.unwrap().1 = if n % 4 == 0 { v } else { -1 };
+        }
+    }
+    model.retain(|row| row.1 >= 0);
+    let folder = window(0, 15).files([changes]).write(site.bucket());
+    let run = site.incremental(&[&folder], &[]).expect(0);
+    let quarter = u64::try_from(ITEMS).unwrap() / 4;
+    assert_eq!(run.counts(0), [0, quarter, quarter]);
+    assert_eq!(rows(&site).await, model);
+}
+
+#[test]
+fn a_schema_is_the_same_by_any_number_of_threads() {
+    let site = Site::new();
+    let mut items = items();
+    items[17_000] = item(&json!({"pk": {"S": "x"}, "v": {"N": "1.25"}, "rare": {"L": [{"BOOL": true}]}}));
+    let export = export(&site, items);
+    let by = |threads: &str| {
+        let run = site.plain(&["detect-schema", export.to_str().unwrap(), "--key", "pk", "--threads", threads]);
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        run.stdout
+    };
+    assert!(by("1").contains("rare"));
+    assert_eq!(by("1"), by("4"));
+}
+
+#[test]
+fn a_damaged_line_of_a_large_file_is_named_and_nothing_is_left() {
+    let site = Site::new();
+    let mut items = items();
+    items[23_456] = r#"{"Item":{"pk":{"S":"x"},"v":{"N":"twelve"}}}"#.to_owned();
+    let export = export(&site, items);
+    let run = site.load(&export, &["pk"]).expect(3);
+    let error = &run.report["error"];
+    assert_eq!(error["line"], 23_457, "{}", run.stdout);
+    assert!(error["file"].as_str().unwrap().ends_with(".json.gz"), "{}", run.stdout);
+    assert!(site.table_files().iter().all(|name| !name.ends_with(".parquet")), "{:?}", site.table_files());
+}
