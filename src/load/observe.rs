@@ -38,7 +38,7 @@ pub async fn observe_files(
     progress: Arc<Progress>,
 ) -> Result<Observations> {
     progress.start("looking at items", u64::try_from(files.len()).unwrap_or(u64::MAX));
-    let (spread, tasks) = Spread::new(files, threads);
+    let (spread, tasks) = Spread::for_readers(files, threads);
     let spread = Arc::new(spread);
     let shared = spread.clone();
     let run = move |task: Task, stop: &Stop| {

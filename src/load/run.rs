@@ -58,7 +58,7 @@ impl Load<'_> {
         };
         let shares = Shares::new(self.memory_limit, self.threads, &self.table.schema);
         let files = self.export.files();
-        let (spread, tasks) = Spread::new(files, shares.threads);
+        let (spread, tasks) = Spread::for_writers(files, shares.threads);
         let loader = Arc::new(Loader {
             exports: self.exports.clone(),
             writer,

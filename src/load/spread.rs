@@ -14,8 +14,12 @@ use crate::pool::Stop;
 use crate::progress::Progress;
 use crate::storage::Store;
 
-/// Bytes of lines that are handed on at once; longer lines never are.
-const BLOCK_BYTES: usize = 1 << 20;
+/// Bytes of lines that are handed on at once; longer lines never are. About three blocks a thread are in memory at most.
+const BLOCK_BYTES: usize = 256 << 10;
+/// Items that are worth a task, where tasks write files: fewer make files too small to be worth their place in a manifest.
+const LEAST_ITEMS: u64 = 50_000;
+/// Lines after which it is asked whether to stop.
+const LINES: u64 = 1024;
 /// Blocks that may wait for each thread that takes them.
 const BLOCKS: usize = 2;
 /// How long a thread waits for a block before it asks whether it shall stop.
@@ -33,26 +37,29 @@ pub(crate) struct Task {
 /// Cuts the files into tasks: about eight a thread, so that a slow one does not keep the others waiting, and none so
 /// small that its data files would be.
 fn split(files: &[DataFileRef], threads: usize) -> Vec<Vec<DataFileRef>> {
-    /// A task of fewer items makes files too small to be worth their place in a manifest.
-    const LEAST_ITEMS: u64 = 50_000;
-    let total: u64 = files.iter().map(|f| f.item_count.unwrap_or(LEAST_ITEMS)).sum();
+    let total = files.iter().map(items).sum::<u64>();
     let wanted = u64::try_from(threads.saturating_mul(8)).unwrap_or(u64::MAX).max(1);
     let share = (total / wanted).max(LEAST_ITEMS);
     let mut tasks = Vec::new();
     let mut task = Vec::new();
-    let mut items = 0;
+    let mut gathered = 0;
     for file in files {
         task.push(file.clone());
-        items += file.item_count.unwrap_or(LEAST_ITEMS);
-        if items >= share {
+        gathered += items(file);
+        if gathered >= share {
             tasks.push(std::mem::take(&mut task));
-            items = 0;
+            gathered = 0;
         }
     }
     if !task.is_empty() {
         tasks.push(task);
     }
     tasks
+}
+
+/// Items of a file, if only guessed.
+fn items(file: &DataFileRef) -> u64 {
+    file.item_count.unwrap_or(LEAST_ITEMS)
 }
 
 /// Lines that one thread has read and another parses.
@@ -66,6 +73,10 @@ struct Block {
 impl Block {
     fn new(file: Arc<DataFileRef>) -> Self {
         Self { file, bytes: Vec::new(), lines: Vec::new() }
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes.len() + self.lines.len() * size_of::<(usize, u64)>() >= BLOCK_BYTES
     }
 
     fn push(&mut self, line: Line<'_>) {
@@ -105,11 +116,22 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    /// Cuts the files into tasks for so many threads, to be run in their order.
-    pub fn new(files: &[DataFileRef], threads: usize) -> (Self, Vec<Task>) {
+    /// Cuts the files into tasks for so many threads, to be run in their order; for tasks that each write what they parse.
+    pub fn for_writers(files: &[DataFileRef], threads: usize) -> (Self, Vec<Task>) {
+        let worth = files.iter().map(items).sum::<u64>() / LEAST_ITEMS;
+        Self::new(files, threads, usize::try_from(worth).unwrap_or(usize::MAX))
+    }
+
+    /// The same, for tasks that only look at what they parse.
+    pub fn for_readers(files: &[DataFileRef], threads: usize) -> (Self, Vec<Task>) {
+        Self::new(files, threads, usize::MAX)
+    }
+
+    fn new(files: &[DataFileRef], threads: usize, most: usize) -> (Self, Vec<Task>) {
         let lists = split(files, threads);
         let state = State { reading: lists.len(), ..State::default() };
-        let helpers = if lists.is_empty() { 0 } else { threads.saturating_sub(1) };
+        let helpers =
+            if lists.is_empty() { 0 } else { most.saturating_sub(lists.len()).min(threads.saturating_sub(1)) };
         let files = lists.into_iter().map(Some).chain((0..helpers).map(|_| None));
         let tasks = (0..).zip(files).map(|(number, files)| Task { number, files }).collect();
         (Self { state: Mutex::new(state), changed: Condvar::new(), wanted: AtomicBool::new(false) }, tasks)
@@ -139,11 +161,13 @@ impl Spread {
             let mut lines = opening.open()?;
             let mut block = Block::new(file.clone());
             while let Some(line) = lines.next_line()? {
+                if line.number.is_multiple_of(LINES) {
+                    stop.check()?;
+                }
                 let begun = !block.lines.is_empty();
                 if (begun || self.wanted.load(Ordering::Relaxed)) && line.bytes.len() < BLOCK_BYTES {
                     block.push(line);
-                    if block.bytes.len() >= BLOCK_BYTES {
-                        stop.check()?;
+                    if block.is_full() {
                         self.give(std::mem::replace(&mut block, Block::new(file.clone())));
                     }
                 } else {
@@ -252,12 +276,22 @@ mod tests {
         DataFileRef { location: Location::parse(path.to_str().unwrap()).unwrap(), ..file(0, lines) }
     }
 
+    #[test]
+    fn no_thread_more_than_files_are_worth_writes_any() {
+        let tasks = |files: &[DataFileRef]| Spread::for_writers(files, 16).1.len();
+        assert_eq!(tasks(&[file(0, 40_000)]), 1);
+        assert_eq!(tasks(&[file(0, 200_000)]), 4);
+        assert_eq!(tasks(&[file(0, 10_000_000)]), 16);
+        assert_eq!(tasks(&[]), 0);
+        assert_eq!(Spread::for_readers(&[file(0, 40_000)], 16).1.len(), 16);
+    }
+
     type Seen = Vec<(u32, u64)>;
 
     /// Which task got which line; `fails`: the line that one cannot parse.
     async fn run(lines: u64, fails: Option<u64>) -> (Result<Vec<Seen>>, Arc<Spread>) {
         let folder = tempfile::tempdir().unwrap();
-        let (spread, tasks) = Spread::new(&[written(folder.path(), lines)], 3);
+        let (spread, tasks) = Spread::for_readers(&[written(folder.path(), lines)], 3);
         assert_eq!(tasks.len(), 3, "one reads, two help");
         let spread = Arc::new(spread);
         let shared = Arc::clone(&spread);

@@ -56,7 +56,7 @@ impl Work {
             progress: self.progress.clone(),
         };
         let threads = images.shares.threads;
-        let (spread, tasks) = Spread::new(&images.files, threads);
+        let (spread, tasks) = Spread::for_writers(&images.files, threads);
         let abandoned = Mutex::new(Vec::new());
         let undo = |written: Written| abandoned.lock().unwrap_or_else(PoisonError::into_inner).extend(written.files);
         let progress = Arc::clone(&self.progress);

@@ -189,7 +189,7 @@ impl Shared {
     async fn scan(self: &Arc<Self>, step: &str, visit: Arc<Visit>) -> Result<()> {
         let verifier = &self.verifier;
         let mut tasks: Vec<Task> = verifier.live.iter().map(|live| Task::Rows(Box::new(live.clone()))).collect();
-        let (spread, items) = Spread::new(&verifier.files, verifier.threads);
+        let (spread, items) = Spread::for_readers(&verifier.files, verifier.threads);
         tasks.extend(items.into_iter().map(Task::Items));
         let spread = Arc::new(spread);
         let cut = Arc::clone(&spread);
