@@ -7,7 +7,7 @@ use arrow::datatypes::SchemaRef as ArrowSchemaRef;
 use iceberg::arrow::schema_to_arrow_schema;
 use std::sync::Arc;
 
-use super::node::{Fit, Node, Scratch};
+use super::node::{Fit, Node, Scratch, Taken};
 use crate::attribute::{Member, NameIndex, Parser};
 use crate::error::{Error, Result};
 use crate::schema::{Limits, NewFields, TableSchema};
@@ -31,6 +31,7 @@ pub struct ItemBuilder {
     names: NameIndex,
     places: Vec<Place>,
     nodes: Vec<Node>,
+    taken: Taken,
     key_slots: Vec<(usize, String)>,
     rescue: Option<Rescue>,
     rows: usize,
@@ -109,6 +110,7 @@ impl ItemBuilder {
             arrow_schema,
             names,
             places,
+            taken: Taken::of(nodes.len()),
             nodes,
             key_slots,
             rescue,
@@ -134,6 +136,7 @@ impl ItemBuilder {
         let begin = parser.position();
         parser.begin_object()?;
         self.names.restart();
+        self.taken.begin_row();
         let mut first = true;
         let mut name_scratch = String::new();
         while let Some(member) = self.names.next_member(parser, &mut first, &mut name_scratch)? {
@@ -154,15 +157,11 @@ impl ItemBuilder {
         }
         self.rows += 1;
         for (slot, name) in &self.key_slots {
-            if self.nodes.get(*slot).is_none_or(|node| node.len() < self.rows) {
+            if !self.taken.has(*slot) {
                 return Err(Error::input("the item has no value for its key").of_attribute(name.as_str()));
             }
         }
-        for node in &mut self.nodes {
-            if node.len() < self.rows {
-                node.append_null();
-            }
-        }
+        self.taken.missing(&mut self.nodes).for_each(Node::append_null);
         if let Some(rescue) = &mut self.rescue {
             if rescue.row.is_empty() {
                 rescue.texts.append_null();
@@ -188,7 +187,7 @@ impl ItemBuilder {
         let Some(node) = self.nodes.get_mut(slot) else {
             return Err(Error::failed("a column is missing from the builder"));
         };
-        if node.len() > self.rows {
+        if !self.taken.take(slot) {
             return Err(Error::input("the attribute stands twice in one item"));
         }
         let fit = node.append(parser, &mut self.scratch)?;

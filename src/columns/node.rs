@@ -81,6 +81,7 @@ pub(super) struct StructNode {
     validity: NullBufferBuilder,
     len: usize,
     nodes: Vec<Node>,
+    taken: Taken,
 }
 
 #[derive(Debug)]
@@ -346,6 +347,41 @@ fn offset(len: usize) -> Result<i32> {
     i32::try_from(len).map_err(|_| Error::input("more than 2^31 elements in one batch"))
 }
 
+/// Which of some columns have their value of the row.
+#[derive(Debug)]
+pub(super) struct Taken {
+    /// The row, counted from the first that was ever begun.
+    row: u64,
+    /// The last row that each column took a value of.
+    rows: Vec<u64>,
+}
+
+impl Taken {
+    pub fn of(columns: usize) -> Self {
+        Self { row: 0, rows: vec![0; columns] }
+    }
+
+    pub fn begin_row(&mut self) {
+        self.row += 1;
+    }
+
+    /// Whether the column had no value of the row; from here on it has.
+    #[inline]
+    pub fn take(&mut self, column: usize) -> bool {
+        self.rows.get_mut(column).is_some_and(|row| std::mem::replace(row, self.row) != self.row)
+    }
+
+    pub fn has(&self, column: usize) -> bool {
+        self.rows.get(column).is_some_and(|row| *row == self.row)
+    }
+
+    /// The columns that have no value of the row.
+    pub fn missing<'a>(&self, columns: &'a mut [Node]) -> impl Iterator<Item = &'a mut Node> {
+        let row = self.row;
+        columns.iter_mut().zip(&self.rows).filter(move |(_, last)| **last != row).map(|(column, _)| column)
+    }
+}
+
 impl ListNode {
     fn append(&mut self, element: Option<Kind>, parser: &mut Parser<'_>, scratch: &mut Scratch) -> Result<Fit> {
         match element {
@@ -418,7 +454,9 @@ impl StructNode {
             }
             nodes.push(Node::new(field, arrow_field.data_type(), table)?);
         }
-        Ok(Self { id, fields: arrow_fields.clone(), names, slots, validity: NullBufferBuilder::new(0), len: 0, nodes })
+        let taken = Taken::of(nodes.len());
+        let validity = NullBufferBuilder::new(0);
+        Ok(Self { id, fields: arrow_fields.clone(), names, slots, validity, len: 0, nodes, taken })
     }
 
     fn append(&mut self, parser: &mut Parser<'_>, scratch: &mut Scratch) -> Result<Fit> {
@@ -427,6 +465,7 @@ impl StructNode {
         let mut first = true;
         let mut name_scratch = String::new();
         self.names.restart();
+        self.taken.begin_row();
         while let Some(member) = self.names.next_member(parser, &mut first, &mut name_scratch)? {
             let known = match member {
                 Member::Known(n) => n,
@@ -437,21 +476,18 @@ impl StructNode {
                     continue;
                 }
             };
-            let Some(node) = self.slots.get(known).and_then(|slot| self.nodes.get_mut(*slot)) else {
+            let slot = self.slots.get(known).copied().unwrap_or(usize::MAX);
+            let Some(node) = self.nodes.get_mut(slot) else {
                 return Err(Error::failed("a field is missing from the builder"));
             };
-            if node.len() > self.len {
+            if !self.taken.take(slot) {
                 let name = self.names.name(known);
                 return Err(Error::input(format!("the field {name:?} stands twice in one map")));
             }
             fit = fit.and(node.append(parser, scratch)?);
         }
+        self.taken.missing(&mut self.nodes).for_each(Node::append_null);
         self.len += 1;
-        for node in &mut self.nodes {
-            if node.len() < self.len {
-                node.append_null();
-            }
-        }
         self.validity.append_non_null();
         Ok(fit)
     }

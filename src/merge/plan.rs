@@ -21,7 +21,8 @@ use crate::schema::{Limits, NewFields, TableSchema, evolve, partition_names};
 use crate::storage::Store;
 use crate::table::{DataPaths, DeleteCache, LiveDeleteFile, LiveFile, WriteOptions, live_files_bounded_by};
 
-/// Parts of the memory limit. Sorting holds one: with more, a large window would not be merged faster.
+// Parts of the memory limit.
+/// Sorting the changes of a window; with more, a large one is not merged faster.
 const SORT_PART: usize = 4;
 /// The changed keys that are looked for at once; the join holds them up to four times, with its table of hashes.
 const CHUNK_PART: usize = 16;

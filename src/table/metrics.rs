@@ -1,8 +1,9 @@
 //! What a data file's manifest entry says of its columns: counts, NaN counts and bounds, as Iceberg Java's Parquet metrics.
 //!
-//! - Sizes and counts of every leaf column are the Parquet footer's.
-//! - Bounds and NaN counts are of leaves that are not below a list or a map, and computed from the rows themselves: Parquet's
-//!   own statistics are cut short by writers, and a file's bounds made of some row groups' statistics lose rows.
+//! - Sizes of every leaf column are the Parquet footer's.
+//! - All else is of leaves that are not below a list or a map. Counts of values and nulls are the footer's too.
+//! - Bounds and NaN counts are computed from the rows themselves: Parquet's own statistics are cut short by writers, and a
+//!   file's bounds made of some row groups' statistics lose rows.
 //! - NaN is outside of all bounds; a column that is all null (or NaN) has none.
 
 use std::collections::HashMap;

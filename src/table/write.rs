@@ -10,11 +10,12 @@ use bytes::Bytes;
 use iceberg::arrow::schema_to_arrow_schema;
 use iceberg::io::{FileIO, FileWrite};
 use iceberg::spec::{DataContentType, DataFile, DataFileBuilder, DataFileFormat, SchemaRef, Struct, TableMetadata};
+use parquet::arrow::ArrowSchemaConverter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use parquet::schema::types::ColumnPath;
+use parquet::schema::types::{ColumnDescriptor, ColumnPath};
 use tokio::runtime::Handle;
 
 use super::encoder::{Encoder, is_wide};
@@ -206,6 +207,10 @@ impl DataFileWriter {
             .set_max_row_group_bytes(Some(options.row_group_bytes.max(1)));
         for path in &options.plain {
             properties = properties.set_column_dictionary_enabled(path.clone(), false);
+        }
+        let parquet = ArrowSchemaConverter::new().convert(&arrow_schema)?;
+        for leaf in parquet.columns().iter().filter(|leaf| is_repeated(leaf)) {
+            properties = properties.set_column_statistics_enabled(leaf.path().clone(), EnabledStatistics::None);
         }
         if entry.content == DataContentType::PositionDeletes {
             properties = properties.set_statistics_truncate_length(None);
@@ -424,6 +429,11 @@ fn describe(
     builder.build().map_err(|e| Error::failed("a data file could not be described").caused_by(e).in_file(location))
 }
 
+/// Whether a leaf lies inside of a list or a map. No reader can do anything with statistics of those.
+fn is_repeated(leaf: &ColumnDescriptor) -> bool {
+    leaf.max_rep_level() > 0
+}
+
 #[derive(Default)]
 struct FooterCounts {
     sizes: HashMap<i32, u64>,
@@ -441,7 +451,7 @@ impl FooterCounts {
             }
             let id = descriptor.id();
             *self.sizes.entry(id).or_default() += u64::try_from(column.compressed_size()).unwrap_or(0);
-            if config.mode(id) == MetricsMode::None {
+            if config.mode(id) == MetricsMode::None || is_repeated(column.column_descr()) {
                 continue;
             }
             *self.values.entry(id).or_default() += u64::try_from(column.num_values()).unwrap_or(0);

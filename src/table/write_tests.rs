@@ -220,3 +220,60 @@ fn ordered_rows_follow_rows_that_came_before() {
     let keys: Vec<String> = fixture.keys(&fixture.live_of(&file), None).into_iter().map(|(key, _)| key).collect();
     assert_eq!(keys, ["a", "b", "c", "d", "e"]);
 }
+
+#[test]
+fn what_is_inside_of_lists_and_maps_has_no_statistics() {
+    use crate::attribute::Parser;
+    use crate::columns::ItemBuilder;
+    use crate::schema::{Limits, SchemaFile, TableSchema};
+    use parquet::file::metadata::ParquetMetaDataReader;
+
+    let file = SchemaFile::parse(
+        r#"{"version":1,"key":["pk"],"attributes":{"pk":{"type":"long"},"tags":{"type":{"set":"string"}},
+        "map":{"type":{"map":"long"}},"m":{"type":{"struct":{"a":{"type":"long"},"rows":{"type":{"list":"string"}}}}}}}"#,
+    )
+    .unwrap();
+    let table = TableSchema::create(&file, &file.key).unwrap();
+    let mut builder = ItemBuilder::new(&table, Limits::default()).unwrap();
+    for item in [
+        r#"{"pk":{"N":"1"},"tags":{"SS":["x","y"]},"m":{"M":{"a":{"N":"5"},"rows":{"L":[{"S":"z"},{"NULL":true}]}}}}"#,
+        r#"{"pk":{"N":"2"},"map":{"M":{"k":{"N":"7"}}}}"#,
+    ] {
+        builder.append(&mut Parser::new(item.as_bytes()).unwrap()).unwrap();
+    }
+    let fixture = Fixture::new();
+    let mut writer = DataFileWriter::create(
+        &fixture.file_io,
+        fixture.handle(),
+        fixture.paths().data_file(0),
+        &table.schema,
+        0,
+        Struct::empty(),
+        None,
+        &fixture.options(),
+    )
+    .unwrap();
+    writer.write(&builder.finish().unwrap()).unwrap();
+    let file = writer.finish().unwrap();
+    let footer = std::fs::File::open(file.file_path().strip_prefix("file://").unwrap()).unwrap();
+    let footer = ParquetMetaDataReader::new().parse_and_finish(&footer).unwrap();
+    let bare: Vec<String> = footer
+        .row_group(0)
+        .columns()
+        .iter()
+        .filter(|column| column.statistics().is_none())
+        .map(|column| column.column_path().string())
+        .collect();
+    let repeated = ["m.rows.list.element", "map.key_value.key", "map.key_value.value", "tags.list.element"];
+    assert_eq!(bare, repeated);
+    let of = |counts: &HashMap<i32, u64>| {
+        let name = |id: &i32| table.schema.name_by_field_id(*id).unwrap().to_owned();
+        counts.iter().map(|(id, count)| (name(id), *count)).collect::<HashMap<String, u64>>()
+    };
+    let counts = |nulls: [u64; 3]| {
+        HashMap::from([("pk", nulls[0]), ("m.a", nulls[1]), ("_ddb_rescued", nulls[2])].map(|(k, v)| (k.to_owned(), v)))
+    };
+    assert_eq!(of(file.value_counts()), counts([2, 2, 2]));
+    assert_eq!(of(file.null_value_counts()), counts([0, 1, 2]));
+    assert_eq!(file.column_sizes().len(), 7);
+}
