@@ -160,8 +160,8 @@ fn values() {
 fn changes() {
     let table = every_type();
     Target { name: "change", cases: 15_000, words: &VALUES }.run(|bytes| {
-        let mut builder = ChangeBuilder::new(&table, LIMITS, 0).unwrap();
-        let result = builder.append(bytes, 1).and_then(|()| builder.finish());
+        let mut builder = ChangeBuilder::new(&table, LIMITS).unwrap();
+        let result = builder.append(bytes, 1).and_then(|()| builder.finish(0));
         match &result {
             Ok(batch) => assert_eq!(batch.num_rows(), 1),
             Err(error) => kind(error, Kind::Input),
@@ -316,7 +316,7 @@ fn mapping_properties() {
             let item = r#"{"pk":{"S":"a"},"n":{"N":"1"},"st":{"M":{"a":{"N":"1"}}},"new":{"L":[]}}"#;
             builder.append(&mut Parser::new(item.as_bytes())?)?;
             assert_eq!(builder.finish()?.num_rows(), 1);
-            ChangeBuilder::new(&table, LIMITS, 0).map(|_| ())
+            ChangeBuilder::new(&table, LIMITS).map(|_| ())
         });
         if let Err(error) = &result {
             assert!(matches!(error.kind(), Kind::Failed | Kind::Input), "{error}");

@@ -34,13 +34,12 @@ pub struct ChangeBuilder {
     deleted: BooleanBuilder,
     written: Int64Builder,
     lines: UInt64Builder,
-    order: u64,
     schema: ArrowSchemaRef,
 }
 
 impl ChangeBuilder {
-    /// An empty builder for a table; `order` ranks the file among all files of the window.
-    pub fn new(table: &TableSchema, limits: Limits, order: u64) -> Result<Self> {
+    /// An empty builder for a table.
+    pub fn new(table: &TableSchema, limits: Limits) -> Result<Self> {
         let images = ItemBuilder::new(table, limits)?;
         let key_fields = table.key_fields()?;
         let key_columns = key_fields
@@ -66,7 +65,6 @@ impl ChangeBuilder {
             deleted: BooleanBuilder::new(),
             written: Int64Builder::new(),
             lines: UInt64Builder::new(),
-            order,
             schema,
         })
     }
@@ -137,8 +135,9 @@ impl ChangeBuilder {
         Ok(())
     }
 
-    /// The rows as a batch; the builder is empty again. Keys that disagree with their new images are found here.
-    pub fn finish(&mut self) -> Result<Changes> {
+    /// The rows as a batch; the builder is empty again. `order` ranks the file that they all are of among the files of the
+    /// window. Keys that disagree with their new images are found here.
+    pub fn finish(&mut self, order: u64) -> Result<Changes> {
         let rows = self.rows();
         let images = self.images.finish()?;
         let keys = self.keys.finish()?;
@@ -154,7 +153,7 @@ impl ChangeBuilder {
         let mut columns: Vec<ArrayRef> = images.columns().to_vec();
         columns.push(Arc::new(self.deleted.finish()));
         columns.push(Arc::new(self.written.finish()));
-        columns.push(Arc::new(arrow::array::UInt64Array::from_value(self.order, rows)));
+        columns.push(Arc::new(arrow::array::UInt64Array::from_value(order, rows)));
         columns.push(Arc::new(lines));
         Ok(RecordBatch::try_new(self.schema.clone(), columns)?)
     }
@@ -222,13 +221,13 @@ mod tests {
             r#"{"version":1,"key":["pk","sk"],"attributes":{"pk":{"type":"string"},"sk":{"type":"long"},"v":{"type":"string"}}}"#,
         )
         .unwrap();
-        ChangeBuilder::new(&TableSchema::create(&file, &file.key).unwrap(), Limits::default(), 7).unwrap()
+        ChangeBuilder::new(&TableSchema::create(&file, &file.key).unwrap(), Limits::default()).unwrap()
     }
 
     fn one(record: &str) -> Result<Changes> {
         let mut b = builder();
         b.append(record.as_bytes(), 3)?;
-        b.finish()
+        b.finish(7)
     }
 
     const KEYS: &str = r#""Keys":{"pk":{"S":"a"},"sk":{"N":"1"}}"#;

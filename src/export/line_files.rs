@@ -15,7 +15,7 @@ use crate::storage::{ReadAhead, Store};
 
 type Opened = Result<Option<ReadAhead>>;
 
-/// Files to be read in order. For blocking threads inside of a tokio runtime; several may share one behind a lock.
+/// Files to be read in order. For blocking threads inside of a tokio runtime.
 pub struct LineFiles {
     store: Store,
     handle: Handle,

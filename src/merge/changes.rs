@@ -1,5 +1,6 @@
 //! The newest change of each key of a window, in the order of keys: keys and what became of them, no images.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
@@ -19,7 +20,9 @@ use super::engine::{BATCH_ROWS, Engine, Fill, convert, source};
 use super::images::Superseded;
 use crate::columns::{ChangeBuilder, LINE, ORDER, WRITTEN};
 use crate::error::{Error, Result};
-use crate::export::{DataFileRef, LineFile, LineFiles};
+use crate::export::{DataFileRef, Line};
+use crate::load::Spread;
+use crate::pool::Stop;
 use crate::progress::Progress;
 use crate::schema::{Limits, NewFields, TableSchema};
 use crate::storage::Store;
@@ -76,6 +79,34 @@ pub(super) struct Newest {
     last: Option<OwnedRow>,
     superseded: Superseded,
     found: Arc<Mutex<Found>>,
+    spread: Arc<Spread>,
+}
+
+/// Records of files on their way into the sort, a batch of one file at a time.
+struct Batches<'a> {
+    builder: ChangeBuilder,
+    kept: &'a Kept,
+    send: &'a mut super::engine::Send<'a>,
+    /// The file that the builder's records are of.
+    file: Option<DataFileRef>,
+}
+
+impl Batches<'_> {
+    fn take(&mut self, file: &DataFileRef, line: Line<'_>) -> Result<()> {
+        if self.file.as_ref().is_none_or(|last| last.position != file.position) {
+            self.flush()?;
+            self.file = Some(file.clone());
+        }
+        let taken = self.builder.append(line.bytes, line.number);
+        taken.map_err(|e| e.in_file(file.name.as_str()).on_line(line.number))?;
+        if self.builder.rows() >= BATCH_ROWS || self.builder.memory() >= BATCH_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let Some(file) = self.file.as_ref().filter(|_| self.builder.rows() > 0) else { return Ok(()) };
+        let changes = self.builder.finish(u64::from(file.position)).map_err(|e| e.in_file(file.name.as_str()))?;
+        (self.send)(self.kept.of(&changes)?)
+    }
 }
 
 impl ChangeFiles {
@@ -103,20 +134,26 @@ impl ChangeFiles {
         )?;
 
         let found = Arc::new(Mutex::new(Found::default()));
-        let files = Mutex::new(LineFiles::new(&self.store, &self.files, self.progress.clone())?);
-        let partitions = engine.threads.min(self.files.len());
-        let shared = found.clone();
+        let (spread, tasks) = Spread::for_readers(&self.files, engine.threads);
+        let partitions = engine.threads.min(tasks.len());
+        let tasks = Mutex::new(VecDeque::from(tasks));
+        let spread = Arc::new(spread);
+        let shared = (Arc::clone(&spread), Arc::clone(&found));
         let kept = Kept { schema: schema.clone(), columns };
         let fill: Arc<Fill> = Arc::new(move |_: usize, send: &mut super::engine::Send<'_>| -> Result<()> {
-            let mut mine = Found::default();
-            // Whichever partition is free takes the next file.
-            loop {
-                let file = files.lock().unwrap_or_else(PoisonError::into_inner).take();
-                let Some(file) = file else { break };
-                self.read(file, &kept, &mut mine, send)?;
+            let (spread, found) = &shared;
+            let builder = ChangeBuilder::new(&self.table, self.limits)?;
+            let mut batches = Batches { builder, kept: &kept, send, file: None };
+            // Whichever partition is free takes the next task; the lock is let go before the task is run.
+            let next = || tasks.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            while let Some(task) = next() {
+                let mut on_line = |file: &DataFileRef, line: Line<'_>| batches.take(file, line);
+                // Whoever fails ends the stream, and all others when they next send something.
+                spread.run(&task, &self.store, &self.progress, &Stop::default(), &mut on_line)?;
             }
-            let mut found = shared.lock().unwrap_or_else(PoisonError::into_inner);
-            found.new.join(mine.new, &self.limits);
+            batches.flush()?;
+            let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+            found.new.join(batches.builder.take_new(), &self.limits);
             Ok(())
         });
         let read = source(&schema, partitions, &fill)?;
@@ -130,6 +167,7 @@ impl ChangeFiles {
             last: None,
             superseded: Superseded::new(),
             found,
+            spread,
         })
     }
 
@@ -152,31 +190,6 @@ impl ChangeFiles {
             other => other.clone(),
         });
         Ok((Arc::new(Schema::new(named.collect::<Vec<_>>())), columns))
-    }
-
-    fn read(
-        &self,
-        opening: LineFile,
-        kept: &Kept,
-        found: &mut Found,
-        send: &mut super::engine::Send<'_>,
-    ) -> Result<()> {
-        let file = opening.file().clone();
-        let mut builder = ChangeBuilder::new(&self.table, self.limits, u64::from(file.position))?;
-        let mut lines = opening.open()?;
-        while let Some(line) = lines.next_line()? {
-            let number = line.number;
-            builder.append(line.bytes, number).map_err(|e| e.in_file(file.name.as_str()).on_line(number))?;
-            if builder.rows() >= BATCH_ROWS || builder.memory() >= BATCH_BYTES {
-                send(kept.of(&builder.finish().map_err(|e| e.in_file(file.name.as_str()))?)?)?;
-            }
-        }
-        if builder.rows() > 0 {
-            send(kept.of(&builder.finish().map_err(|e| e.in_file(file.name.as_str()))?)?)?;
-        }
-        found.new.join(builder.take_new(), &self.limits);
-        self.progress.file_done();
-        Ok(())
     }
 }
 
@@ -222,9 +235,10 @@ impl Newest {
         Ok(())
     }
 
-    /// Where the records lie that a newer one takes the place of; complete after the last batch.
-    pub fn into_superseded(self) -> Superseded {
-        self.superseded
+    /// Where the records lie that a newer one takes the place of; to be asked for after the last batch.
+    pub fn into_superseded(self) -> Result<Superseded> {
+        self.spread.finish()?;
+        Ok(self.superseded)
     }
 
     /// What was found besides the changes: complete once the first batch, or `None`, has come, since sorting reads

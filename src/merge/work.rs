@@ -68,7 +68,7 @@ impl Work {
         if !chunk.is_empty() {
             self.locate(chunk, &mut positions, plan)?;
         }
-        images.superseded = newest.into_superseded();
+        images.superseded = newest.into_superseded()?;
         if plan.inserted > 0 {
             self.write_images(images, plan)?;
         }
