@@ -9,7 +9,7 @@
 #
 #   --items        items of the full export, in 16 files; also a tenth of them is loaded, for the memory
 #   --runs         rounds; a round runs each work once, and what is told is the median
-#   --peers        none, duckdb, spark or both: what to compare with; installed as the interop suite does
+#   --peers        none, duckdb, spark or both: what to compare with; Spark as the interop suite installs it, DuckDB's newest release
 #   --binary       the program to measure, rather than one that is built
 #   --profile      cargo's profile for what is built
 #   --large-items  also windows of 10,000 changes into a table of so many rows, 20000000 for example (3 GB of exports)
@@ -42,9 +42,18 @@ build=(--example make_exports --example limits --example s3_stand_in --example s
 cargo build --profile "$profile" --locked "${build[@]}"
 target=$(cargo metadata --locked --no-deps --format-version 1 | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
 
+# The readers' DuckDB is the last one whose Iceberg extension can be installed: the newest reads JSON in half the time.
+version=2.0.0
+duckdb=$target/peers/duckdb-$version
+if [ ! -d "$duckdb" ]; then
+    rm -rf "$duckdb.new"
+    "$readers/venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --target "$duckdb.new" "duckdb==$version"
+    mv "$duckdb.new" "$duckdb"
+fi
+
 # Settings of yours must not lead the program elsewhere.
 for name in $(compgen -e PYICEBERG_ || true) $(compgen -e AWS_ || true); do unset "$name"; done
 export PYTHONDONTWRITEBYTECODE=1 SPARK_LOCAL_IP=127.0.0.1
 exec "$readers/venv/bin/python" benches/compare/compare.py \
-    --binary "${binary:-$target/$profile/ddb-iceberg}" --examples "$target/$profile/examples" --jars "$readers/jars" \
+    --binary "${binary:-$target/$profile/ddb-iceberg}" --examples "$target/$profile/examples" --jars "$readers/jars" --duckdb "$duckdb" \
     --output "${output:-$target/comparison}" "${arguments[@]}"

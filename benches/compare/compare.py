@@ -6,7 +6,7 @@ import os
 import platform
 import subprocess
 import sys
-from importlib.metadata import version
+from importlib.metadata import distributions, version
 from pathlib import Path
 
 import chart
@@ -14,6 +14,10 @@ import report
 from place import Place
 
 PEERS = ("duckdb", "spark")
+
+
+# A window deletes items that none before it deleted, if all are as large: of those of half of the items there are five.
+LARGE_ROUNDS = 4
 
 
 def arguments():
@@ -27,7 +31,7 @@ def arguments():
     parser.add_argument("--data-files", default="")
     parser.add_argument("--s3-latency", type=int)
     parser.add_argument("--only", choices=["data-files"])
-    for name in ("binary", "examples", "jars", "output"):
+    for name in ("binary", "examples", "jars", "duckdb", "output"):
         parser.add_argument(f"--{name}", type=lambda text: Path(text).resolve(), required=True)
     given = parser.parse_args()
     given.peers = [peer for peer in given.peers.split(",") if peer not in ("", "none")]
@@ -80,6 +84,8 @@ def round_of_s3(place, given):
 
 
 def large_table(place, given, number):
+    if number > LARGE_ROUNDS:
+        return
     export = place.full(given.large_items)
     warehouse = place.tables / "large"
     if number == 1:
@@ -88,7 +94,7 @@ def large_table(place, given, number):
     place.limit("keys, large", "keys", table, "--key", "customer_id", "--key", "order_id")
     window = place.window(given.large_items, 10_000, number)
     place.increment("incremental, large", warehouse, window, 10_000, "--maintenance", "off")
-    if given.large_changes and number == given.runs:
+    if given.large_changes and number == min(given.runs, LARGE_ROUNDS):
         window = place.window(given.large_items, given.large_changes, number + 1)
         place.increment("incremental, large window", warehouse, window, given.large_changes, "--maintenance", "off")
 
@@ -122,6 +128,7 @@ def machine():
 def main():
     given = arguments()
     place = Place(given)
+    (duckdb,) = distributions(name="duckdb", path=[str(given.duckdb)])
     busy = os.getloadavg()[0]
     if busy > 0.5:
         print(f"warning: the machine is busy (load {busy:.1f}): what is measured now is worth little", file=sys.stderr)
@@ -131,7 +138,7 @@ def main():
         "load_at_start": busy,
         "program": place.version(),
         "commit": commit or None,
-        "peers": {"duckdb": version("duckdb"), "spark": version("pyspark")},
+        "peers": {"duckdb": duckdb.version, "spark": version("pyspark")},
         "options": {name: value for name, value in vars(given).items() if not isinstance(value, Path)},
     }
     try:

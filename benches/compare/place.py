@@ -119,7 +119,8 @@ class Place:
         self.notes[work] = int(said.split()[0])
 
     def peer(self, work, script, *arguments, rows):
-        said = self.run(work, [sys.executable, HERE / script, *arguments])
+        environment = self.environment | {"PYTHONPATH": str(self.given.duckdb)}
+        said = self.run(work, [sys.executable, HERE / script, *arguments], environment)
         told = dict(line.split() for line in said.splitlines() if len(line.split()) == 2)
         if int(told["rows"]) != rows:
             raise SystemExit(f"{work}: {said}")
