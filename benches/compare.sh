@@ -12,8 +12,9 @@
 #   --peers        none, duckdb, spark or both: what to compare with; Spark as the interop suite installs it, DuckDB's newest release
 #   --binary       the program to measure, rather than one that is built
 #   --profile      cargo's profile for what is built
-#   --large-items  also windows of 10,000 changes into a table of so many rows, 20000000 for example (3 GB of exports)
-#   --large-changes  with it: in the last round, a window of so many changes into it
+#   --large-items  in at most four rounds, also windows of 10,000 changes into a table of so many rows, 20000000 for example
+#                  (3 GB of exports)
+#   --large-changes  with it: in the last of these rounds, a window of so many changes into it
 #   --data-files   also windows into tables of about so many data files
 #   --only         data-files: nothing but the windows into tables of so many data files
 #   --s3-latency   also a load from and to a stand-in for S3 that answers so many milliseconds late

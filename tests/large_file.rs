@@ -106,3 +106,28 @@ fn a_damaged_line_of_a_large_file_is_named_and_nothing_is_left() {
     assert!(error["file"].as_str().unwrap().ends_with(".json.gz"), "{}", run.stdout);
     assert!(site.table_files().iter().all(|name| !name.ends_with(".parquet")), "{:?}", site.table_files());
 }
+
+#[tokio::test]
+async fn a_damaged_line_of_a_large_window_is_named_and_nothing_is_applied() {
+    let site = Site::new();
+    site.load(&export(&site, vec![item(&image(0, 7))]), &["pk"]).expect(0);
+    let before = site.table_files();
+    let good = || (0..ITEMS).map(|n| change(&json!({"pk": {"S": format!("{n:08}")}}), Some(&image(n, 1)))).collect();
+    let damages = [
+        (83_456, change(&json!({"pk": {"S": "x"}}), Some(&json!({"pk": {"S": "x"}, "v": {"N": "twelve"}}))), "twelve"),
+        (61_234, change(&json!({"pk": {"S": "x"}}), Some(&image(5, 1))), "disagree"),
+        (99_999, change(&json!({"pk": {"S": "x"}}), None)[1..].to_owned(), "JSON"),
+    ];
+    for (minutes, (number, damaged, said)) in (1..).zip(damages) {
+        let mut changes: Vec<String> = good();
+        changes[number] = damaged;
+        let folder = window(0, minutes).files([changes]).write(site.bucket());
+        let run = site.incremental(&[&folder], &[]).expect(3);
+        let error = &run.report["error"];
+        assert_eq!(error["line"], number + 1, "{}", run.stdout);
+        assert!(error["file"].as_str().unwrap().ends_with(".json.gz"), "{}", run.stdout);
+        assert!(run.message().contains(said), "{}", run.stdout);
+        assert_eq!(site.table_files(), before);
+        assert_eq!(rows(&site).await, BTreeMap::from([(0, 7)]));
+    }
+}

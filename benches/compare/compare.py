@@ -14,9 +14,8 @@ import report
 from place import Place
 
 PEERS = ("duckdb", "spark")
-
-
-# A window deletes items that none before it deleted, if all are as large: of those of half of the items there are five.
+# Each window deletes items that none before it deleted. Of half of all items, the generator has such items for the fifth
+# window at most, and the large window is the one after those of 10,000 changes.
 LARGE_ROUNDS = 4
 
 

@@ -7,7 +7,8 @@ use arrow::datatypes::SchemaRef as ArrowSchemaRef;
 use iceberg::arrow::schema_to_arrow_schema;
 use std::sync::Arc;
 
-use super::node::{Fit, Node, Scratch, Taken};
+use super::node::{Fit, Node, Scratch};
+use super::taken::Taken;
 use crate::attribute::{Member, NameIndex, Parser};
 use crate::error::{Error, Result};
 use crate::schema::{Limits, NewFields, TableSchema};

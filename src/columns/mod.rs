@@ -3,6 +3,7 @@
 mod changes;
 mod items;
 mod node;
+mod taken;
 
 pub use changes::{ChangeBuilder, Changes, DELETED, LINE, ORDER, WRITTEN};
 pub use items::{ItemBuilder, Rescued};

@@ -11,6 +11,7 @@ use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Fields};
 use iceberg::spec::{NestedField, Type};
 
+use super::taken::Taken;
 use crate::attribute::{Kind, Member, NameIndex, Parser, instant, power_of_ten, write_json_content};
 use crate::error::{Error, Result};
 use crate::schema::{ColumnType, Limits, NewFields, TableSchema, TimestampForm};
@@ -345,41 +346,6 @@ fn take_offsets(offsets: &mut Vec<i32>) -> OffsetBuffer<i32> {
 
 fn offset(len: usize) -> Result<i32> {
     i32::try_from(len).map_err(|_| Error::input("more than 2^31 elements in one batch"))
-}
-
-/// Which of some columns have their value of the row.
-#[derive(Debug)]
-pub(super) struct Taken {
-    /// The row, counted from the first that was ever begun.
-    row: u64,
-    /// The last row that each column took a value of.
-    rows: Vec<u64>,
-}
-
-impl Taken {
-    pub fn of(columns: usize) -> Self {
-        Self { row: 0, rows: vec![0; columns] }
-    }
-
-    pub fn begin_row(&mut self) {
-        self.row += 1;
-    }
-
-    /// Whether the column had no value of the row; from here on it has.
-    #[inline]
-    pub fn take(&mut self, column: usize) -> bool {
-        self.rows.get_mut(column).is_some_and(|row| std::mem::replace(row, self.row) != self.row)
-    }
-
-    pub fn has(&self, column: usize) -> bool {
-        self.rows.get(column).is_some_and(|row| *row == self.row)
-    }
-
-    /// The columns that have no value of the row.
-    pub fn missing<'a>(&self, columns: &'a mut [Node]) -> impl Iterator<Item = &'a mut Node> {
-        let row = self.row;
-        columns.iter_mut().zip(&self.rows).filter(move |(_, last)| **last != row).map(|(column, _)| column)
-    }
 }
 
 impl ListNode {

@@ -429,7 +429,7 @@ fn describe(
     builder.build().map_err(|e| Error::failed("a data file could not be described").caused_by(e).in_file(location))
 }
 
-/// Whether a leaf lies inside of a list or a map. No reader can do anything with statistics of those.
+/// Whether a leaf lies inside of a list or a map. Statistics of those are not written: filters of Iceberg can't name them.
 fn is_repeated(leaf: &ColumnDescriptor) -> bool {
     leaf.max_rep_level() > 0
 }

@@ -12,8 +12,7 @@ import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 
 import exports
-from claims import leaves
-from judge import assert_report, metadata
+from judge import assert_report
 from model import START
 from profiles import blob, b, flag, fraction, n, s, text, whole
 from readers import path
@@ -120,9 +119,6 @@ def test_what_java_finds_in_our_file(loaded, warehouse, spark):
     file = jvm.org.apache.iceberg.Files.localInput(str(path(ours["file_path"])))
     java = jvm.org.apache.iceberg.parquet.ParquetUtil.fileMetrics(file, config)
     assert java.recordCount() == ours["record_count"]
-
-    found = metadata(warehouse, "ns.t")
-    plain_leaves = {field_id for field_id, _, _ in leaves(found["schemas"][-1]["fields"])}
 
     def counts(found):
         return {int(key): int(value) for key, value in found.items()}
