@@ -24,7 +24,9 @@ use ddb_iceberg::merge::{NewAttributesPolicy, Planner, Removal};
 use ddb_iceberg::progress::Progress;
 use ddb_iceberg::schema::{Fields, Limits, SchemaFile, TableSchema};
 use ddb_iceberg::storage::Store;
-use ddb_iceberg::table::{DataPaths, DeleteCache, Partitioner, WriteOptions, live_files, scan_keys, watermark};
+use ddb_iceberg::table::{
+    DataPaths, DeleteCache, Partitioner, PendingFiles, WriteOptions, live_files, scan_keys, watermark,
+};
 use flate2::bufread::MultiGzDecoder;
 use iceberg::TableIdent;
 use tempfile::TempDir;
@@ -197,6 +199,7 @@ fn write_stages(group: &mut Group<'_>, runtime: &Runtime, site: &Site, rows: &Re
         sort_order_id: None,
         paths: Arc::new(DataPaths::new(metadata)),
         options: WriteOptions::for_table(metadata, &table.schema),
+        files: PendingFiles::new(1),
         progress: Arc::default(),
         table,
     };
@@ -204,11 +207,8 @@ fn write_stages(group: &mut Group<'_>, runtime: &Runtime, site: &Site, rows: &Re
     let sorted = writer.sort(rows)?;
     group.bench_function("encode", |b| {
         b.iter(|| {
-            let mut files = Vec::new();
-            writer.write(0, rows, &sorted.order, &mut files).expect("there is room for it");
-            for file in &files {
-                runtime.block_on(writer.file_io.delete(file.file_path())).expect("the file was just written");
-            }
+            writer.write(0, rows, &sorted.order).expect("there is room for it");
+            runtime.block_on(writer.files.discard(&writer.file_io));
         });
     });
     Ok(())

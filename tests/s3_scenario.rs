@@ -229,6 +229,62 @@ async fn a_bad_network_changes_nothing_but_the_time() {
 
 /// S3 refuses requests whose time is a quarter of an hour from its own. Here the clock goes wrong after so many of them, for each
 /// number that a window takes: it is applied, or not begun; once the clock is set, the next run makes it whole.
+fn is_data(request: &Request) -> bool {
+    request.bucket == "lake" && request.method == "PUT" && request.key.ends_with(".parquet")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_committed_before_its_files_are_there() {
+    let place = Place::new();
+    let folder = place.upload(&full(3, 40));
+    place.upload(&window());
+    place.server.fail(|r| is_data(r).then_some(Fault::Slow(Duration::from_millis(200))));
+    let load = ["full-load", &folder, "--table", "shop.orders", "--key", "pk", "--partition-by", "bucket(4, pk)"];
+    let report = place.report(&load);
+    assert!(report["windows"][0]["files"]["data_added"].as_u64() >= Some(4), "{report}");
+    assert_eq!(place.rows().await.len(), 120);
+    place.report(&["incremental", "s3://exports/backups/daily/", "--table", "shop.orders"]);
+    assert_eq!(place.rows().await.len(), 120);
+    let requests = place.server.take_requests();
+    let data = requests.iter().rposition(is_data).unwrap();
+    let list = requests.iter().rposition(|r| r.method == "PUT" && r.key.contains("/snap-")).unwrap();
+    assert!(data < list);
+}
+
+/// Each file in turn: also the last, which nobody waits for but the end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_can_not_be_uploaded_ends_a_load_and_a_window_without_a_trace() {
+    let place = Place::new();
+    let folder = place.upload(&full(3, 40));
+    place.upload(&window());
+    let jobs = [
+        vec!["full-load", &folder, "--table", "shop.orders", "--key", "pk", "--partition-by", "bucket(4, pk)"],
+        vec!["incremental", "s3://exports/backups/daily/", "--table", "shop.orders"],
+    ];
+    for job in jobs {
+        let before = place.server.keys("lake");
+        for file in 0.. {
+            let mut seen = 0;
+            place.server.fail(move |r| {
+                seen += usize::from(is_data(r));
+                (is_data(r) && seen == file + 1).then_some(Fault::Answer(403, "AccessDenied"))
+            });
+            let output = place.run(&job);
+            place.server.heal();
+            let text = String::from_utf8_lossy(&output.stdout);
+            if output.status.success() {
+                assert!(file > 1, "{text}");
+                break;
+            }
+            let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+            assert!(report["error"]["file"].as_str().is_some_and(|name| name.ends_with(".parquet")), "{text}");
+            assert_eq!(place.server.keys("lake"), before, "file {file}: {text}");
+            assert_eq!(place.server.open_uploads(), 0);
+        }
+    }
+    assert_eq!(place.rows().await.len(), 120);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_goes_wrong_loses_and_doubles_nothing() {
     let mut before = 0;

@@ -56,9 +56,9 @@ impl KeyHashes {
         if state.bytes > self.budget { state.spill().map_err(disk) } else { Ok(()) }
     }
 
-    /// Hashes that occur more than once.
-    pub fn repeated(self) -> Result<HashSet<u64>> {
-        let mut state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+    /// Hashes that occur more than once, of all that were taken in; none is left.
+    pub fn repeated(&self) -> Result<HashSet<u64>> {
+        let mut state = std::mem::take(&mut *self.state.lock().unwrap_or_else(PoisonError::into_inner));
         if state.on_disk.is_empty() {
             return Ok(repeated(state.in_memory.concat()));
         }

@@ -1,6 +1,6 @@
 //! All tasks of one load, and the check that no key is twice in it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use hashbrown::HashSet;
@@ -18,7 +18,7 @@ use crate::pool;
 use crate::progress::Progress;
 use crate::schema::{Limits, TableSchema};
 use crate::storage::Store;
-use crate::table::{DataPaths, DeleteCache, LiveFile, Partitioner, WriteOptions, scan_keys};
+use crate::table::{DataPaths, DeleteCache, LiveFile, Partitioner, PendingFiles, WriteOptions, scan_keys};
 
 /// One load.
 #[derive(Debug)]
@@ -45,6 +45,7 @@ impl Load<'_> {
     /// Writes the data files. If it fails, none is left, as far as possible.
     pub async fn run(self) -> Result<Loaded> {
         let partitioner = Partitioner::new(self.metadata.default_partition_spec(), &self.table.schema)?;
+        let shares = Shares::new(self.memory_limit, self.threads, &self.table.schema);
         let writer = RunWriter {
             file_io: self.file_io.clone(),
             handle: Handle::current(),
@@ -54,9 +55,9 @@ impl Load<'_> {
             sort_order_id: i32::try_from(self.metadata.default_sort_order_id()).ok(),
             paths: Arc::new(DataPaths::new(self.metadata)),
             options: WriteOptions::for_table(self.metadata, &self.table.schema),
+            files: PendingFiles::new(shares.threads),
             progress: self.progress.clone(),
         };
-        let shares = Shares::new(self.memory_limit, self.threads, &self.table.schema);
         let files = self.export.files();
         let (spread, tasks) = Spread::for_writers(files, shares.threads);
         let loader = Arc::new(Loader {
@@ -69,36 +70,23 @@ impl Load<'_> {
             spread,
         });
         self.progress.start("loading", u64::try_from(files.len()).unwrap_or(u64::MAX));
-        let abandoned = Mutex::new(Loaded::default());
-        let undo = |loaded: Loaded| abandoned.lock().unwrap_or_else(PoisonError::into_inner).take_in(loaded);
-        let shared = loader.clone();
+        let shared = Arc::clone(&loader);
         let work = move |task: Task, stop: &pool::Stop| shared.run(&task, stop);
-        let result = pool::run(shares.threads, tasks, work, undo).await;
-        let mut all = abandoned.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let result = match result {
-            Ok(parts) => {
-                for part in parts {
-                    all.take_in(part);
-                }
-                check(loader, all.files.clone()).await
-            }
-            Err(error) => Err(error),
-        };
-        if result.is_err() {
-            for file in &all.files {
-                if let Err(error) = self.file_io.delete(file.file_path()).await {
-                    tracing::warn!("{} was left behind: {error}", file.file_path());
-                }
-            }
+        let mut all = Loaded::default();
+        for part in loader.writer.run(shares.threads, tasks, work).await? {
+            all.take_in(part);
         }
-        result.map(|()| all)
+        let checked = check(Arc::clone(&loader), all.files.clone()).await;
+        if checked.is_err() {
+            loader.writer.files.discard(&self.file_io).await;
+        }
+        checked.map(|()| all)
     }
 }
 
 /// Makes sure that no key is twice in the whole load.
 async fn check(loader: Arc<Loader>, files: Vec<DataFile>) -> Result<()> {
     let work = move || {
-        let loader = Arc::into_inner(loader).ok_or_else(|| Error::failed("a load task is still running"))?;
         loader.spread.finish()?;
         let suspected = loader.hashes.repeated()?;
         if suspected.is_empty() {

@@ -56,36 +56,23 @@ pub(super) struct Loader {
 }
 
 impl Loader {
-    /// Runs a task on a blocking thread. If it fails, the files it has finished are deleted.
+    /// Runs a task on a blocking thread.
     pub fn run(&self, task: &Task, stop: &Stop) -> Result<Loaded> {
         let mut loaded = Loaded::default();
-        let result = self.load(task, stop, &mut loaded);
-        result.map(|()| std::mem::take(&mut loaded)).inspect_err(|_| self.discard(&loaded))
-    }
-
-    fn discard(&self, loaded: &Loaded) {
-        for file in &loaded.files {
-            if let Err(error) = self.writer.handle.block_on(self.writer.file_io.delete(file.file_path())) {
-                tracing::warn!("{} was left behind: {error}", file.file_path());
-            }
-        }
-    }
-
-    fn load(&self, task: &Task, stop: &Stop, loaded: &mut Loaded) -> Result<()> {
         let mut builder = ItemBuilder::new(&self.writer.table, self.limits)?;
         let mut on_line = |file: &DataFileRef, line: Line<'_>| {
             append(line.bytes, &mut builder).map_err(|e| e.in_file(file.name.as_str()).on_line(line.number))?;
             if builder.memory() >= self.run_bytes {
                 stop.check()?;
-                self.write_run(task.number, &mut builder, loaded)?;
+                self.write_run(task.number, &mut builder, &mut loaded)?;
             }
             Ok(())
         };
         self.spread.run(task, &self.exports, &self.writer.progress, stop, &mut on_line)?;
         if builder.rows() > 0 {
-            self.write_run(task.number, &mut builder, loaded)?;
+            self.write_run(task.number, &mut builder, &mut loaded)?;
         }
-        Ok(())
+        Ok(loaded)
     }
 
     /// Sorts the collected rows by key and writes them, one data file a partition.
@@ -104,7 +91,7 @@ impl Loader {
             return Err(duplicate(&key_text(&keys, row as usize)));
         }
         self.hashes.add(rows.iter().map(|row| self.hasher.hash(row.data())).collect())?;
-        self.writer.write(number, &batch, &order, &mut loaded.files)?;
+        loaded.files.extend(self.writer.write(number, &batch, &order)?);
         loaded.rows += u64::try_from(order.len()).unwrap_or(u64::MAX);
         Ok(())
     }

@@ -11,9 +11,10 @@ use tokio::runtime::Handle;
 use super::order::order_of;
 use super::partitions::DistinctPartitions;
 use crate::error::Result;
+use crate::pool;
 use crate::progress::Progress;
 use crate::schema::TableSchema;
-use crate::table::{DataFileWriter, DataPaths, Partitioner, WriteOptions, plain_columns};
+use crate::table::{DataFileWriter, DataPaths, Partitioner, PendingFiles, WriteOptions, plain_columns};
 
 /// Writes runs into one table.
 #[derive(Debug)]
@@ -34,6 +35,8 @@ pub struct RunWriter {
     pub paths: Arc<DataPaths>,
     /// How data files are written.
     pub options: WriteOptions,
+    /// The files that it has written. They must be settled before anything refers to them.
+    pub files: PendingFiles,
     /// Raised as the work goes on.
     pub progress: Arc<Progress>,
 }
@@ -58,14 +61,32 @@ impl RunWriter {
         Ok(KeyOrder { keys, rows, order })
     }
 
-    /// Writes the rows in the given order, one data file a partition; `task` is part of their names. `files` is told of each
-    /// file, also if it fails later.
-    pub fn write(&self, task: u32, batch: &RecordBatch, order: &[u32], files: &mut Vec<DataFile>) -> Result<()> {
+    /// Runs tasks that write by it; then all of their files are there. If it fails none is, as far as possible.
+    pub async fn run<T, R, F>(&self, threads: usize, tasks: Vec<T>, work: F) -> Result<Vec<R>>
+    where
+        T: Send + 'static,
+        R: Send + 'static,
+        F: Fn(T, &pool::Stop) -> Result<R> + Send + Sync + 'static,
+    {
+        let done = pool::run(threads, tasks, work, drop).await;
+        // Also if a task has failed: its error is the one to tell.
+        let settled = self.files.settle().await;
+        let done = done.and_then(|done| settled.map(|()| done));
+        if done.is_err() {
+            self.files.discard(&self.file_io).await;
+        }
+        done
+    }
+
+    /// Writes the rows in the given order, one data file a partition; `task` is part of their names. Returns what manifests
+    /// say of the files.
+    pub fn write(&self, task: u32, batch: &RecordBatch, order: &[u32]) -> Result<Vec<DataFile>> {
         let groups = self.partitioner.split(batch, order)?;
         if let Some(partitions) = &self.partitions {
             partitions.note(groups.iter().map(|(partition, _)| partition))?;
         }
         let options = WriteOptions { plain: plain_columns(batch)?, ..self.options.clone() };
+        let mut files = Vec::with_capacity(groups.len());
         for (partition, order) in groups {
             let mut writer = DataFileWriter::create(
                 &self.file_io,
@@ -78,11 +99,11 @@ impl RunWriter {
                 &options,
             )?;
             writer.write_ordered(batch, &order)?;
-            let file = writer.finish()?;
+            let file = writer.finish_later(&self.files)?;
             self.progress.add_bytes_written(file.file_size_in_bytes());
             files.push(file);
         }
-        Ok(())
+        Ok(files)
     }
 }
 

@@ -4,7 +4,7 @@
 //! images never pass through a sort that may have to spill, and memory is bounded by bytes, however large an item is.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use iceberg::spec::DataFile;
 
@@ -18,7 +18,7 @@ use crate::load::{RunWriter, Shares, Spread, Task};
 use crate::pool;
 use crate::schema::Limits;
 use crate::storage::Store;
-use crate::table::Partitioner;
+use crate::table::{Partitioner, PendingFiles};
 
 /// Records that a newer one of the same key takes the place of: lines by the order of their file.
 pub(super) type Superseded = BTreeMap<u64, BTreeSet<u64>>;
@@ -32,6 +32,13 @@ pub(super) struct Images {
     pub shares: Shares,
 }
 
+/// The tasks that write them.
+struct ImageTasks {
+    images: Images,
+    writer: RunWriter,
+    spread: Spread,
+}
+
 #[derive(Default)]
 struct Written {
     files: Vec<DataFile>,
@@ -39,7 +46,7 @@ struct Written {
 }
 
 impl Work {
-    /// Writes the new images, in parallel where there are many. What was written is in the plan even if it fails.
+    /// Writes the new images, in parallel where there are many.
     pub(super) fn write_images(&self, images: Images, plan: &mut Plan) -> Result<()> {
         let partitioner = Partitioner::new(self.base.metadata.default_partition_spec(), &self.table.schema)?;
         let spec_id = partitioner.spec_id();
@@ -53,34 +60,20 @@ impl Work {
             sort_order_id: self.sort_order_id()?,
             paths: self.paths.clone(),
             options: self.options.clone(),
+            files: PendingFiles::new(images.shares.threads),
             progress: self.progress.clone(),
         };
         let threads = images.shares.threads;
         let (spread, tasks) = Spread::for_writers(&images.files, threads);
-        let abandoned = Mutex::new(Vec::new());
-        let undo = |written: Written| abandoned.lock().unwrap_or_else(PoisonError::into_inner).extend(written.files);
         let progress = Arc::clone(&self.progress);
         progress.start("writing new images", u64::try_from(images.files.len()).unwrap_or(u64::MAX));
-        let shared = Arc::new((images, writer, spread));
-        let work = move |task: Task, stop: &pool::Stop| {
-            let (images, writer, spread) = &*shared;
-            let mut written = Written::default();
-            let result = images.write(&task, writer, spread, stop, &mut written);
-            if result.is_err() {
-                for file in &written.files {
-                    if let Err(error) = writer.handle.block_on(writer.file_io.delete(file.file_path())) {
-                        tracing::warn!("{} was left behind: {error}", file.file_path());
-                    }
-                }
-            }
-            result.map(|()| written)
-        };
-        let result = self.handle.block_on(pool::run(threads, tasks, work, undo));
-        let abandoned = abandoned.into_inner().unwrap_or_else(PoisonError::into_inner);
-        plan.data_files.extend(abandoned.into_iter().map(|file| (spec_id, file)));
+        let all = Arc::new(ImageTasks { images, writer, spread });
+        let shared = Arc::clone(&all);
+        let work = move |task: Task, stop: &pool::Stop| shared.run(&task, stop);
+        let parts = self.handle.block_on(all.writer.run(threads, tasks, work))?;
         let expected = plan.inserted;
         let mut rows = 0;
-        for written in result? {
+        for written in parts {
             rows += written.files.iter().map(DataFile::record_count).sum::<u64>();
             plan.data_files.extend(written.files.into_iter().map(|file| (spec_id, file)));
             for (name, count) in written.rescued {
@@ -97,43 +90,39 @@ impl Work {
     }
 }
 
-impl Images {
-    fn write(
-        &self,
-        task: &Task,
-        writer: &RunWriter,
-        spread: &Spread,
-        stop: &pool::Stop,
-        written: &mut Written,
-    ) -> Result<()> {
-        let mut builder = ItemBuilder::new(&writer.table, self.limits)?;
+impl ImageTasks {
+    fn run(&self, task: &Task, stop: &pool::Stop) -> Result<Written> {
+        let Self { images, writer, spread } = self;
+        let mut written = Written::default();
+        let mut builder = ItemBuilder::new(&writer.table, images.limits)?;
         let mut on_line = |file: &DataFileRef, line: Line<'_>| {
-            let superseded = self.superseded.get(&u64::from(file.position));
+            let superseded = images.superseded.get(&u64::from(file.position));
             if superseded.is_some_and(|lines| lines.contains(&line.number)) {
                 return Ok(());
             }
             append_image(line.bytes, &mut builder).map_err(|e| e.in_file(file.name.as_str()).on_line(line.number))?;
-            if builder.memory() >= self.shares.run_bytes {
+            if builder.memory() >= images.shares.run_bytes {
                 stop.check()?;
-                write_run(task.number, &mut builder, writer, written)?;
+                self.write_run(task.number, &mut builder, &mut written)?;
             }
             Ok(())
         };
-        spread.run(task, &self.store, &writer.progress, stop, &mut on_line)?;
+        spread.run(task, &images.store, &writer.progress, stop, &mut on_line)?;
         if builder.rows() > 0 {
-            write_run(task.number, &mut builder, writer, written)?;
+            self.write_run(task.number, &mut builder, &mut written)?;
         }
+        Ok(written)
+    }
+
+    fn write_run(&self, number: u32, builder: &mut ItemBuilder, written: &mut Written) -> Result<()> {
+        for (name, count) in builder.take_rescued() {
+            *written.rescued.entry(name).or_default() += count;
+        }
+        let batch = builder.finish()?;
+        let sorted = self.writer.sort(&batch)?;
+        written.files.extend(self.writer.write(number, &batch, &sorted.order)?);
         Ok(())
     }
-}
-
-fn write_run(number: u32, builder: &mut ItemBuilder, writer: &RunWriter, written: &mut Written) -> Result<()> {
-    for (name, count) in builder.take_rescued() {
-        *written.rescued.entry(name).or_default() += count;
-    }
-    let batch = builder.finish()?;
-    let sorted = writer.sort(&batch)?;
-    writer.write(number, &batch, &sorted.order, &mut written.files)
 }
 
 /// Adds a record's new image, if it has one. The first reading has checked the rest of the record.

@@ -1,14 +1,12 @@
 //! Writes data files: Parquet with zstd, and a manifest entry whose bounds are true.
 
 use std::collections::HashMap;
-use std::io;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
 use arrow::datatypes::SchemaRef as ArrowSchemaRef;
-use bytes::Bytes;
 use iceberg::arrow::schema_to_arrow_schema;
-use iceberg::io::{FileIO, FileWrite};
+use iceberg::io::FileIO;
 use iceberg::spec::{DataContentType, DataFile, DataFileBuilder, DataFileFormat, SchemaRef, Struct, TableMetadata};
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::basic::{Compression, ZstdLevel};
@@ -21,6 +19,8 @@ use tokio::runtime::Handle;
 use super::encoder::{Encoder, is_wide};
 use super::gather::values_at;
 use super::metrics::{MetricsConfig, MetricsMode, RowMetrics};
+use super::pending::PendingFiles;
+use super::sink::{CHUNK_BYTES, Sink};
 use crate::error::{Error, Result};
 
 /// zstd's level where the table's properties name none. Level 3 makes the files of a
@@ -30,8 +30,6 @@ pub const DEFAULT_ZSTD_LEVEL: i32 = 1;
 pub const DEFAULT_ROW_GROUP_BYTES: usize = 32 * 1024 * 1024;
 /// Rows of a row group, so that small rows too leave something to prune.
 pub const DEFAULT_ROW_GROUP_ROWS: usize = 1024 * 1024;
-/// Bytes handed to storage at once.
-const CHUNK_BYTES: usize = 1024 * 1024;
 /// The most rows handed to the encoder at once.
 const SLICE_ROWS: usize = 8192;
 /// Rows that are put in order make a row group of so many times its encoded bytes in memory: they seldom encode to more
@@ -115,12 +113,17 @@ struct Unfinished {
 
 impl Unfinished {
     /// Deletes the file now, as far as possible: what a drop leaves to the runtime may never run if the program ends.
-    fn remove(&mut self) {
+    async fn remove(&mut self) {
         if std::mem::take(&mut self.armed)
-            && let Err(error) = self.handle.block_on(self.file_io.delete(&self.location))
+            && let Err(error) = self.file_io.delete(&self.location).await
         {
             tracing::debug!(location = self.location, %error, "an unfinished file was left behind");
         }
+    }
+
+    fn remove_blocking(&mut self) {
+        let handle = self.handle.clone();
+        handle.block_on(self.remove());
     }
 }
 
@@ -221,12 +224,11 @@ impl DataFileWriter {
             Ok(file) => file,
             Err(error) => {
                 // Only the answer may have been lost, and the file be there.
-                guard.remove();
+                guard.remove_blocking();
                 return Err(Error::from(error).in_file(&guard.location));
             }
         };
-        let sink =
-            Sink { file, handle: handle.clone(), buffer: Vec::with_capacity(CHUNK_BYTES), written: 0, error: None };
+        let sink = Sink::new(Some(file), handle.clone());
         let encoder = Encoder::new(sink, &arrow_schema, properties.build())?;
         Ok(Self {
             encoder: Some(encoder),
@@ -331,24 +333,44 @@ impl DataFileWriter {
     }
 
     /// Ends the file and describes it.
-    pub fn finish(mut self) -> Result<DataFile> {
+    pub fn finish(self) -> Result<DataFile> {
+        let handle = self.guard.handle.clone();
+        let (file, close) = self.end()?;
+        handle.block_on(close)?;
+        Ok(file)
+    }
+
+    /// As [`finish`](Self::finish), but that the file is only there once `pending` is settled.
+    pub fn finish_later(self, pending: &PendingFiles) -> Result<DataFile> {
+        let handle = self.guard.handle.clone();
+        let (file, close) = self.end()?;
+        pending.add(&handle, file.file_path(), close)?;
+        Ok(file)
+    }
+
+    /// Encodes what is left and describes the file, and gives what closes it. A file that can't be closed is deleted.
+    fn end(mut self) -> Result<(DataFile, impl Future<Output = Result<()>> + Send + 'static)> {
         let encoder = self.encoder.as_mut().ok_or_else(gone)?;
         let footer = match encoder.finish() {
             Ok(footer) => footer,
             Err(error) => return Err(self.failure(error)),
         };
-        let location = self.guard.location.clone();
-        let size = match encoder.sink().close() {
-            Ok(size) => size,
-            Err(error) => {
-                self.give_up();
-                return Err(Error::from(error).in_file(location));
-            }
-        };
+        let mut sink = encoder.sink().detach();
         let metrics = std::mem::replace(&mut self.metrics, RowMetrics::empty());
-        let file = describe(&location, size, self.rows, &footer, &self.config, metrics, &self.entry)?;
-        self.guard.armed = false;
-        Ok(file)
+        let location = &self.guard.location;
+        let file = describe(location, sink.size(), self.rows, &footer, &self.config, metrics, &self.entry)?;
+        let mut guard = self.guard;
+        let close = async move {
+            let closed = sink.close().await;
+            // Some storages only delete a file that is not open.
+            drop(sink);
+            if closed.is_err() {
+                guard.remove().await;
+            }
+            guard.armed = false;
+            closed.map_err(|error| Error::from(error).in_file(&guard.location))
+        };
+        Ok((file, close))
     }
 
     /// Gives the file up and deletes it.
@@ -363,7 +385,7 @@ impl DataFileWriter {
     /// Lets go of the open file, since some storages only delete it then, and deletes it, as far as possible.
     fn give_up(&mut self) {
         self.encoder = None;
-        self.guard.remove();
+        self.guard.remove_blocking();
     }
 
     /// Gives the file up, and says what really went wrong: storage's own error if there was one.
@@ -464,52 +486,6 @@ impl FooterCounts {
         for id in unknown_nulls {
             self.nulls.remove(&id);
         }
-    }
-}
-
-/// Hands bytes to storage in chunks.
-struct Sink {
-    file: Box<dyn FileWrite>,
-    handle: Handle,
-    buffer: Vec<u8>,
-    written: u64,
-    error: Option<iceberg::Error>,
-}
-
-impl Sink {
-    fn send(&mut self) -> iceberg::Result<()> {
-        if self.buffer.is_empty() {
-            return Ok(());
-        }
-        let chunk = std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK_BYTES));
-        self.written = self.written.saturating_add(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
-        self.handle.block_on(self.file.write(Bytes::from(chunk)))
-    }
-
-    /// Sends the rest, closes the file and says how long it is.
-    fn close(&mut self) -> iceberg::Result<u64> {
-        self.send()?;
-        self.handle.block_on(self.file.close())?;
-        Ok(self.written)
-    }
-}
-
-impl io::Write for Sink {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.buffer.len().saturating_add(bytes.len()) > CHUNK_BYTES
-            && let Err(error) = self.send()
-        {
-            let text = error.to_string();
-            self.error = Some(error);
-            return Err(io::Error::other(text));
-        }
-        self.buffer.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    /// Parquet flushes after each row group; a chunk waits until it is full.
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 

@@ -1,0 +1,167 @@
+//! Data files that were written and that nothing refers to yet.
+//!
+//! What storage does at a file's end (complete an upload, sync) takes time, but no processor: a thread goes on with its next
+//! rows meanwhile.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use iceberg::io::FileIO;
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+
+use crate::error::{Error, Result};
+
+/// Files of several threads, some of which are still being closed. One may be referred to once they are
+/// [settled](Self::settle), when no thread adds to them any more.
+#[derive(Debug)]
+pub struct PendingFiles {
+    most_closing: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    locations: Vec<String>,
+    closing: VecDeque<JoinHandle<Result<()>>>,
+}
+
+impl PendingFiles {
+    /// At most so many files are being closed at once, besides one for each thread: their last bytes are in memory.
+    pub fn new(most_closing: usize) -> Self {
+        Self { most_closing, state: Mutex::default() }
+    }
+
+    /// Takes a file, and closes it in the background. Called on a blocking thread. Where that makes too many, waits for the
+    /// oldest; an error is of that one then.
+    pub(super) fn add(
+        &self,
+        handle: &Handle,
+        location: &str,
+        close: impl Future<Output = Result<()>> + Send + 'static,
+    ) -> Result<()> {
+        let oldest = {
+            let mut state = self.lock();
+            state.locations.push(location.to_owned());
+            state.closing.push_back(handle.spawn(close));
+            if state.closing.len() > self.most_closing { state.closing.pop_front() } else { None }
+        };
+        oldest.map_or(Ok(()), |closing| handle.block_on(closed(closing)))
+    }
+
+    /// Waits until no file is being closed any more, and returns the first error.
+    pub async fn settle(&self) -> Result<()> {
+        let mut result = Ok(());
+        loop {
+            let Some(closing) = self.lock().closing.pop_front() else { return result };
+            result = result.and(closed(closing).await);
+        }
+    }
+
+    /// Deletes all files, as far as possible; once they are settled, since a file that is closed later may be there again.
+    pub async fn discard(&self, file_io: &FileIO) {
+        let _ = self.settle().await;
+        let locations = std::mem::take(&mut self.lock().locations);
+        for location in locations {
+            if let Err(error) = file_io.delete(&location).await {
+                tracing::warn!("{location} was left behind: {error}");
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn closed(closing: JoinHandle<Result<()>>) -> Result<()> {
+    closing
+        .await
+        .unwrap_or_else(|e| Err(Error::failed("closing a file broke down; please report this as a bug").caused_by(e)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use super::*;
+
+    struct Files {
+        dir: tempfile::TempDir,
+        pending: PendingFiles,
+        open: Arc<AtomicUsize>,
+        most: Arc<AtomicUsize>,
+    }
+
+    impl Files {
+        fn new(most_closing: usize) -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            Self { dir, pending: PendingFiles::new(most_closing), open: Arc::default(), most: Arc::default() }
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.dir.path().join(name)
+        }
+
+        /// A file that is there only once it is closed, which takes a while.
+        fn add(&self, handle: &Handle, name: &str, fails: bool) -> Result<()> {
+            let (path, open, most) = (self.path(name), self.open.clone(), self.most.clone());
+            let name = name.to_owned();
+            let location = path.to_str().unwrap().to_owned();
+            self.pending.add(handle, &location, async move {
+                most.fetch_max(open.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                tokio::time::sleep(Duration::from_millis(30)).await;
+                open.fetch_sub(1, Ordering::SeqCst);
+                std::fs::write(path, "rows").unwrap();
+                if fails { Err(Error::failed(name)) } else { Ok(()) }
+            })
+        }
+
+        fn count(&self) -> usize {
+            std::fs::read_dir(self.dir.path()).unwrap().count()
+        }
+    }
+
+    #[test]
+    fn files_are_there_once_they_are_settled_and_few_are_closed_at_once() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let files = Files::new(2);
+        for n in 0..7 {
+            files.add(runtime.handle(), &n.to_string(), false).unwrap();
+        }
+        runtime.block_on(files.pending.settle()).unwrap();
+        assert_eq!(files.count(), 7);
+        assert!((2..=3).contains(&files.most.load(Ordering::SeqCst)), "{:?}", files.most);
+        runtime.block_on(files.pending.discard(&FileIO::new_with_fs()));
+        assert_eq!(files.count(), 0);
+    }
+
+    #[test]
+    fn a_file_that_could_not_be_closed_is_told_and_none_comes_back_after_it_was_deleted() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let files = Files::new(9);
+        for (name, fails) in [("a", false), ("b", true), ("c", true), ("d", false)] {
+            files.add(runtime.handle(), name, fails).unwrap();
+        }
+        assert_eq!(runtime.block_on(files.pending.settle()).unwrap_err().message(), "b");
+
+        for (name, fails) in [("e", true), ("f", false)] {
+            files.add(runtime.handle(), name, fails).unwrap();
+        }
+        runtime.block_on(files.pending.discard(&FileIO::new_with_fs()));
+        assert_eq!(files.count(), 0);
+        assert_eq!(files.open.load(Ordering::SeqCst), 0);
+    }
+
+    #[test]
+    fn the_error_of_a_file_that_had_to_be_waited_for_is_told_by_the_next() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let files = Files::new(1);
+        files.add(runtime.handle(), "a", true).unwrap();
+        assert_eq!(files.add(runtime.handle(), "b", false).unwrap_err().message(), "a");
+        runtime.block_on(files.pending.settle()).unwrap();
+    }
+}
