@@ -28,6 +28,19 @@ pub struct Progress {
 struct Staged {
     stopped: bool,
     files: BTreeSet<String>,
+    /// Files whose end was sent to storage, which has not answered.
+    finishing: usize,
+}
+
+/// A file that is being finished until this is dropped.
+#[derive(Debug)]
+pub struct Finishing<'a>(&'a Progress);
+
+impl Drop for Finishing<'_> {
+    fn drop(&mut self) {
+        let mut staged = self.0.staged();
+        staged.finishing = staged.finishing.saturating_sub(1);
+    }
 }
 
 /// The counters at one moment.
@@ -117,6 +130,21 @@ impl Progress {
         !staged.stopped
     }
 
+    /// Notes that a file is about to be finished. `None`: the run was stopped, and it must not be.
+    pub fn finish_file(&self) -> Option<Finishing<'_>> {
+        let mut staged = self.staged();
+        if staged.stopped {
+            return None;
+        }
+        staged.finishing += 1;
+        Some(Finishing(self))
+    }
+
+    /// Files that are being finished: one that is deleted now may be there again.
+    pub fn finishing(&self) -> usize {
+        self.staged().finishing
+    }
+
     /// Forgets a file that was deleted.
     pub fn unstage(&self, path: &str) {
         self.staged().files.remove(path);
@@ -172,8 +200,20 @@ mod tests {
         progress.set_committing(false).unwrap();
         assert!(progress.stage("c"));
         assert_eq!(progress.stop(), ["c"]);
-        assert!(!progress.stage("d") && progress.is_stopped());
+        assert!(!progress.stage("d") && progress.finish_file().is_none() && progress.is_stopped());
         assert_eq!(progress.stop(), ["c"]);
+    }
+
+    #[test]
+    fn files_are_being_finished_until_storage_has_answered() {
+        let progress = Progress::default();
+        let (a, b) = (progress.finish_file().unwrap(), progress.finish_file().unwrap());
+        assert_eq!(progress.finishing(), 2);
+        drop(a);
+        progress.stop();
+        assert_eq!(progress.finishing(), 1);
+        drop(b);
+        assert_eq!(progress.finishing(), 0);
     }
 
     #[tokio::test]

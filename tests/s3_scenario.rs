@@ -10,8 +10,8 @@ mod s3_server;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::{Command, Output};
-use std::time::Duration;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use ddb_iceberg::storage::{S3Config, Store};
@@ -47,13 +47,17 @@ impl Place {
     }
 
     fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ddb-iceberg"));
         command.env_clear().env("HOME", self.dir.path()).current_dir(self.dir.path());
         command.args(arguments).args(["--format", "json", "--threads", "2"]);
         for (key, value) in self.properties() {
             command.arg("--catalog-property").arg(format!("{key}={value}"));
         }
-        command.output().unwrap()
+        command
     }
 
     fn report(&self, arguments: &[&str]) -> Value {
@@ -227,8 +231,6 @@ async fn a_bad_network_changes_nothing_but_the_time() {
     assert_eq!(place.rows().await.len(), 200);
 }
 
-/// S3 refuses requests whose time is a quarter of an hour from its own. Here the clock goes wrong after so many of them, for each
-/// number that a window takes: it is applied, or not begun; once the clock is set, the next run makes it whole.
 fn is_data(request: &Request) -> bool {
     request.bucket == "lake" && request.method == "PUT" && request.key.ends_with(".parquet")
 }
@@ -245,10 +247,26 @@ async fn nothing_is_committed_before_its_files_are_there() {
     assert_eq!(place.rows().await.len(), 120);
     place.report(&["incremental", "s3://exports/backups/daily/", "--table", "shop.orders"]);
     assert_eq!(place.rows().await.len(), 120);
-    let requests = place.server.take_requests();
-    let data = requests.iter().rposition(is_data).unwrap();
-    let list = requests.iter().rposition(|r| r.method == "PUT" && r.key.contains("/snap-")).unwrap();
-    assert!(data < list);
+}
+
+/// What S3 has of a file when its delete comes is nothing: an upload that was sent must have ended before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_stopped_during_uploads_leaves_none_behind() {
+    let place = Place::new();
+    let folder = place.upload(&full(3, 40));
+    place.server.fail(|r| is_data(r).then_some(Fault::Slow(Duration::from_millis(400))));
+    let load = ["full-load", &folder, "--table", "shop.orders", "--key", "pk", "--partition-by", "bucket(4, pk)"];
+    let mut child = place.command(&load).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let patience = Instant::now() + Duration::from_secs(20);
+    while !place.server.take_requests().iter().any(is_data) {
+        assert!(Instant::now() < patience, "nothing is uploaded");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert_eq!(place.server.keys("lake"), Vec::<String>::new());
+    assert_eq!(place.server.open_uploads(), 0);
 }
 
 /// Each file in turn: also the last, which nobody waits for but the end.
@@ -285,6 +303,8 @@ async fn a_file_that_can_not_be_uploaded_ends_a_load_and_a_window_without_a_trac
     assert_eq!(place.rows().await.len(), 120);
 }
 
+/// S3 refuses requests whose time is a quarter of an hour from its own. Here the clock goes wrong after so many of them, for each
+/// number that a window takes: it is applied, or not begun; once the clock is set, the next run makes it whole.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_goes_wrong_loses_and_doubles_nothing() {
     let mut before = 0;

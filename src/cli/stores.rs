@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ddb_iceberg::error::Result;
 use ddb_iceberg::progress::Progress;
@@ -18,6 +18,9 @@ const INFLATED_PART: usize = 4;
 
 /// How long a thread may take from noting a file to creating it.
 const SETTLE: Duration = Duration::from_millis(100);
+/// How long a file may take that is being finished, and how often that is asked.
+const FINISH: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(10);
 
 /// Keeps what was opened, to close it when the run ends, however it ends.
 #[derive(Default)]
@@ -63,6 +66,11 @@ impl Stores {
     /// [`close`](Self::close).
     pub async fn take_back(&self, progress: &Progress) {
         let Some(tables) = self.opened().pop() else { return };
+        progress.stop();
+        let patience = Instant::now() + FINISH;
+        while progress.finishing() > 0 && Instant::now() < patience {
+            tokio::time::sleep(POLL).await;
+        }
         // A thread that was about to create a file when the run was stopped has done so after a moment.
         let mut left = tables.remove(progress.stop()).await;
         if !progress.stop().is_empty() {

@@ -130,6 +130,7 @@ impl Storage for StagedStore {
 
     async fn write(&self, path: &str, bs: Bytes) -> iceberg::Result<()> {
         self.stage(path)?;
+        let _finishing = self.progress.finish_file().ok_or_else(stopped)?;
         self.storage()?.write(path, bs).await
     }
 
@@ -175,6 +176,7 @@ impl FileWrite for StagedWrite {
     }
 
     async fn close(&mut self) -> iceberg::Result<()> {
-        if self.progress.is_stopped() { Err(stopped()) } else { self.inner.close().await }
+        let _finishing = self.progress.finish_file().ok_or_else(stopped)?;
+        self.inner.close().await
     }
 }
