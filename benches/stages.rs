@@ -199,6 +199,7 @@ fn write_stages(group: &mut Group<'_>, runtime: &Runtime, site: &Site, rows: &Re
         sort_order_id: None,
         paths: Arc::new(DataPaths::new(metadata)),
         options: WriteOptions::for_table(metadata, &table.schema),
+        helpers: Arc::default(),
         files: PendingFiles::new(1),
         progress: Arc::default(),
         table,

@@ -4,15 +4,16 @@
 
 use std::fs::File;
 use std::hash::{BuildHasher, Hasher};
-use std::io::{BufReader, BufWriter, Read, Seek, Write};
+use std::io::{BufReader, BufWriter, IntoInnerError, Read, Seek, Write};
 use std::sync::{Mutex, PoisonError};
 
 use arrow::row::RowConverter;
 use hashbrown::{DefaultHashBuilder, HashMap, HashSet};
 
 use crate::error::{Error, Result};
+use crate::pool;
 
-/// Parts that hashes are split into on disk, by their first bits; one part is in memory at a time.
+/// Parts that hashes are split into, by their first bits; on disk each has a file. A power of two.
 const PARTS: usize = 64;
 
 /// Hashes keys; the same for all tasks of one load.
@@ -37,9 +38,49 @@ pub(super) struct KeyHashes {
 
 #[derive(Debug, Default)]
 struct State {
-    in_memory: Vec<Vec<u64>>,
+    in_memory: Vec<Parted>,
     bytes: usize,
+    /// A file for each part, or none yet.
     on_disk: Vec<BufWriter<File>>,
+}
+
+/// Hashes that lie together by parts.
+#[derive(Debug)]
+struct Parted {
+    hashes: Vec<u64>,
+    ends: [usize; PARTS],
+}
+
+impl Parted {
+    fn new(hashes: &[u64]) -> Self {
+        let part_of = |hash: u64| usize::try_from(hash >> (u64::BITS - PARTS.ilog2())).unwrap_or(0);
+        let mut counts = [0; PARTS];
+        for hash in hashes {
+            if let Some(count) = counts.get_mut(part_of(*hash)) {
+                *count += 1;
+            }
+        }
+        let mut end = 0;
+        let mut next = counts.map(|count| {
+            end += count;
+            end - count
+        });
+        let mut grouped = vec![0; hashes.len()];
+        for hash in hashes {
+            if let Some(at) = next.get_mut(part_of(*hash)) {
+                if let Some(slot) = grouped.get_mut(*at) {
+                    *slot = *hash;
+                }
+                *at += 1;
+            }
+        }
+        Self { hashes: grouped, ends: next }
+    }
+
+    fn part(&self, part: usize) -> &[u64] {
+        let begin = part.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
+        self.ends.get(part).and_then(|end| self.hashes.get(begin..*end)).unwrap_or_default()
+    }
 }
 
 impl KeyHashes {
@@ -49,30 +90,36 @@ impl KeyHashes {
     }
 
     /// Takes in the hashes of a run.
-    pub fn add(&self, hashes: Vec<u64>) -> Result<()> {
+    pub fn add(&self, hashes: &[u64]) -> Result<()> {
+        let parted = Parted::new(hashes);
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.bytes += hashes.len() * size_of::<u64>();
-        state.in_memory.push(hashes);
+        state.bytes += size_of_val(hashes);
+        state.in_memory.push(parted);
         if state.bytes > self.budget { state.spill().map_err(disk) } else { Ok(()) }
     }
 
-    /// Hashes that occur more than once, of all that were taken in; none is left.
-    pub fn repeated(&self) -> Result<HashSet<u64>> {
+    /// Hashes that occur more than once, of all that were taken in; none is left. Parts are looked at by several threads, as
+    /// far as they fit into four times the budget.
+    pub async fn repeated(&self, threads: usize) -> Result<HashSet<u64>> {
         let mut state = std::mem::take(&mut *self.state.lock().unwrap_or_else(PoisonError::into_inner));
-        if state.on_disk.is_empty() {
-            return Ok(repeated(state.in_memory.concat()));
+        let mut threads = threads;
+        if !state.on_disk.is_empty() {
+            state.spill().map_err(disk)?;
+            let mut largest = 1;
+            for file in &mut state.on_disk {
+                largest = largest.max(file.stream_position().map_err(disk)?);
+            }
+            let budget = u64::try_from(self.budget).unwrap_or(u64::MAX).saturating_mul(4);
+            threads = threads.min(usize::try_from(budget / largest).unwrap_or(usize::MAX));
         }
-        state.spill().map_err(disk)?;
-        let mut all = HashSet::new();
-        for writer in state.on_disk {
-            let mut file = writer.into_inner().map_err(|e| disk(e.into_error()))?;
-            file.rewind().map_err(disk)?;
-            let mut bytes = Vec::new();
-            BufReader::new(file).read_to_end(&mut bytes).map_err(disk)?;
-            let (words, _) = bytes.as_chunks::<8>();
-            all.extend(repeated(words.iter().map(|word| u64::from_le_bytes(*word)).collect()));
-        }
-        Ok(all)
+        let in_memory = state.in_memory;
+        let mut files = state.on_disk.into_iter();
+        let tasks: Vec<_> = (0..PARTS).map(|part| (part, files.next())).collect();
+        let work = move |(part, file): (usize, Option<BufWriter<File>>), _: &pool::Stop| match file {
+            Some(file) => read(file).map(repeated).map_err(disk),
+            None => Ok(repeated(in_memory.iter().flat_map(|hashes| hashes.part(part)).copied().collect())),
+        };
+        Ok(pool::run(threads, tasks, work, drop).await?.into_iter().flatten().collect())
     }
 }
 
@@ -83,15 +130,30 @@ impl State {
                 self.on_disk.push(BufWriter::with_capacity(8192, tempfile::tempfile()?));
             }
         }
-        for hash in self.in_memory.drain(..).flatten() {
-            let part = usize::try_from(hash >> 58).unwrap_or(0);
-            if let Some(file) = self.on_disk.get_mut(part) {
-                file.write_all(&hash.to_le_bytes())?;
+        for parted in self.in_memory.drain(..) {
+            for (part, file) in self.on_disk.iter_mut().enumerate() {
+                for hash in parted.part(part) {
+                    file.write_all(&hash.to_le_bytes())?;
+                }
             }
         }
         self.bytes = 0;
         Ok(())
     }
+}
+
+fn read(writer: BufWriter<File>) -> std::io::Result<Vec<u64>> {
+    let mut file = writer.into_inner().map_err(IntoInnerError::into_error)?;
+    file.rewind()?;
+    let words = file.metadata()?.len() / 8;
+    let mut hashes = Vec::with_capacity(usize::try_from(words).unwrap_or(0));
+    let mut file = BufReader::with_capacity(64 * 1024, file);
+    let mut word = [0; 8];
+    for _ in 0..words {
+        file.read_exact(&mut word)?;
+        hashes.push(u64::from_le_bytes(word));
+    }
+    Ok(hashes)
 }
 
 fn disk(error: std::io::Error) -> Error {
@@ -153,15 +215,29 @@ pub(crate) fn key_text(keys: &arrow::array::RecordBatch, row: usize) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn repeats_are_found_in_memory_and_on_disk() {
-        for budget in [usize::MAX, 100] {
+    #[tokio::test(flavor = "multi_thread")]
+    async fn repeats_are_found_in_memory_and_on_disk() {
+        let mixed = |n: u64| n.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        for budget in [usize::MAX, 1000, 100] {
             let hashes = KeyHashes::new(budget);
-            for run in 0..50u64 {
-                hashes.add((0..100).map(|n| (run * 100 + n).wrapping_mul(0x9E37_79B9_7F4A_7C15)).collect()).unwrap();
+            for run in 0..50 {
+                hashes.add(&(0..100).map(|n| mixed(run * 100 + n)).collect::<Vec<_>>()).unwrap();
             }
-            hashes.add(vec![4242u64.wrapping_mul(0x9E37_79B9_7F4A_7C15), 1]).unwrap();
-            assert_eq!(hashes.repeated().unwrap(), HashSet::from([4242u64.wrapping_mul(0x9E37_79B9_7F4A_7C15)]));
+            hashes.add(&[mixed(4242), mixed(77), mixed(77), 1, u64::MAX]).unwrap();
+            let found = hashes.repeated(3).await.unwrap();
+            assert_eq!(found, HashSet::from([mixed(4242), mixed(77)]));
+            assert!(hashes.repeated(3).await.unwrap().is_empty());
         }
+    }
+
+    #[test]
+    fn hashes_lie_together_by_parts() {
+        let hashes = [5, u64::MAX, 1 << 58, 6, (1 << 58) + 9, 63 << 58];
+        let parted = Parted::new(&hashes);
+        let parts: Vec<&[u64]> = (0..PARTS).map(|part| parted.part(part)).collect();
+        assert_eq!(parts[0], [5, 6]);
+        assert_eq!(parts[1], [1 << 58, (1 << 58) + 9]);
+        assert_eq!(parts[63], [u64::MAX, 63 << 58]);
+        assert_eq!(parts.concat().len(), hashes.len());
     }
 }

@@ -55,11 +55,12 @@ impl Load<'_> {
             sort_order_id: i32::try_from(self.metadata.default_sort_order_id()).ok(),
             paths: Arc::new(DataPaths::new(self.metadata)),
             options: WriteOptions::for_table(self.metadata, &self.table.schema),
-            files: PendingFiles::new(shares.threads),
+            helpers: Arc::default(),
+            files: PendingFiles::new(shares.closing),
             progress: self.progress.clone(),
         };
         let files = self.export.files();
-        let (spread, tasks) = Spread::for_writers(files, shares.threads);
+        let (spread, tasks) = Spread::for_writers(files, shares.threads, &writer.helpers);
         let loader = Arc::new(Loader {
             exports: self.exports.clone(),
             writer,
@@ -76,7 +77,7 @@ impl Load<'_> {
         for part in loader.writer.run(shares.threads, tasks, work).await? {
             all.take_in(part);
         }
-        let checked = check(Arc::clone(&loader), all.files.clone()).await;
+        let checked = check(Arc::clone(&loader), shares.threads, all.files.clone()).await;
         if checked.is_err() {
             loader.writer.files.discard(&self.file_io).await;
         }
@@ -85,15 +86,13 @@ impl Load<'_> {
 }
 
 /// Makes sure that no key is twice in the whole load.
-async fn check(loader: Arc<Loader>, files: Vec<DataFile>) -> Result<()> {
-    let work = move || {
-        loader.spread.finish()?;
-        let suspected = loader.hashes.repeated()?;
-        if suspected.is_empty() {
-            return Ok(());
-        }
-        compare(&loader.writer, &loader.hasher, &suspected, files)
-    };
+async fn check(loader: Arc<Loader>, threads: usize, files: Vec<DataFile>) -> Result<()> {
+    loader.spread.finish()?;
+    let suspected = loader.hashes.repeated(threads).await?;
+    if suspected.is_empty() {
+        return Ok(());
+    }
+    let work = move || compare(&loader.writer, &loader.hasher, &suspected, files);
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|e| Error::failed("the check for equal keys broke down; please report this as a bug").caused_by(e))?
 }

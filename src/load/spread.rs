@@ -5,12 +5,12 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::export::{DataFileRef, Line, LineFiles};
-use crate::pool::Stop;
+use crate::pool::{Helpers, Stop};
 use crate::progress::Progress;
 use crate::storage::Store;
 
@@ -110,31 +110,32 @@ struct State {
 /// What the threads of one step share.
 pub(crate) struct Spread {
     state: Mutex<State>,
-    changed: Condvar,
+    /// Whom threads that wait for lines help meanwhile; they are told there of blocks and of tasks' ends.
+    helpers: Arc<Helpers>,
     /// A block more would be taken soon.
     wanted: AtomicBool,
 }
 
 impl Spread {
     /// Cuts the files into tasks for so many threads, to be run in their order; for tasks that each write what they parse.
-    pub fn for_writers(files: &[DataFileRef], threads: usize) -> (Self, Vec<Task>) {
+    pub fn for_writers(files: &[DataFileRef], threads: usize, helpers: &Arc<Helpers>) -> (Self, Vec<Task>) {
         let worth = files.iter().map(items).sum::<u64>() / LEAST_ITEMS;
-        Self::new(files, threads, usize::try_from(worth).unwrap_or(usize::MAX))
+        Self::new(files, threads, usize::try_from(worth).unwrap_or(usize::MAX), Arc::clone(helpers))
     }
 
     /// The same, for tasks that only look at what they parse.
     pub fn for_readers(files: &[DataFileRef], threads: usize) -> (Self, Vec<Task>) {
-        Self::new(files, threads, usize::MAX)
+        Self::new(files, threads, usize::MAX, Arc::default())
     }
 
-    fn new(files: &[DataFileRef], threads: usize, most: usize) -> (Self, Vec<Task>) {
+    fn new(files: &[DataFileRef], threads: usize, most: usize, helpers: Arc<Helpers>) -> (Self, Vec<Task>) {
         let lists = split(files, threads);
         let state = State { reading: lists.len(), ..State::default() };
-        let helpers =
+        let without =
             if lists.is_empty() { 0 } else { most.saturating_sub(lists.len()).min(threads.saturating_sub(1)) };
-        let files = lists.into_iter().map(Some).chain((0..helpers).map(|_| None));
+        let files = lists.into_iter().map(Some).chain((0..without).map(|_| None));
         let tasks = (0..).zip(files).map(|(number, files)| Task { number, files }).collect();
-        (Self { state: Mutex::new(state), changed: Condvar::new(), wanted: AtomicBool::new(false) }, tasks)
+        (Self { state: Mutex::new(state), helpers, wanted: AtomicBool::new(false) }, tasks)
     }
 
     /// Runs a task on a blocking thread: calls `on_line` for the lines that are its own to parse. Each task is to be run once.
@@ -182,21 +183,22 @@ impl Spread {
 
     /// Calls `on_line` for lines of the tasks of others until all of those have ended.
     fn help(&self, stop: &Stop, on_line: &mut OnLine<'_>) -> Result<()> {
-        let mut state = self.lock();
-        state.helping += 1;
+        self.lock().helping += 1;
         loop {
+            let seen = self.helpers.events();
+            let mut state = self.lock();
             self.tell(&state);
             if let Some(block) = state.blocks.pop_front() {
                 self.tell(&state);
                 drop(state);
                 stop.check()?;
                 block.each(on_line)?;
-                state = self.lock();
             } else if state.reading == 0 {
                 return Ok(());
             } else {
+                drop(state);
                 stop.check()?;
-                state = self.changed.wait_timeout(state, PATIENCE).unwrap_or_else(PoisonError::into_inner).0;
+                self.helpers.help_or_wait(seen, PATIENCE);
             }
         }
     }
@@ -213,7 +215,8 @@ impl Spread {
         let mut state = self.lock();
         state.blocks.push_back(block);
         self.tell(&state);
-        self.changed.notify_one();
+        drop(state);
+        self.helpers.wake();
     }
 
     fn tell(&self, state: &State) {
@@ -238,7 +241,8 @@ impl Drop for Reading<'_> {
     fn drop(&mut self) {
         let mut state = self.0.lock();
         state.reading = state.reading.saturating_sub(1);
-        self.0.changed.notify_all();
+        drop(state);
+        self.0.helpers.wake();
     }
 }
 
@@ -278,7 +282,7 @@ mod tests {
 
     #[test]
     fn no_thread_more_than_files_are_worth_writes_any() {
-        let tasks = |files: &[DataFileRef]| Spread::for_writers(files, 16).1.len();
+        let tasks = |files: &[DataFileRef]| Spread::for_writers(files, 16, &Arc::default()).1.len();
         assert_eq!(tasks(&[file(0, 40_000)]), 1);
         assert_eq!(tasks(&[file(0, 200_000)]), 4);
         assert_eq!(tasks(&[file(0, 10_000_000)]), 16);

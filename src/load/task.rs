@@ -90,7 +90,7 @@ impl Loader {
         if let Some(row) = twin {
             return Err(duplicate(&key_text(&keys, row as usize)));
         }
-        self.hashes.add(rows.iter().map(|row| self.hasher.hash(row.data())).collect())?;
+        self.hashes.add(&rows.iter().map(|row| self.hasher.hash(row.data())).collect::<Vec<_>>())?;
         loaded.files.extend(self.writer.write(number, &batch, &order)?);
         loaded.rows += u64::try_from(order.len()).unwrap_or(u64::MAX);
         Ok(())

@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use super::order::order_of;
 use super::partitions::DistinctPartitions;
 use crate::error::Result;
-use crate::pool;
+use crate::pool::{self, Helpers};
 use crate::progress::Progress;
 use crate::schema::TableSchema;
 use crate::table::{DataFileWriter, DataPaths, Partitioner, PendingFiles, WriteOptions, plain_columns};
@@ -35,6 +35,8 @@ pub struct RunWriter {
     pub paths: Arc<DataPaths>,
     /// How data files are written.
     pub options: WriteOptions,
+    /// Threads that have no task left, for those that write.
+    pub helpers: Arc<Helpers>,
     /// The files that it has written. They must be settled before anything refers to them.
     pub files: PendingFiles,
     /// Raised as the work goes on.
@@ -68,7 +70,7 @@ impl RunWriter {
         R: Send + 'static,
         F: Fn(T, &pool::Stop) -> Result<R> + Send + Sync + 'static,
     {
-        let done = pool::run(threads, tasks, work, drop).await;
+        let done = pool::run_with_helpers(&self.helpers, threads, tasks, work, drop).await;
         // Also if a task has failed: its error is the one to tell.
         let settled = self.files.settle().await;
         let done = done.and_then(|done| settled.map(|()| done));
@@ -98,7 +100,7 @@ impl RunWriter {
                 self.sort_order_id,
                 &options,
             )?;
-            writer.write_ordered(batch, &order)?;
+            writer.write_ordered(batch, &order, &self.helpers)?;
             let file = writer.finish_later(&self.files)?;
             self.progress.add_bytes_written(file.file_size_in_bytes());
             files.push(file);
@@ -115,11 +117,15 @@ pub struct Shares {
     /// Bytes of rows that a task collects before it writes them: the rows, the order they are written in and the encoded
     /// pages are in memory at once.
     pub run_bytes: usize,
+    /// Files that are closed at once while tasks go on.
+    pub closing: usize,
 }
 
 impl Shares {
     /// Bytes that a task takes for each column, before any value.
     const COLUMN_BYTES: usize = 8 * 1024;
+    /// Bytes that a file may take that is being closed: the last part of an upload.
+    const CLOSING_BYTES: usize = 9 << 20;
 
     /// The shares of at most so many threads; a very wide table has room for fewer.
     pub fn new(memory_limit: usize, threads: usize, schema: &Schema) -> Self {
@@ -127,7 +133,8 @@ impl Shares {
         let columns = usize::try_from(schema.highest_field_id()).unwrap_or(0);
         let writer = columns.saturating_mul(Self::COLUMN_BYTES).max(1);
         let run_bytes = (memory_limit / threads.max(1) / 4).clamp(8 << 20, 512 << 20);
-        Self { threads: (memory_limit / 2 / writer).clamp(1, threads.max(1)), run_bytes }
+        let closing = (memory_limit / 16 / Self::CLOSING_BYTES).clamp(1, threads.max(1));
+        Self { threads: (memory_limit / 2 / writer).clamp(1, threads.max(1)), run_bytes, closing }
     }
 }
 

@@ -60,11 +60,12 @@ impl Work {
             sort_order_id: self.sort_order_id()?,
             paths: self.paths.clone(),
             options: self.options.clone(),
-            files: PendingFiles::new(images.shares.threads),
+            helpers: Arc::default(),
+            files: PendingFiles::new(images.shares.closing),
             progress: self.progress.clone(),
         };
         let threads = images.shares.threads;
-        let (spread, tasks) = Spread::for_writers(&images.files, threads);
+        let (spread, tasks) = Spread::for_writers(&images.files, threads, &writer.helpers);
         let progress = Arc::clone(&self.progress);
         progress.start("writing new images", u64::try_from(images.files.len()).unwrap_or(u64::MAX));
         let all = Arc::new(ImageTasks { images, writer, spread });

@@ -6,13 +6,17 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
-use arrow::datatypes::{DataType, Schema, SchemaRef};
-use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
+use parquet::arrow::arrow_writer::{
+    ArrowColumnChunk, ArrowColumnWriter, ArrowLeafColumn, ArrowRowGroupWriterFactory, compute_leaves,
+};
 use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
 use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
+
+use crate::pool::Helpers;
 
 /// A file with more columns than these, those within others counted too, is written column after column: before it has
 /// any value an open column takes some 100 KB, most of it zstd's contexts.
@@ -25,7 +29,7 @@ const WIDE_ROW_GROUP_BYTES: usize = 64 << 20;
 
 /// Hands the values of one column of a row group, by its place in the table, to the function it is given, in as many arrays
 /// as it likes.
-pub(super) type ColumnSource<'a> = &'a mut dyn FnMut(usize, &mut dyn FnMut(&ArrayRef) -> Result<()>) -> Result<()>;
+pub(super) type ColumnSource = Arc<dyn Fn(usize, &mut dyn FnMut(&ArrayRef) -> Result<()>) -> Result<()> + Send + Sync>;
 
 /// Encodes rows into `W`.
 pub(super) enum Encoder<W: Write + Send> {
@@ -58,12 +62,12 @@ impl<W: Write + Send> Encoder<W> {
     }
 
     /// Encodes a row group of its own, after [`by_columns`](Self::by_columns) only.
-    pub fn write_row_group(&mut self, source: ColumnSource<'_>) -> Result<()> {
+    pub fn write_row_group(&mut self, source: &ColumnSource, helpers: &Arc<Helpers>) -> Result<()> {
         match self {
             Self::AtOnce(_) => Err(ParquetError::General("the file is written batch after batch".to_owned())),
             Self::ByColumns(writer) => {
                 writer.end_row_group()?;
-                writer.write_row_group(source)
+                writer.write_row_group(source, helpers)
             }
         }
     }
@@ -126,6 +130,31 @@ struct Section {
     writers: ArrowRowGroupWriterFactory,
 }
 
+/// A column of the table whose values of one row group are to be encoded.
+struct OpenColumn {
+    place: usize,
+    field: FieldRef,
+    /// Of its leaves.
+    writers: Vec<ArrowColumnWriter>,
+}
+
+impl OpenColumn {
+    fn encode(self, source: &ColumnSource, helpers: &Helpers) -> Result<Vec<ArrowColumnChunk>> {
+        let Self { place, field, mut writers } = self;
+        source(place, &mut |array| {
+            let leaves = compute_leaves(&field, array)?;
+            let pairs = leaves.into_iter().zip(std::mem::take(&mut writers)).collect();
+            let encode =
+                |(leaf, mut writer): (ArrowLeafColumn, ArrowColumnWriter)| writer.write(&leaf).map(|()| writer);
+            helpers.in_order(pairs, encode, |writer| {
+                writers.push(writer?);
+                Ok(())
+            })
+        })?;
+        writers.into_iter().map(ArrowColumnWriter::close).collect()
+    }
+}
+
 impl<W: Write + Send> ColumnsEncoder<W> {
     fn new(file: SerializedFileWriter<W>, schema: &SchemaRef) -> Result<Self> {
         let mut sections = Vec::new();
@@ -168,27 +197,29 @@ impl<W: Write + Send> ColumnsEncoder<W> {
         if batches.is_empty() {
             return Ok(());
         }
-        self.write_row_group(&mut |place, write| batches.iter().try_for_each(|batch| write(batch.column(place))))
+        let source: ColumnSource =
+            Arc::new(move |place, write| batches.iter().try_for_each(|batch| write(batch.column(place))));
+        self.write_row_group(&source, &Arc::default())
     }
 
-    fn write_row_group(&mut self, source: ColumnSource<'_>) -> Result<()> {
+    fn write_row_group(&mut self, source: &ColumnSource, helpers: &Arc<Helpers>) -> Result<()> {
         let number = self.file.flushed_row_groups().len();
         let mut group = self.file.next_row_group()?;
         for section in &self.sections {
             let mut writers = section.writers.create_column_writers(number)?.into_iter();
-            for place in section.columns.clone() {
-                let field = self.schema.field(place);
-                let mut open: Vec<ArrowColumnWriter> = writers.by_ref().take(leaves(field.data_type())).collect();
-                source(place, &mut |array| {
-                    compute_leaves(field, array)?
-                        .iter()
-                        .zip(&mut open)
-                        .try_for_each(|(leaf, writer)| writer.write(leaf))
-                })?;
-                for writer in open {
-                    writer.close()?.append_to_row_group(&mut group)?;
-                }
-            }
+            let columns = section.columns.clone().zip(self.schema.fields().iter().skip(section.columns.start));
+            let columns: Vec<OpenColumn> = columns
+                .map(|(place, field)| {
+                    let writers = writers.by_ref().take(leaves(field.data_type())).collect();
+                    OpenColumn { place, field: Arc::clone(field), writers }
+                })
+                .collect();
+            let (source, more) = (Arc::clone(source), Arc::clone(helpers));
+            helpers.in_order(
+                columns,
+                move |column| column.encode(&source, &more),
+                |chunks| chunks?.into_iter().try_for_each(|chunk| chunk.append_to_row_group(&mut group)),
+            )?;
         }
         group.close()?;
         Ok(())

@@ -42,20 +42,18 @@ impl Sink {
         }
         self.sent = self.size();
         let chunk = std::mem::take(&mut self.buffer);
-        match &mut self.file {
-            Some(file) => file.write(Bytes::from(chunk)).await,
-            None => Err(iceberg::Error::new(iceberg::ErrorKind::Unexpected, "the file was already finished")),
-        }
+        self.file.as_mut().ok_or_else(finished)?.write(Bytes::from(chunk)).await
     }
 
     /// Sends the rest and closes the file.
     pub async fn close(&mut self) -> iceberg::Result<()> {
         self.send().await?;
-        match self.file.take() {
-            Some(mut file) => file.close().await,
-            None => Ok(()),
-        }
+        self.file.take().ok_or_else(finished)?.close().await
     }
+}
+
+fn finished() -> iceberg::Error {
+    iceberg::Error::new(iceberg::ErrorKind::Unexpected, "the file was already finished")
 }
 
 impl io::Write for Sink {

@@ -1,7 +1,7 @@
 //! Writes data files: Parquet with zstd, and a manifest entry whose bounds are true.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
 use arrow::datatypes::SchemaRef as ArrowSchemaRef;
@@ -16,12 +16,13 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::{ColumnDescriptor, ColumnPath};
 use tokio::runtime::Handle;
 
-use super::encoder::{Encoder, is_wide};
+use super::encoder::{ColumnSource, Encoder, is_wide};
 use super::gather::values_at;
 use super::metrics::{MetricsConfig, MetricsMode, RowMetrics};
 use super::pending::PendingFiles;
 use super::sink::{CHUNK_BYTES, Sink};
 use crate::error::{Error, Result};
+use crate::pool::Helpers;
 
 /// zstd's level where the table's properties name none. Level 3 makes the files of a
 /// load 10 % smaller, and takes a fifth of its CPU time rather than a seventh.
@@ -39,6 +40,9 @@ const ORDERED_RATIO: usize = 4;
 /// only one is read, it stays in the processor's caches.
 const GATHERED_ROWS: usize = 64 * 1024;
 const GATHERED_BYTES: usize = 16 << 20;
+
+/// Rows of a row group that are worth waking other threads for.
+const HELPED_ROWS: usize = 4096;
 
 const CODEC: &str = "write.parquet.compression-codec";
 const LEVEL: &str = "write.parquet.compression-level";
@@ -87,7 +91,7 @@ pub struct DataFileWriter {
     guard: Unfinished,
     arrow_schema: ArrowSchemaRef,
     config: MetricsConfig,
-    metrics: RowMetrics,
+    metrics: Arc<Mutex<RowMetrics>>,
     rows: u64,
     row_group_bytes: usize,
     row_group_rows: usize,
@@ -235,7 +239,7 @@ impl DataFileWriter {
             guard,
             arrow_schema,
             config: options.metrics.clone(),
-            metrics: RowMetrics::new(schema, &options.metrics),
+            metrics: Arc::new(Mutex::new(RowMetrics::new(schema, &options.metrics))),
             rows: 0,
             row_group_bytes: options.row_group_bytes.max(1),
             row_group_rows: options.row_group_rows.max(1),
@@ -271,7 +275,7 @@ impl DataFileWriter {
             return Ok(());
         }
         let batch = self.conforming(batch)?;
-        self.metrics.update(&batch)?;
+        lock(&self.metrics).update(&batch)?;
         let rows = batch.num_rows();
         // Large rows go to the encoder a few at a time, so that a row group ends soon after it is full.
         let row_bytes = memory_of(&batch) / rows + 1;
@@ -290,8 +294,9 @@ impl DataFileWriter {
         Ok(())
     }
 
-    /// Appends the rows at the given positions, in their order. The columns are as in [`write`](Self::write).
-    pub fn write_ordered(&mut self, batch: &RecordBatch, order: &[u32]) -> Result<()> {
+    /// Appends the rows at the given positions, in their order. The columns are as in [`write`](Self::write); helpers encode
+    /// some of them.
+    pub fn write_ordered(&mut self, batch: &RecordBatch, order: &[u32], helpers: &Arc<Helpers>) -> Result<()> {
         if order.is_empty() {
             return Ok(());
         }
@@ -306,24 +311,30 @@ impl DataFileWriter {
         // Row groups of about the same length, not a short one at the end.
         let length = order.len().div_ceil(order.len().div_ceil(most));
         for group in order.chunks(length) {
+            let source = self.ordered(&batch, group);
             let encoder = self.encoder.as_mut().ok_or_else(gone)?;
-            let metrics = &mut self.metrics;
-            let written = encoder.write_row_group(&mut |place, write| {
-                let column = batch.column(place);
-                let step = (GATHERED_BYTES / (bytes_of(column) / column.len().max(1) + 1)).clamp(1, GATHERED_ROWS);
-                for part in group.chunks(step) {
-                    let values = values_at(column, &UInt32Array::from(part.to_vec()));
-                    let values = values.and_then(|values| metrics.update_column(place, &values).map(|()| values));
-                    write(&values.map_err(|e| ParquetError::External(Box::new(e)))?)?;
-                }
-                Ok(())
-            });
-            if let Err(error) = written {
+            let helpers = if group.len() < HELPED_ROWS { &Arc::default() } else { helpers };
+            if let Err(error) = encoder.write_row_group(&source, helpers) {
                 return Err(self.failure(error));
             }
         }
         self.rows = self.rows.saturating_add(u64::try_from(order.len()).unwrap_or(u64::MAX));
         Ok(())
+    }
+
+    /// The values of rows at the given positions, which are followed as they are asked for.
+    fn ordered(&self, batch: &RecordBatch, positions: &[u32]) -> ColumnSource {
+        let (batch, positions, metrics) = (batch.clone(), positions.to_vec(), Arc::clone(&self.metrics));
+        Arc::new(move |place, write| {
+            let column = batch.column(place);
+            let step = (GATHERED_BYTES / (bytes_of(column) / column.len().max(1) + 1)).clamp(1, GATHERED_ROWS);
+            for part in positions.chunks(step) {
+                let values = values_at(column, &UInt32Array::from(part.to_vec()));
+                let values = values.and_then(|values| lock(&metrics).update_column(place, &values).map(|()| values));
+                write(&values.map_err(|e| ParquetError::External(Box::new(e)))?)?;
+            }
+            Ok(())
+        })
     }
 
     /// The batch in the file's own schema.
@@ -356,7 +367,7 @@ impl DataFileWriter {
             Err(error) => return Err(self.failure(error)),
         };
         let mut sink = encoder.sink().detach();
-        let metrics = std::mem::replace(&mut self.metrics, RowMetrics::empty());
+        let metrics = std::mem::replace(&mut *lock(&self.metrics), RowMetrics::empty());
         let location = &self.guard.location;
         let file = describe(location, sink.size(), self.rows, &footer, &self.config, metrics, &self.entry)?;
         let mut guard = self.guard;
@@ -449,6 +460,10 @@ fn describe(
         builder.sort_order_id(id);
     }
     builder.build().map_err(|e| Error::failed("a data file could not be described").caused_by(e).in_file(location))
+}
+
+fn lock(metrics: &Mutex<RowMetrics>) -> MutexGuard<'_, RowMetrics> {
+    metrics.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether a leaf lies inside of a list or a map. Statistics of those are not written: filters of Iceberg can't name them.

@@ -1,4 +1,5 @@
 use arrow::array::{ArrayRef, StringArray};
+use arrow::datatypes::DataType;
 use iceberg::spec::{Datum, PrimitiveLiteral};
 
 use super::*;
@@ -167,8 +168,8 @@ fn ordered_rows_make_the_file_that_rows_in_order_make() {
             writer.finish().unwrap()
         };
         let ordered = write(&|writer| {
-            writer.write_ordered(&batch, &[]).unwrap();
-            writer.write_ordered(&batch, &order).unwrap();
+            writer.write_ordered(&batch, &[], &Arc::default()).unwrap();
+            writer.write_ordered(&batch, &order, &Arc::default()).unwrap();
             assert_eq!(writer.rows(), 69_998);
         });
         let reference = write(&|writer| writer.write(&expected).unwrap());
@@ -210,7 +211,7 @@ fn ordered_rows_follow_rows_that_came_before() {
     )
     .unwrap();
     writer.write(&fixture.batch(&["a", "b"])).unwrap();
-    writer.write_ordered(&fixture.batch(&["d", "c"]), &[1, 0]).unwrap();
+    writer.write_ordered(&fixture.batch(&["d", "c"]), &[1, 0], &Arc::default()).unwrap();
     writer.write(&fixture.batch(&["e"])).unwrap();
     let file = writer.finish().unwrap();
     assert_eq!((file.record_count(), text(&file.upper_bounds()[&1])), (5, "e"));
@@ -276,4 +277,84 @@ fn what_is_inside_of_lists_and_maps_has_no_statistics() {
     assert_eq!(of(file.value_counts()), counts([2, 2, 2]));
     assert_eq!(of(file.null_value_counts()), counts([0, 1, 2]));
     assert_eq!(file.column_sizes().len(), 7);
+}
+
+/// Columns of all shapes, encoded by three threads, and by one.
+#[test]
+fn several_threads_make_the_file_that_one_makes() {
+    use arrow::array::{Int64Array, Int64Builder, ListBuilder, MapArray, MapBuilder, StringBuilder, StructArray};
+    use iceberg::spec::{ListType, MapType, NestedField, PrimitiveType, Schema, StructType, Type};
+
+    const ROWS: i64 = 20_000;
+    let fixture = Fixture::new();
+    let field = |id, name: &str, ty| Arc::new(NestedField::optional(id, name, ty));
+    let (text, long) = (Type::Primitive(PrimitiveType::String), Type::Primitive(PrimitiveType::Long));
+    let inside = StructType::new(vec![field(5, "a", long.clone()), field(6, "b", text.clone())]);
+    let list = ListType::new(NestedField::list_element(7, long.clone(), false).into());
+    let map = MapType::new(
+        NestedField::map_key_element(8, text.clone()).into(),
+        NestedField::map_value_element(9, long.clone(), false).into(),
+    );
+    let schema = Schema::builder()
+        .with_fields([
+            field(1, "pk", text),
+            field(2, "s", Type::Struct(inside)),
+            field(3, "l", Type::List(list)),
+            field(4, "m", Type::Map(map)),
+        ])
+        .build()
+        .unwrap();
+    let arrow = Arc::new(schema_to_arrow_schema(&schema).unwrap());
+    let (DataType::Struct(inside), DataType::List(element), DataType::Map(entries, _)) =
+        (arrow.field(1).data_type(), arrow.field(2).data_type(), arrow.field(3).data_type())
+    else {
+        panic!("{arrow}");
+    };
+    let DataType::Struct(pair) = entries.data_type() else { panic!("{arrow}") };
+
+    let longs = (0..ROWS).map(|n| (n % 7 > 0).then_some(n)).collect::<Int64Array>();
+    let texts = (0..ROWS).map(|n| Some(format!("text {}", n * 31 % 977))).collect::<StringArray>();
+    let structs = StructArray::new(inside.clone(), vec![Arc::new(longs), Arc::new(texts.clone())], None);
+    let mut lists = ListBuilder::new(Int64Builder::new()).with_field(element.clone());
+    let mut maps = MapBuilder::new(None, StringBuilder::new(), Int64Builder::new())
+        .with_keys_field(pair[0].clone())
+        .with_values_field(pair[1].clone());
+    for n in 0..ROWS {
+        for k in 0..n % 4 {
+            lists.values().append_value(n + k);
+            maps.keys().append_value(format!("k{k}"));
+            maps.values().append_value(n * k);
+        }
+        lists.append(n % 5 > 0);
+        maps.append(n % 6 > 0).unwrap();
+    }
+    let maps = maps.finish();
+    let pairs = StructArray::new(pair.clone(), vec![maps.keys().clone(), maps.values().clone()], None);
+    let maps = MapArray::new(entries.clone(), maps.offsets().clone(), pairs, maps.nulls().cloned(), false);
+    let columns: Vec<ArrayRef> = vec![Arc::new(texts), Arc::new(structs), Arc::new(lists.finish()), Arc::new(maps)];
+    let batch = RecordBatch::try_new(arrow, columns).unwrap();
+    let order: Vec<u32> = (0..u32::try_from(ROWS).unwrap()).rev().collect();
+
+    let schema = Arc::new(schema);
+    let options = WriteOptions { row_group_rows: 7000, ..fixture.options() };
+    let (file_io, location) = (fixture.file_io.clone(), fixture.paths().data_file(0));
+    let handle = fixture.handle().clone();
+    let write = move |helpers: &Arc<Helpers>| {
+        let mut writer =
+            DataFileWriter::create(&file_io, &handle, location.clone(), &schema, 0, Struct::empty(), None, &options)?;
+        writer.write_ordered(&batch, &order, helpers)?;
+        let file = writer.finish()?;
+        let bytes = std::fs::read(file.file_path().strip_prefix("file://").unwrap()).unwrap();
+        std::fs::remove_file(file.file_path().strip_prefix("file://").unwrap()).unwrap();
+        Ok((file, bytes))
+    };
+    let alone = write(&Arc::default()).unwrap();
+    let helpers: Arc<Helpers> = Arc::default();
+    let shared = Arc::clone(&helpers);
+    let work = move |(): (), _: &crate::pool::Stop| write(&shared);
+    for _ in 0..5 {
+        let work = work.clone();
+        let together = crate::pool::run_with_helpers(&helpers, 3, vec![()], work, drop);
+        assert!(fixture.runtime.block_on(together).unwrap() == [alone.clone()], "the files differ");
+    }
 }

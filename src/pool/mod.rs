@@ -1,5 +1,9 @@
 //! A bounded pool for heavy tasks: many more tasks than threads, run on blocking threads, results in the tasks' order.
 
+mod helpers;
+
+pub use helpers::Helpers;
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -41,19 +45,43 @@ where
     R: Send + 'static,
     F: Fn(T, &Stop) -> Result<R> + Send + Sync + 'static,
 {
+    let threads = threads.min(tasks.len());
+    run_with_helpers(&Arc::default(), threads, tasks, work, undo).await
+}
+
+/// As [`run`], but that threads without a task help those that have one.
+pub async fn run_with_helpers<T, R, F>(
+    helpers: &Arc<Helpers>,
+    threads: usize,
+    tasks: Vec<T>,
+    work: F,
+    undo: impl Fn(R),
+) -> Result<Vec<R>>
+where
+    T: Send + 'static,
+    R: Send + 'static,
+    F: Fn(T, &Stop) -> Result<R> + Send + Sync + 'static,
+{
     let stop = Stop::default();
     let _guard = StopOnDrop(stop.clone());
     let count = tasks.len();
     let queue: Arc<Mutex<VecDeque<(usize, T)>>> = Arc::new(Mutex::new(tasks.into_iter().enumerate().collect()));
     let work = Arc::new(work);
     let mut workers = JoinSet::new();
-    for _ in 0..threads.clamp(1, count.max(1)) {
-        let (queue, work, stop) = (queue.clone(), work.clone(), stop.clone());
+    let threads = threads.max(1);
+    for _ in 0..threads {
+        let (queue, work, stop, helpers) = (queue.clone(), work.clone(), stop.clone(), helpers.clone());
         workers.spawn_blocking(move || {
+            // Not before: a thread that can't be started must not be waited for.
+            let busy = helpers.busy();
             let mut done = Vec::new();
             loop {
                 let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-                let Some((n, task)) = next.filter(|_| stop.check().is_ok()) else { return (done, None) };
+                let Some((n, task)) = next.filter(|_| stop.check().is_ok()) else {
+                    drop(busy);
+                    helpers.help_to_the_end();
+                    return (done, None);
+                };
                 match work(task, &stop) {
                     Ok(result) => done.push((n, result)),
                     Err(error) => {
@@ -118,5 +146,16 @@ mod tests {
     async fn a_panic_is_an_error() {
         let work = |n: usize, _: &Stop| -> Result<usize> { if n == 1 { panic!("boom") } else { Ok(n) } };
         assert!(run(2, vec![0, 1, 2], work, drop).await.unwrap_err().to_string().contains("bug"));
+    }
+
+    /// As where a container bounds threads.
+    #[test]
+    fn threads_that_can_not_be_started_are_not_waited_for() {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().max_blocking_threads(2).enable_all().build().unwrap();
+        let helpers = Arc::default();
+        let tasks = run_with_helpers(&helpers, 5, (0..9u64).collect(), |n, _| Ok(n), drop);
+        let done = runtime.block_on(async { tokio::time::timeout(std::time::Duration::from_secs(20), tasks).await });
+        assert_eq!(done.unwrap().unwrap(), (0..9).collect::<Vec<_>>());
     }
 }
