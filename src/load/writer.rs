@@ -170,12 +170,12 @@ mod tests {
                 .map(|n| Arc::new(NestedField::optional(n, n.to_string(), Type::Primitive(PrimitiveType::Long))));
             let schema = Schema::builder().with_fields(fields).build().unwrap();
             let shares = Shares::new(memory << 20, threads, &schema);
-            (shares.threads, shares.run_bytes >> 20)
+            (shares.threads, shares.run_bytes >> 20, shares.closing)
         };
-        assert_eq!(shares(32, 512, 2), (2, 64));
-        assert_eq!(shares(32, 1 << 20, 2), (2, 512));
-        assert_eq!(shares(10_000, 512, 2), (2, 64));
-        assert_eq!(shares(10_000, 512, 8), (3, 16));
-        assert_eq!(shares(20_000, 512, 2), (1, 64));
+        assert_eq!(shares(32, 512, 2), (2, 64, 2));
+        assert_eq!(shares(32, 1 << 20, 2), (2, 512, 2));
+        assert_eq!(shares(10_000, 512, 2), (2, 64, 2));
+        assert_eq!(shares(10_000, 512, 8), (3, 16, 3));
+        assert_eq!(shares(20_000, 512, 2), (1, 64, 2));
     }
 }

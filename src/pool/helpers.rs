@@ -96,15 +96,15 @@ impl Helpers {
             return pieces.into_iter().try_for_each(|piece| take(work(piece)));
         }
         let count = pieces.len();
-        let progress = Progress { pieces: pieces.into_iter().enumerate().collect(), done: VecDeque::new(), taken: 0 };
-        let job = Arc::new(Job { work, progress: Mutex::new(progress) });
+        let pieces = Pieces { left: pieces.into_iter().enumerate().collect(), done: VecDeque::new(), taken: 0 };
+        let job = Arc::new(Job { work, pieces: Mutex::new(pieces) });
         let listed = self.list(job.clone());
         let mut result = Ok(());
         for _ in 0..count {
             let done = job.next(&listed);
             result = take(done.unwrap_or_else(|panic| resume_unwind(panic)));
             if result.is_err() {
-                lock(&job.progress).pieces.clear();
+                lock(&job.pieces).left.clear();
                 break;
             }
         }
@@ -154,17 +154,18 @@ impl Drop for Listed<'_> {
 
 struct Job<P, R, F> {
     work: F,
-    progress: Mutex<Progress<P, R>>,
+    pieces: Mutex<Pieces<P, R>>,
 }
 
-struct Progress<P, R> {
-    pieces: VecDeque<(usize, P)>,
+struct Pieces<P, R> {
+    /// Those that were not begun.
+    left: VecDeque<(usize, P)>,
     /// From the first piece that was not taken on.
     done: VecDeque<Option<thread::Result<R>>>,
     taken: usize,
 }
 
-impl<P, R> Progress<P, R> {
+impl<P, R> Pieces<P, R> {
     fn finish(&mut self, number: usize, result: thread::Result<R>) {
         let at = number.saturating_sub(self.taken);
         while self.done.len() <= at {
@@ -188,7 +189,7 @@ impl<P: Send, R: Send, F: Fn(P) -> R + Send + Sync> Job<P, R, F> {
         let Listed(helpers, number) = *listed;
         loop {
             let seen = helpers.events();
-            if let Some(result) = lock(&self.progress).take() {
+            if let Some(result) = lock(&self.pieces).take() {
                 return result;
             }
             if !self.help(helpers) {
@@ -201,9 +202,9 @@ impl<P: Send, R: Send, F: Fn(P) -> R + Send + Sync> Job<P, R, F> {
 
 impl<P: Send, R: Send, F: Fn(P) -> R + Send + Sync> Help for Job<P, R, F> {
     fn help(&self, helpers: &Helpers) -> bool {
-        let Some((number, piece)) = lock(&self.progress).pieces.pop_front() else { return false };
+        let Some((number, piece)) = lock(&self.pieces).left.pop_front() else { return false };
         let result = catch_unwind(AssertUnwindSafe(|| (self.work)(piece)));
-        lock(&self.progress).finish(number, result);
+        lock(&self.pieces).finish(number, result);
         helpers.wake();
         true
     }
