@@ -1,7 +1,7 @@
 //! Which columns of a data file are better off without a dictionary.
 //!
-//! Parquet's writer makes one for every column, and gives it up when it has grown to its limit: for keys, times and texts of
-//! many values it hashes and copies tens of thousands of them for nothing.
+//! One is made for every other column, and given up when it has grown to its limit: for keys, times and texts of many values,
+//! tens of thousands would be hashed and copied for nothing.
 
 use std::hash::BuildHasher;
 

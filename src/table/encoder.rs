@@ -1,41 +1,34 @@
 //! Rows as Parquet: batch after batch with all columns open, or column after column where there are very many, or where all
 //! rows of a row group are there.
 
-use std::io::{self, Write};
-use std::ops::Range;
+use std::io::Write;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
-use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
-use parquet::arrow::arrow_writer::{
-    ArrowColumnChunk, ArrowColumnWriter, ArrowLeafColumn, ArrowRowGroupWriterFactory, compute_leaves,
-};
-use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
+use arrow::array::{Array, RecordBatch};
+use arrow::compute::concat;
+use arrow::datatypes::{Schema, SchemaRef};
+use parquet::arrow::ArrowWriter;
 use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 
+use super::chunk::{Column, columns};
+use super::extremes::Extremes;
 use crate::pool::Helpers;
 
 /// A file with more columns than these, those within others counted too, is written column after column: before it has
 /// any value an open column takes some 100 KB, most of it zstd's contexts.
 const NARROW: usize = 1024;
-/// The most columns of such a file that are open at once, unless one top-level column has more within.
-const OPEN_COLUMNS: usize = 128;
 /// Bytes of rows, as Arrow has them, that are collected for a row group of a wide file. Smaller row
 /// groups would be more footer than data.
 const WIDE_ROW_GROUP_BYTES: usize = 64 << 20;
-
-/// Hands the values of one column of a row group, by its place in the table, to the function it is given, in as many arrays
-/// as it likes.
-pub(super) type ColumnSource = Arc<dyn Fn(usize, &mut dyn FnMut(&ArrayRef) -> Result<()>) -> Result<()> + Send + Sync>;
 
 /// Encodes rows into `W`.
 pub(super) enum Encoder<W: Write + Send> {
     /// Each batch is encoded when it comes.
     AtOnce(Box<ArrowWriter<W>>),
-    /// A row group is encoded column after column, from batches that were collected or from arrays as they are asked for.
+    /// A row group is encoded column after column, once all of its rows are there.
     ByColumns(Box<ColumnsEncoder<W>>),
 }
 
@@ -58,16 +51,22 @@ impl<W: Write + Send> Encoder<W> {
     pub fn by_columns(self, schema: &SchemaRef) -> Result<Self> {
         let Self::AtOnce(writer) = self else { return Ok(self) };
         let (file, _) = writer.into_serialized_writer()?;
-        Ok(Self::ByColumns(Box::new(ColumnsEncoder::new(file, schema)?)))
+        Ok(Self::ByColumns(Box::new(ColumnsEncoder::new(file, schema))))
     }
 
-    /// Encodes a row group of its own, after [`by_columns`](Self::by_columns) only.
-    pub fn write_row_group(&mut self, source: &ColumnSource, helpers: &Arc<Helpers>) -> Result<()> {
+    /// Encodes the rows at the given positions as a row group of their own, after [`by_columns`](Self::by_columns) only.
+    /// Returns what is known of the values of each field that is not in a list or a map, by its id.
+    pub fn write_row_group(
+        &mut self,
+        batch: &RecordBatch,
+        positions: Vec<u32>,
+        helpers: &Arc<Helpers>,
+    ) -> Result<Vec<(i32, Extremes)>> {
         match self {
             Self::AtOnce(_) => Err(ParquetError::General("the file is written batch after batch".to_owned())),
             Self::ByColumns(writer) => {
                 writer.end_row_group()?;
-                writer.write_row_group(source, helpers)
+                writer.write_row_group(vec![batch.clone()], positions, helpers)
             }
         }
     }
@@ -115,69 +114,17 @@ impl<W: Write + Send> Encoder<W> {
 /// Encodes a row group column after column.
 pub(super) struct ColumnsEncoder<W: Write + Send> {
     file: SerializedFileWriter<W>,
-    schema: SchemaRef,
-    sections: Vec<Section>,
+    columns: Vec<Column>,
     /// The rows of the next row group.
     pending: Vec<RecordBatch>,
     pending_bytes: usize,
     pending_rows: usize,
 }
 
-/// Columns whose encoders are made at the same time.
-struct Section {
-    /// Their places among the columns of the table.
-    columns: Range<usize>,
-    writers: ArrowRowGroupWriterFactory,
-}
-
-/// A column of the table whose values of one row group are to be encoded.
-struct OpenColumn {
-    place: usize,
-    field: FieldRef,
-    /// Of its leaves.
-    writers: Vec<ArrowColumnWriter>,
-}
-
-impl OpenColumn {
-    fn encode(self, source: &ColumnSource, helpers: &Helpers) -> Result<Vec<ArrowColumnChunk>> {
-        let Self { place, field, mut writers } = self;
-        source(place, &mut |array| {
-            let leaves = compute_leaves(&field, array)?;
-            let pairs = leaves.into_iter().zip(std::mem::take(&mut writers)).collect();
-            let encode =
-                |(leaf, mut writer): (ArrowLeafColumn, ArrowColumnWriter)| writer.write(&leaf).map(|()| writer);
-            helpers.in_order(pairs, encode, |writer| {
-                writers.push(writer?);
-                Ok(())
-            })
-        })?;
-        writers.into_iter().map(ArrowColumnWriter::close).collect()
-    }
-}
-
 impl<W: Write + Send> ColumnsEncoder<W> {
-    fn new(file: SerializedFileWriter<W>, schema: &SchemaRef) -> Result<Self> {
-        let mut sections = Vec::new();
-        let mut start = 0;
-        while start < schema.fields().len() {
-            let (mut end, mut leaves) = (start, 0);
-            for field in schema.fields().iter().skip(start) {
-                leaves += Schema::new(vec![Arc::clone(field)]).flattened_fields().len();
-                if leaves > OPEN_COLUMNS && end > start {
-                    break;
-                }
-                end += 1;
-            }
-            let part = Arc::new(schema.project(&(start..end).collect::<Vec<_>>())?);
-            let parquet = ArrowSchemaConverter::new().convert(&part)?;
-            // It only hands the section's columns and the properties to the factory.
-            let unused =
-                SerializedFileWriter::new(io::sink(), parquet.root_schema_ptr(), Arc::clone(file.properties()))?;
-            sections.push(Section { columns: start..end, writers: ArrowRowGroupWriterFactory::new(&unused, part) });
-            start = end;
-        }
-        let schema = Arc::clone(schema);
-        Ok(Self { file, schema, sections, pending: Vec::new(), pending_bytes: 0, pending_rows: 0 })
+    fn new(file: SerializedFileWriter<W>, schema: &SchemaRef) -> Self {
+        let columns = columns(schema.fields(), file.schema_descr().columns());
+        Self { file, columns, pending: Vec::new(), pending_bytes: 0, pending_rows: 0 }
     }
 
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
@@ -193,36 +140,40 @@ impl<W: Write + Send> ColumnsEncoder<W> {
 
     fn end_row_group(&mut self) -> Result<()> {
         let batches = std::mem::take(&mut self.pending);
+        let rows = u32::try_from(self.pending_rows).map_err(|e| ParquetError::External(Box::new(e)))?;
         (self.pending_bytes, self.pending_rows) = (0, 0);
-        if batches.is_empty() {
-            return Ok(());
+        if !batches.is_empty() {
+            self.write_row_group(batches, (0..rows).collect(), &Arc::default())?;
         }
-        let source: ColumnSource =
-            Arc::new(move |place, write| batches.iter().try_for_each(|batch| write(batch.column(place))));
-        self.write_row_group(&source, &Arc::default())
+        Ok(())
     }
 
-    fn write_row_group(&mut self, source: &ColumnSource, helpers: &Arc<Helpers>) -> Result<()> {
-        let number = self.file.flushed_row_groups().len();
+    fn write_row_group(
+        &mut self,
+        batches: Vec<RecordBatch>,
+        positions: Vec<u32>,
+        helpers: &Arc<Helpers>,
+    ) -> Result<Vec<(i32, Extremes)>> {
+        let (positions, properties) = (Arc::new(positions), Arc::clone(self.file.properties()));
         let mut group = self.file.next_row_group()?;
-        for section in &self.sections {
-            let mut writers = section.writers.create_column_writers(number)?.into_iter();
-            let columns = section.columns.clone().zip(self.schema.fields().iter().skip(section.columns.start));
-            let columns: Vec<OpenColumn> = columns
-                .map(|(place, field)| {
-                    let writers = writers.by_ref().take(leaves(field.data_type())).collect();
-                    OpenColumn { place, field: Arc::clone(field), writers }
-                })
-                .collect();
-            let (source, more) = (Arc::clone(source), Arc::clone(helpers));
-            helpers.in_order(
-                columns,
-                move |column| column.encode(&source, &more),
-                |chunks| chunks?.into_iter().try_for_each(|chunk| chunk.append_to_row_group(&mut group)),
-            )?;
-        }
+        let mut found = Vec::new();
+        let more = Arc::clone(helpers);
+        let encode = move |(place, column): (usize, Column)| {
+            let arrays: Vec<&dyn Array> = batches.iter().map(|batch| batch.column(place).as_ref()).collect();
+            let array = match batches.as_slice() {
+                [batch] => Arc::clone(batch.column(place)),
+                _ => concat(&arrays)?,
+            };
+            column.encode(&array, &positions, &properties, &more)
+        };
+        helpers.in_order(self.columns.iter().cloned().enumerate().collect(), encode, |chunks| {
+            for chunk in chunks? {
+                found.extend(chunk.append(&mut group)?);
+            }
+            Ok::<_, ParquetError>(())
+        })?;
         group.close()?;
-        Ok(())
+        Ok(found)
     }
 
     fn finish(&mut self) -> Result<ParquetMetaData> {
@@ -231,22 +182,14 @@ impl<W: Write + Send> ColumnsEncoder<W> {
     }
 }
 
-/// How many columns a column is in Parquet.
-fn leaves(data_type: &DataType) -> usize {
-    match data_type {
-        DataType::Struct(fields) => fields.iter().map(|field| leaves(field.data_type())).sum(),
-        DataType::List(inner) | DataType::Map(inner, _) => leaves(inner.data_type()),
-        _ => 1,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use arrow::array::{Int64Array, ListArray, StringArray, StructArray};
+    use arrow::array::{ArrayRef, Int64Array, ListArray, StringArray, StructArray};
     use arrow::compute::concat_batches;
-    use arrow::datatypes::{Field, Fields, Int32Type};
+    use arrow::datatypes::{DataType, Field, Fields, Int32Type};
     use bytes::Bytes;
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+    use parquet::basic::{Compression, ZstdLevel};
 
     use super::*;
 
@@ -267,13 +210,14 @@ mod tests {
     }
 
     #[test]
-    fn some_columns_at_a_time_make_the_same_file() {
+    fn wide_rows_are_read_as_they_were_written() {
         let batches = [batch(0, 7), batch(7, 1), batch(8, 5)];
         let schema = batches[0].schema();
-        let properties = WriterProperties::builder().set_max_row_group_row_count(Some(8)).build();
+        let zstd = Compression::ZSTD(ZstdLevel::default());
+        let properties = WriterProperties::builder().set_compression(zstd).set_max_row_group_row_count(Some(8)).build();
         let file = ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties)).unwrap();
-        let mut encoder = ColumnsEncoder::new(file.into_serialized_writer().unwrap().0, &schema).unwrap();
-        assert!(encoder.sections.len() >= 3 && encoder.sections.iter().any(|section| section.columns.len() == 1));
+        let mut encoder = ColumnsEncoder::new(file.into_serialized_writer().unwrap().0, &schema);
+        assert_eq!(encoder.columns.len(), 203);
         for batch in &batches {
             encoder.write(batch).unwrap();
         }

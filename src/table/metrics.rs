@@ -18,6 +18,7 @@ use arrow::datatypes::{
 use iceberg::spec::{Datum, NestedFieldRef, PrimitiveType, Schema, SortOrder, StructType, Type};
 
 use super::bounds;
+use super::extremes::{Extremes, Value};
 use crate::error::{Error, Result};
 
 /// The length that bounds of strings and binaries are cut to where no property says otherwise.
@@ -153,36 +154,7 @@ struct Leaf {
     /// Index of the column, then of the field within each struct.
     path: Vec<usize>,
     mode: MetricsMode,
-    min: Option<Value>,
-    max: Option<Value>,
-    nans: u64,
-}
-
-/// One value, comparable with its like.
-#[derive(Debug, Clone, PartialEq)]
-enum Value {
-    Boolean(bool),
-    Int(i32),
-    Long(i64),
-    Float(f32),
-    Double(f64),
-    Decimal(i128),
-    Bytes(Vec<u8>),
-}
-
-impl Value {
-    fn less(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Boolean(a), Self::Boolean(b)) => a < b,
-            (Self::Int(a), Self::Int(b)) => a < b,
-            (Self::Long(a), Self::Long(b)) => a < b,
-            (Self::Float(a), Self::Float(b)) => a.total_cmp(b).is_lt(),
-            (Self::Double(a), Self::Double(b)) => a.total_cmp(b).is_lt(),
-            (Self::Decimal(a), Self::Decimal(b)) => a < b,
-            (Self::Bytes(a), Self::Bytes(b)) => a < b,
-            _ => false,
-        }
-    }
+    found: Extremes,
 }
 
 /// Bounds and NaN counts by field id.
@@ -200,31 +172,22 @@ impl RowMetrics {
         Self { leaves }
     }
 
-    /// Follows nothing.
-    pub(super) fn empty() -> Self {
-        Self { leaves: Vec::new() }
-    }
-
     /// Takes in a batch whose columns are the schema's, in its order.
     pub(super) fn update(&mut self, batch: &RecordBatch) -> Result<()> {
-        for (place, column) in batch.columns().iter().enumerate() {
-            self.update_column(place, column)?;
+        for leaf in &mut self.leaves {
+            let Some((place, inside)) = leaf.path.split_first() else { continue };
+            let column = batch.columns().get(*place).ok_or_else(missing)?;
+            leaf.found.take_in(extremes(&resolve(column, inside)?)?);
         }
         Ok(())
     }
 
-    /// Takes in values of the column at a place in the schema.
-    pub(super) fn update_column(&mut self, place: usize, column: &ArrayRef) -> Result<()> {
-        // The leaves stand in the order of the columns.
-        let begin = self.leaves.partition_point(|leaf| leaf.path.first().is_some_and(|first| *first < place));
-        for leaf in self.leaves.iter_mut().skip(begin) {
-            match leaf.path.split_first() {
-                Some((first, inside)) if *first == place => {
-                    let array = resolve(column, inside)?;
-                    leaf.update(&array)?;
-                }
-                _ => break,
-            }
+    /// Takes in what is known of the values of each field, by its id.
+    pub(super) fn take_in(&mut self, found: Vec<(i32, Extremes)>) -> Result<()> {
+        let mut found: HashMap<i32, Extremes> = found.into_iter().collect();
+        for leaf in &mut self.leaves {
+            // Bounds that leave some rows out would lose them.
+            leaf.found.take_in(found.remove(&leaf.id).ok_or_else(missing)?);
         }
         Ok(())
     }
@@ -233,12 +196,15 @@ impl RowMetrics {
         let mut result = RowBounds::default();
         for leaf in self.leaves {
             if matches!(leaf.primitive, PrimitiveType::Float | PrimitiveType::Double) {
-                result.nans.insert(leaf.id, leaf.nans);
+                result.nans.insert(leaf.id, leaf.found.nans);
             }
-            if let Some(lower) = leaf.min.as_ref().and_then(|min| leaf.cut(min, false)) {
+            let Some((min, max)) = leaf.found.bounds.as_ref().filter(|_| leaf.mode != MetricsMode::Counts) else {
+                continue;
+            };
+            if let Some(lower) = leaf.cut(min, false) {
                 result.lower.insert(leaf.id, datum(&lower, &leaf.primitive)?);
             }
-            if let Some(upper) = leaf.max.as_ref().and_then(|max| leaf.cut(max, true)) {
+            if let Some(upper) = leaf.cut(max, true) {
                 result.upper.insert(leaf.id, datum(&upper, &leaf.primitive)?);
             }
         }
@@ -259,9 +225,7 @@ fn collect_leaves(parent: &StructType, config: &MetricsConfig, path: &mut Vec<us
                         primitive: primitive.clone(),
                         path: path.clone(),
                         mode,
-                        min: None,
-                        max: None,
-                        nans: 0,
+                        found: Extremes::default(),
                     });
                 }
             }
@@ -272,9 +236,12 @@ fn collect_leaves(parent: &StructType, config: &MetricsConfig, path: &mut Vec<us
     }
 }
 
+fn missing() -> Error {
+    Error::failed("a batch does not have the columns of the table's schema")
+}
+
 /// The array of a leaf in a column, null wherever one of its parents is.
 fn resolve(column: &ArrayRef, path: &[usize]) -> Result<ArrayRef> {
-    let missing = || Error::failed("a batch does not have the columns of the table's schema");
     let mut array = column.clone();
     let mut nulls: Option<NullBuffer> = None;
     for index in path {
@@ -293,46 +260,6 @@ fn resolve(column: &ArrayRef, path: &[usize]) -> Result<ArrayRef> {
 }
 
 impl Leaf {
-    fn update(&mut self, array: &ArrayRef) -> Result<()> {
-        let found = match array.data_type() {
-            DataType::Float32 => self.floats(array.as_primitive::<Float32Type>().iter().flatten().map(Value::Float)),
-            DataType::Float64 => self.floats(array.as_primitive::<Float64Type>().iter().flatten().map(Value::Double)),
-            _ => extremes(array)?,
-        };
-        if let (Some((min, max)), true) = (found, self.mode != MetricsMode::Counts) {
-            if self.min.as_ref().is_none_or(|known| min.less(known)) {
-                self.min = Some(min);
-            }
-            if self.max.as_ref().is_none_or(|known| known.less(&max)) {
-                self.max = Some(max);
-            }
-        }
-        Ok(())
-    }
-
-    fn floats(&mut self, values: impl Iterator<Item = Value>) -> Option<(Value, Value)> {
-        let mut found: Option<(Value, Value)> = None;
-        for value in values {
-            let is_nan = match value {
-                Value::Float(v) => v.is_nan(),
-                Value::Double(v) => v.is_nan(),
-                _ => false,
-            };
-            if is_nan {
-                self.nans += 1;
-            } else if let Some((min, max)) = &mut found {
-                if value.less(min) {
-                    *min = value;
-                } else if max.less(&value) {
-                    *max = value;
-                }
-            } else {
-                found = Some((value.clone(), value));
-            }
-        }
-        found
-    }
-
     /// The bound that the mode leaves of a value; `None` where an upper bound would have to be longer.
     fn cut(&self, value: &Value, up: bool) -> Option<Value> {
         let (Value::Bytes(bytes), MetricsMode::Truncate(length)) = (value, self.mode) else {
@@ -352,18 +279,28 @@ impl Leaf {
     }
 }
 
-/// The least and the greatest value that is not null.
-fn extremes(array: &ArrayRef) -> Result<Option<(Value, Value)>> {
+/// What is known of the values that are not null.
+fn extremes(array: &ArrayRef) -> Result<Extremes> {
     macro_rules! numbers {
         ($arrow:ty, $value:path) => {{
             let array = array.as_primitive::<$arrow>();
             compute::min(array).zip(compute::max(array)).map(|(min, max)| ($value(min), $value(max)))
         }};
     }
+    macro_rules! floats {
+        ($arrow:ty, $value:path) => {{
+            let values = || array.as_primitive::<$arrow>().iter().flatten();
+            let numbers = || values().filter(|value| !value.is_nan());
+            let (min, max) = (numbers().min_by(|a, b| a.total_cmp(b)), numbers().max_by(|a, b| a.total_cmp(b)));
+            let bounds = min.zip(max).map(|(min, max)| ($value(min), $value(max)));
+            let nans = values().filter(|value| value.is_nan()).count();
+            return Ok(Extremes { bounds, nans: u64::try_from(nans).unwrap_or(u64::MAX) });
+        }};
+    }
     fn bytes<T: AsRef<[u8]> + ?Sized>(pair: Option<(&T, &T)>) -> Option<(Value, Value)> {
         pair.map(|(min, max)| (Value::Bytes(min.as_ref().to_vec()), Value::Bytes(max.as_ref().to_vec())))
     }
-    Ok(match array.data_type() {
+    let bounds = match array.data_type() {
         DataType::Boolean => {
             let array = array.as_boolean();
             compute::min_boolean(array)
@@ -376,6 +313,8 @@ fn extremes(array: &ArrayRef) -> Result<Option<(Value, Value)>> {
         DataType::Time64(TimeUnit::Microsecond) => numbers!(Time64MicrosecondType, Value::Long),
         DataType::Timestamp(TimeUnit::Microsecond, _) => numbers!(TimestampMicrosecondType, Value::Long),
         DataType::Timestamp(TimeUnit::Nanosecond, _) => numbers!(TimestampNanosecondType, Value::Long),
+        DataType::Float32 => floats!(Float32Type, Value::Float),
+        DataType::Float64 => floats!(Float64Type, Value::Double),
         DataType::Decimal128(_, _) => numbers!(Decimal128Type, Value::Decimal),
         DataType::Utf8 => {
             let array = array.as_string::<i32>();
@@ -399,7 +338,8 @@ fn extremes(array: &ArrayRef) -> Result<Option<(Value, Value)>> {
             bytes(present().min().zip(present().max()))
         }
         other => return Err(Error::failed(format!("a column of Arrow type {other} cannot be written to the table"))),
-    })
+    };
+    Ok(Extremes { bounds, nans: 0 })
 }
 
 /// The value in Iceberg's terms, through its single-value serialization.

@@ -5,7 +5,8 @@
 //! - [`keys`]: key columns and positions of one data file, rows already deleted left out.
 //! - [`rows`]: all rows of a data file in the table's current columns.
 //! - [`deletes`], [`delete_cache`], [`delete_write`]: position deletes, read and written.
-//! - [`write`], [`metrics`], [`bounds`]: data files, counted and bounded from the rows themselves.
+//! - [`write`], [`metrics`], [`bounds`]: data files, counted and bounded from the rows themselves; [`chunk`]: their columns, encoded
+//!   in another order of rows than they stand in.
 //! - [`snapshot`], [`summary`]: manifests, manifest list and summary of one change; [`manifest_merge`]: many manifests as few.
 //! - [`partition`]: which partition rows belong to; [`prune`], [`sought`]: which data files cannot hold a key, by
 //!   their partitions, and by their bounds.
@@ -19,12 +20,13 @@
 //! writer is not used, since it takes a file's bounds from statistics that may be truncated.
 
 pub mod bounds;
+mod chunk;
 pub mod delete_cache;
 pub mod delete_write;
 pub mod deletes;
 mod dictionary;
 mod encoder;
-mod gather;
+mod extremes;
 pub mod keys;
 pub mod live;
 pub mod manifest_merge;

@@ -1,23 +1,21 @@
 //! Writes data files: Parquet with zstd, and a manifest entry whose bounds are true.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
-use arrow::datatypes::SchemaRef as ArrowSchemaRef;
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::{DataType, SchemaRef as ArrowSchemaRef};
 use iceberg::arrow::schema_to_arrow_schema;
 use iceberg::io::FileIO;
 use iceberg::spec::{DataContentType, DataFile, DataFileBuilder, DataFileFormat, SchemaRef, Struct, TableMetadata};
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::basic::{Compression, ZstdLevel};
-use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::{ColumnDescriptor, ColumnPath};
 use tokio::runtime::Handle;
 
-use super::encoder::{ColumnSource, Encoder, is_wide};
-use super::gather::values_at;
+use super::encoder::{Encoder, is_wide};
 use super::metrics::{MetricsConfig, MetricsMode, RowMetrics};
 use super::pending::PendingFiles;
 use super::sink::{CHUNK_BYTES, Sink};
@@ -36,11 +34,9 @@ const SLICE_ROWS: usize = 8192;
 /// Rows that are put in order make a row group of so many times its encoded bytes in memory: they seldom encode to more
 /// than a quarter, and cannot be counted before.
 const ORDERED_RATIO: usize = 4;
-/// The most rows and bytes of one column that are put in order at once. A column's values lie close together: as long as
-/// only one is read, it stays in the processor's caches.
-const GATHERED_ROWS: usize = 64 * 1024;
-const GATHERED_BYTES: usize = 16 << 20;
-
+/// About the most values that a column has in such a row group, those in lists counted: for each, up to 12 bytes of levels and
+/// positions are in memory until the column is encoded.
+const ORDERED_VALUES: usize = 4 << 20;
 /// Rows of a row group that are worth waking other threads for.
 const HELPED_ROWS: usize = 4096;
 
@@ -91,7 +87,7 @@ pub struct DataFileWriter {
     guard: Unfinished,
     arrow_schema: ArrowSchemaRef,
     config: MetricsConfig,
-    metrics: Arc<Mutex<RowMetrics>>,
+    metrics: RowMetrics,
     rows: u64,
     row_group_bytes: usize,
     row_group_rows: usize,
@@ -239,7 +235,7 @@ impl DataFileWriter {
             guard,
             arrow_schema,
             config: options.metrics.clone(),
-            metrics: Arc::new(Mutex::new(RowMetrics::new(schema, &options.metrics))),
+            metrics: RowMetrics::new(schema, &options.metrics),
             rows: 0,
             row_group_bytes: options.row_group_bytes.max(1),
             row_group_rows: options.row_group_rows.max(1),
@@ -275,7 +271,7 @@ impl DataFileWriter {
             return Ok(());
         }
         let batch = self.conforming(batch)?;
-        lock(&self.metrics).update(&batch)?;
+        self.metrics.update(&batch)?;
         let rows = batch.num_rows();
         // Large rows go to the encoder a few at a time, so that a row group ends soon after it is full.
         let row_bytes = memory_of(&batch) / rows + 1;
@@ -306,35 +302,23 @@ impl DataFileWriter {
             Ok(encoder) => self.encoder = Some(encoder),
             Err(error) => return Err(self.failure(error)),
         }
-        let row_bytes = memory_of(&batch) / batch.num_rows().max(1) + 1;
-        let most = (self.row_group_bytes.saturating_mul(ORDERED_RATIO) / row_bytes).clamp(1, self.row_group_rows);
+        let rows = batch.num_rows().max(1);
+        let values = batch.columns().iter().map(most_values).max().unwrap_or(0);
+        let most = (self.row_group_bytes.saturating_mul(ORDERED_RATIO) / (memory_of(&batch) / rows + 1))
+            .min(ORDERED_VALUES / (values / rows + 1))
+            .clamp(1, self.row_group_rows);
         // Row groups of about the same length, not a short one at the end.
         let length = order.len().div_ceil(order.len().div_ceil(most));
         for group in order.chunks(length) {
-            let source = self.ordered(&batch, group);
             let encoder = self.encoder.as_mut().ok_or_else(gone)?;
             let helpers = if group.len() < HELPED_ROWS { &Arc::default() } else { helpers };
-            if let Err(error) = encoder.write_row_group(&source, helpers) {
-                return Err(self.failure(error));
+            match encoder.write_row_group(&batch, group.to_vec(), helpers) {
+                Ok(found) => self.metrics.take_in(found)?,
+                Err(error) => return Err(self.failure(error)),
             }
         }
         self.rows = self.rows.saturating_add(u64::try_from(order.len()).unwrap_or(u64::MAX));
         Ok(())
-    }
-
-    /// The values of rows at the given positions, which are followed as they are asked for.
-    fn ordered(&self, batch: &RecordBatch, positions: &[u32]) -> ColumnSource {
-        let (batch, positions, metrics) = (batch.clone(), positions.to_vec(), Arc::clone(&self.metrics));
-        Arc::new(move |place, write| {
-            let column = batch.column(place);
-            let step = (GATHERED_BYTES / (bytes_of(column) / column.len().max(1) + 1)).clamp(1, GATHERED_ROWS);
-            for part in positions.chunks(step) {
-                let values = values_at(column, &UInt32Array::from(part.to_vec()));
-                let values = values.and_then(|values| lock(&metrics).update_column(place, &values).map(|()| values));
-                write(&values.map_err(|e| ParquetError::External(Box::new(e)))?)?;
-            }
-            Ok(())
-        })
     }
 
     /// The batch in the file's own schema.
@@ -367,9 +351,8 @@ impl DataFileWriter {
             Err(error) => return Err(self.failure(error)),
         };
         let mut sink = encoder.sink().detach();
-        let metrics = std::mem::replace(&mut *lock(&self.metrics), RowMetrics::empty());
         let location = &self.guard.location;
-        let file = describe(location, sink.size(), self.rows, &footer, &self.config, metrics, &self.entry)?;
+        let file = describe(location, sink.size(), self.rows, &footer, &self.config, self.metrics, &self.entry)?;
         let mut guard = self.guard;
         let close = async move {
             let closed = sink.close().await;
@@ -416,6 +399,17 @@ fn bytes_of(column: &ArrayRef) -> usize {
     column.to_data().get_slice_memory_size().unwrap_or(0)
 }
 
+/// How many values the column has that has the most of those inside of a column.
+fn most_values(column: &ArrayRef) -> usize {
+    let inside = match column.data_type() {
+        DataType::Struct(_) => column.as_struct().columns().iter().map(most_values).max().unwrap_or(0),
+        DataType::List(_) => most_values(column.as_list::<i32>().values()),
+        DataType::Map(..) => most_values(column.as_map().values()),
+        _ => 0,
+    };
+    inside.max(column.len())
+}
+
 fn gone() -> Error {
     Error::failed("the file was already finished")
 }
@@ -460,10 +454,6 @@ fn describe(
         builder.sort_order_id(id);
     }
     builder.build().map_err(|e| Error::failed("a data file could not be described").caused_by(e).in_file(location))
-}
-
-fn lock(metrics: &Mutex<RowMetrics>) -> MutexGuard<'_, RowMetrics> {
-    metrics.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether a leaf lies inside of a list or a map. Statistics of those are not written: filters of Iceberg can't name them.

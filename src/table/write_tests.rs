@@ -1,5 +1,4 @@
 use arrow::array::{ArrayRef, StringArray};
-use arrow::datatypes::DataType;
 use iceberg::spec::{Datum, PrimitiveLiteral};
 
 use super::*;
@@ -139,6 +138,7 @@ fn a_batch_of_other_columns_is_refused() {
 
 #[test]
 fn ordered_rows_make_the_file_that_rows_in_order_make() {
+    use arrow::array::UInt32Array;
     use arrow::compute::take_record_batch;
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
@@ -146,7 +146,7 @@ fn ordered_rows_make_the_file_that_rows_in_order_make() {
     let (schema, plain) = (fixture.schema(), fixture.options());
     let keys: Vec<String> = (0..70_000).map(|n| format!("key {n:05}")).collect();
     let batch = fixture.batch(&keys.iter().map(String::as_str).collect::<Vec<_>>());
-    // More than are put in order at once, and not all there are: neither the first key nor the greatest number.
+    // Not all there are: neither the first key nor the greatest number.
     let order: Vec<u32> = (1..69_999).rev().collect();
     let small = WriteOptions { row_group_bytes: 200_000, ..plain.clone() };
     let few = WriteOptions { row_group_rows: 30_000, ..plain.clone() };

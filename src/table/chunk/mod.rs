@@ -1,0 +1,315 @@
+//! Column chunks of Parquet files, from rows of Arrow arrays in an order of their own.
+//!
+//! Parquet's writer for Arrow takes rows in the order they are written in: they would be copied into arrays first, and from there
+//! into pages. Here each value goes from where it stands into its page, and what is known of it is told by the way. Pages
+//! are of the first version, which all readers know; headers and the footer are Parquet's own.
+
+mod hybrid;
+mod levels;
+mod statistics;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef};
+use arrow::datatypes::Field;
+use bytes::Bytes;
+use parquet::basic::{Compression, Encoding, PageType, Type as PhysicalType};
+use parquet::column::page::{CompressedPage, Page, PageWriter};
+use parquet::column::writer::ColumnCloseResult;
+use parquet::errors::{ParquetError, Result};
+use parquet::file::metadata::{ColumnChunkMetaData, PageEncodingStats};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesPtr};
+use parquet::file::writer::{SerializedPageWriter, SerializedRowGroupWriter, TrackedWrite};
+use parquet::schema::types::{ColumnDescPtr, ColumnDescriptor};
+use zstd::bulk::Compressor;
+
+use self::hybrid::{pack, width_of};
+use self::levels::{Leaf, Slots, leaves};
+use self::statistics::statistics;
+use self::values::values_of;
+use super::extremes::Extremes;
+use crate::pool::Helpers;
+
+/// Slots after which a page may end.
+const STEP_SLOTS: usize = 1000;
+/// Dictionaries are for columns of which a sample tells that one will fit its limit. What is a little more stays one.
+const DICTIONARY_SLACK: usize = 2;
+/// Bytes of levels that wait for other threads.
+const WAITING_LEVELS: usize = 32 << 20;
+
+/// A column of the table, and what Parquet calls the columns in it.
+#[derive(Debug, Clone)]
+pub(super) struct Column {
+    pub field: Arc<Field>,
+    pub leaves: Vec<ColumnDescPtr>,
+}
+
+/// The values of a leaf in one row group, encoded.
+#[derive(Debug)]
+pub(super) struct Chunk {
+    bytes: Bytes,
+    close: ColumnCloseResult,
+    /// `None` in a list or a map.
+    extremes: Option<Extremes>,
+}
+
+impl Chunk {
+    /// Writes it behind the row group's other columns. Returns what is known of its values, and the field's id, unless it lies
+    /// in a list or a map.
+    pub fn append<W: std::io::Write + Send>(
+        self,
+        group: &mut SerializedRowGroupWriter<'_, W>,
+    ) -> Result<Option<(i32, Extremes)>> {
+        let descriptor = self.close.metadata.column_descr_ptr();
+        group.append_column(&self.bytes, self.close)?;
+        let info = descriptor.self_type().get_basic_info();
+        Ok(self.extremes.filter(|_| info.has_id()).map(|extremes| (info.id(), extremes)))
+    }
+}
+
+impl Column {
+    /// Encodes the rows at the given positions; helpers encode some of the leaves.
+    pub fn encode(
+        &self,
+        array: &ArrayRef,
+        positions: &Arc<Vec<u32>>,
+        properties: &WriterPropertiesPtr,
+        helpers: &Helpers,
+    ) -> Result<Vec<Chunk>> {
+        let mut chunks = Vec::with_capacity(self.leaves.len());
+        let mut encode = |waiting: Vec<(Leaf, ColumnDescPtr)>| {
+            let properties = Arc::clone(properties);
+            helpers.in_order(
+                waiting,
+                move |(leaf, descriptor)| encode(&leaf, &descriptor, &properties),
+                |chunk| {
+                    chunks.push(chunk?);
+                    Ok(())
+                },
+            )
+        };
+        let mut descriptors = self.leaves.iter();
+        let (mut waiting, mut bytes) = (Vec::new(), 0);
+        leaves(&self.field, array, &Slots::rows(Arc::clone(positions)), 0, &mut |leaf| {
+            let descriptor = descriptors.next().ok_or_else(|| unlike(&self.field))?;
+            bytes += leaf.parent_bytes(waiting.last().map(|(before, _)| before));
+            waiting.push((leaf, Arc::clone(descriptor)));
+            if bytes > WAITING_LEVELS {
+                bytes = 0;
+                return encode(std::mem::take(&mut waiting));
+            }
+            Ok(())
+        })?;
+        encode(waiting)?;
+        if descriptors.next().is_some() { Err(unlike(&self.field)) } else { Ok(chunks) }
+    }
+}
+
+fn unlike(field: &Field) -> ParquetError {
+    ParquetError::General(format!("the values of column {} are not of its type", field.name()))
+}
+
+fn encode(leaf: &Leaf, descriptor: &ColumnDescPtr, properties: &WriterProperties) -> Result<Chunk> {
+    let (slots, values) = (leaf.slots()?, values_of(&leaf.array, descriptor)?);
+    if i16::try_from(slots.depth()) != Ok(descriptor.max_def_level()) {
+        return Err(ParquetError::General(format!("the levels of column {} are not its own", descriptor.path())));
+    }
+    let path = descriptor.path();
+    let dictionary = if properties.dictionary_enabled(path) && !slots.positions().is_empty() {
+        values.dictionary(slots.positions(), DICTIONARY_SLACK * properties.dictionary_page_size_limit())
+    } else {
+        None
+    };
+    let mut extremes = (descriptor.max_rep_level() == 0).then(Extremes::default);
+    let mut pages = Pages::new(properties.compression(path))?;
+    if let Some(dictionary) = &dictionary {
+        pages.data.clear();
+        values.put(&dictionary.positions, &mut pages.data);
+        pages.add_dictionary(dictionary.positions.len())?;
+        if let Some(known) = &mut extremes {
+            // All that are no number are counted.
+            let is_float = matches!(descriptor.physical_type(), PhysicalType::FLOAT | PhysicalType::DOUBLE);
+            known.take_in(values.extremes(if is_float { slots.positions() } else { &dictionary.positions }));
+        }
+    }
+
+    // A page ends at a row's end. A slot counts for a byte, since levels and indices take some.
+    let value_bytes = leaf.array.to_data().get_slice_memory_size().unwrap_or(0) / leaf.array.len().max(1) + 1;
+    let most_bytes = properties.column_data_page_size_limit(path).max(1);
+    let most_rows = properties.data_page_row_count_limit().max(1);
+    let step = (most_bytes / value_bytes).clamp(1, STEP_SLOTS.min(most_rows));
+    let (mut slot, mut value, mut rows) = (0, 0, 0);
+    while slot < slots.count() {
+        let (first_slot, first_value, first_row) = (slot, value, rows);
+        pages.data.clear();
+        let mut bytes = 0;
+        while slot < slots.count() && rows - first_row < most_rows && bytes < most_bytes {
+            let end = slots.next_row(slot + step);
+            let next = value + slots.present(slot..end);
+            rows += slots.rows_in(slot..end);
+            if dictionary.is_none() {
+                let positions = &slots.positions()[value..next];
+                values.put(positions, &mut pages.data);
+                if let Some(known) = &mut extremes {
+                    known.take_in(values.extremes(positions));
+                }
+            }
+            (slot, value) = (end, next);
+            bytes = pages.data.len() + (slot - first_slot);
+        }
+        pages.page.clear();
+        slots.put_levels(first_slot..slot, descriptor, &mut pages.page)?;
+        let encoding = if let Some(dictionary) = &dictionary {
+            let greatest = u32::try_from(dictionary.positions.len() - 1).unwrap_or(u32::MAX);
+            let width = width_of(greatest);
+            pages.page.extend(width.to_le_bytes().first());
+            pack(&dictionary.indices[first_value..value], width, |number| number, &mut pages.page);
+            Encoding::RLE_DICTIONARY
+        } else {
+            values.end_page(&mut pages.data);
+            pages.page.extend_from_slice(&pages.data);
+            Encoding::PLAIN
+        };
+        pages.add_data(slot - first_slot, encoding)?;
+    }
+    let nulls = slots.count() - slots.positions().len();
+    let known = extremes.as_ref().filter(|_| properties.statistics_enabled(path) != EnabledStatistics::None);
+    let known = known.map(|known| statistics(descriptor, known, nulls, properties.statistics_truncate_length()));
+    let (bytes, metadata) = pages.finish(descriptor, slots.count())?;
+    let metadata = match known {
+        Some(known) => metadata.into_builder().set_statistics(known).build()?,
+        None => metadata,
+    };
+    let close = ColumnCloseResult {
+        bytes_written: long(bytes.len())?,
+        rows_written: long(rows)?,
+        metadata,
+        bloom_filter: None,
+        column_index: None,
+        offset_index: None,
+    };
+    Ok(Chunk { bytes, close, extremes })
+}
+
+/// The pages of a chunk, one after the other.
+struct Pages {
+    sink: TrackedWrite<Vec<u8>>,
+    compression: Compression,
+    compressor: Compressor<'static>,
+    /// The values of a page in the plain encoding.
+    data: Vec<u8>,
+    /// A page, not compressed.
+    page: Vec<u8>,
+    uncompressed: usize,
+    /// Where the first data page begins.
+    first_data: Option<usize>,
+    stats: Vec<PageEncodingStats>,
+}
+
+impl Pages {
+    fn new(compression: Compression) -> Result<Self> {
+        let Compression::ZSTD(level) = compression else {
+            return Err(ParquetError::General(format!("pages are not compressed by {compression}")));
+        };
+        Ok(Self {
+            sink: TrackedWrite::new(Vec::new()),
+            compression,
+            compressor: Compressor::new(level.compression_level())?,
+            data: Vec::new(),
+            page: Vec::new(),
+            uncompressed: 0,
+            first_data: None,
+            stats: Vec::new(),
+        })
+    }
+
+    /// Adds what was put into `data` as the dictionary page.
+    fn add_dictionary(&mut self, values: usize) -> Result<()> {
+        std::mem::swap(&mut self.data, &mut self.page);
+        let num_values = number(values)?;
+        self.add(PageType::DICTIONARY_PAGE, Encoding::PLAIN, |buf| Page::DictionaryPage {
+            buf,
+            num_values,
+            encoding: Encoding::PLAIN,
+            is_sorted: false,
+        })
+    }
+
+    /// Adds `page` as a data page.
+    fn add_data(&mut self, values: usize, encoding: Encoding) -> Result<()> {
+        self.first_data.get_or_insert(self.sink.bytes_written());
+        let num_values = number(values)?;
+        self.add(PageType::DATA_PAGE, encoding, |buf| Page::DataPage {
+            buf,
+            num_values,
+            encoding,
+            def_level_encoding: Encoding::RLE,
+            rep_level_encoding: Encoding::RLE,
+            statistics: None,
+        })
+    }
+
+    fn add(&mut self, page_type: PageType, encoding: Encoding, page: impl FnOnce(Bytes) -> Page) -> Result<()> {
+        let compressed = Bytes::from(self.compressor.compress(&self.page)?);
+        let page = CompressedPage::new(page(compressed), self.page.len());
+        self.uncompressed += SerializedPageWriter::new(&mut self.sink).write_page(page)?.uncompressed_size;
+        match self.stats.iter_mut().find(|stats| stats.page_type == page_type) {
+            Some(stats) => stats.count += 1,
+            None => self.stats.push(PageEncodingStats { page_type, encoding, count: 1 }),
+        }
+        Ok(())
+    }
+
+    fn finish(self, descriptor: &ColumnDescPtr, values: usize) -> Result<(Bytes, ColumnChunkMetaData)> {
+        let has_dictionary = self.stats.iter().any(|stats| stats.page_type == PageType::DICTIONARY_PAGE);
+        let mut encodings = vec![Encoding::PLAIN, Encoding::RLE];
+        encodings.extend(has_dictionary.then_some(Encoding::RLE_DICTIONARY));
+        let mut bytes = self.sink.into_inner()?;
+        bytes.shrink_to_fit();
+        let bytes = Bytes::from(bytes);
+        let metadata = ColumnChunkMetaData::builder(Arc::clone(descriptor))
+            .set_compression(self.compression)
+            .set_encodings(encodings)
+            .set_page_encoding_stats(self.stats)
+            .set_num_values(signed(values)?)
+            .set_total_compressed_size(signed(bytes.len())?)
+            .set_total_uncompressed_size(signed(self.uncompressed)?)
+            .set_data_page_offset(signed(self.first_data.unwrap_or(0))?)
+            .set_dictionary_page_offset(has_dictionary.then_some(0))
+            .build()?;
+        Ok((bytes, metadata))
+    }
+}
+
+fn number(count: usize) -> Result<u32> {
+    u32::try_from(count).map_err(|e| ParquetError::External(Box::new(e)))
+}
+
+fn long(count: usize) -> Result<u64> {
+    u64::try_from(count).map_err(|e| ParquetError::External(Box::new(e)))
+}
+
+fn signed(count: usize) -> Result<i64> {
+    i64::try_from(count).map_err(|e| ParquetError::External(Box::new(e)))
+}
+
+/// The leaves of Parquet's schema that belong to each column of the table.
+pub(super) fn columns(fields: &[Arc<Field>], leaves: &[ColumnDescPtr]) -> Vec<Column> {
+    let mut columns: Vec<Column> =
+        fields.iter().map(|field| Column { field: Arc::clone(field), leaves: Vec::new() }).collect();
+    let mut rest = leaves.iter().peekable();
+    for column in &mut columns {
+        let is_of = |leaf: &&ColumnDescPtr| root(leaf) == Some(column.field.name());
+        while let Some(leaf) = rest.next_if(is_of) {
+            column.leaves.push(Arc::clone(leaf));
+        }
+    }
+    columns
+}
+
+fn root(leaf: &ColumnDescriptor) -> Option<&String> {
+    leaf.path().parts().first()
+}
