@@ -255,15 +255,13 @@ fn dictionary<T: Hash + Eq>(
     let hasher = DefaultHashBuilder::default();
     let mut table: HashTable<u32> = HashTable::new();
     let mut dictionary = Dictionary { positions: Vec::new(), indices: Vec::with_capacity(positions.len()) };
-    let mut bytes = 0;
+    let (mut known, mut bytes) = (Vec::new(), 0);
     for at in positions {
         let found = value(*at);
-        let known = &dictionary.positions;
-        let known = |number: &u32| value(known[index(*number)]);
         let entry = table.entry(
             hasher.hash_one(&found),
-            |number| known(number) == found,
-            |number| hasher.hash_one(known(number)),
+            |number| known[index(*number)] == found,
+            |number| hasher.hash_one(&known[index(*number)]),
         );
         let number = match entry {
             Entry::Occupied(entry) => *entry.get(),
@@ -274,6 +272,7 @@ fn dictionary<T: Hash + Eq>(
                 }
                 let number = u32::try_from(dictionary.positions.len()).ok()?;
                 entry.insert(number);
+                known.push(found);
                 dictionary.positions.push(*at);
                 number
             }
