@@ -5,7 +5,7 @@
 //! - [`keys`]: key columns and positions of one data file, rows already deleted left out.
 //! - [`rows`]: all rows of a data file in the table's current columns.
 //! - [`deletes`], [`delete_cache`], [`delete_write`]: position deletes, read and written.
-//! - [`write`], [`metrics`], [`bounds`]: data files, counted and bounded from the rows themselves; [`chunk`]: their columns, encoded
+//! - [`write`], [`describe`], [`metrics`], [`bounds`]: data files, counted and bounded from the rows themselves; [`chunk`]: their columns, encoded
 //!   in another order of rows than they stand in.
 //! - [`snapshot`], [`summary`]: manifests, manifest list and summary of one change; [`manifest_merge`]: many manifests as few.
 //! - [`partition`]: which partition rows belong to; [`prune`], [`sought`]: which data files cannot hold a key, by
@@ -24,6 +24,7 @@ mod chunk;
 pub mod delete_cache;
 pub mod delete_write;
 pub mod deletes;
+mod describe;
 mod dictionary;
 mod encoder;
 mod extremes;

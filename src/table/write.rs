@@ -1,20 +1,19 @@
 //! Writes data files: Parquet with zstd, and a manifest entry whose bounds are true.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, SchemaRef as ArrowSchemaRef};
 use iceberg::arrow::schema_to_arrow_schema;
 use iceberg::io::FileIO;
-use iceberg::spec::{DataContentType, DataFile, DataFileBuilder, DataFileFormat, SchemaRef, Struct, TableMetadata};
+use iceberg::spec::{DataContentType, DataFile, SchemaRef, Struct, TableMetadata};
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use parquet::schema::types::{ColumnDescriptor, ColumnPath};
+use parquet::schema::types::ColumnPath;
 use tokio::runtime::Handle;
 
+use super::describe::{Entry, describe, is_repeated};
 use super::encoder::{Encoder, is_wide};
 use super::metrics::{MetricsConfig, MetricsMode, RowMetrics};
 use super::pending::PendingFiles;
@@ -92,15 +91,6 @@ pub struct DataFileWriter {
     row_group_bytes: usize,
     row_group_rows: usize,
     entry: Entry,
-}
-
-/// The parts of the manifest entry that are known from the start.
-struct Entry {
-    content: DataContentType,
-    spec_id: i32,
-    partition: Struct,
-    sort_order_id: Option<i32>,
-    referenced_data_file: Option<String>,
 }
 
 /// A file that nothing refers to yet: deleted when dropped while armed.
@@ -412,86 +402,6 @@ fn most_values(column: &ArrayRef) -> usize {
 
 fn gone() -> Error {
     Error::failed("the file was already finished")
-}
-
-/// The manifest entry of a finished file.
-fn describe(
-    location: &str,
-    size: u64,
-    rows: u64,
-    footer: &ParquetMetaData,
-    config: &MetricsConfig,
-    metrics: RowMetrics,
-    entry: &Entry,
-) -> Result<DataFile> {
-    let mut counts = FooterCounts::default();
-    counts.take(footer, config);
-    let bounds = metrics.finish()?;
-    let mut offsets = Vec::with_capacity(footer.num_row_groups());
-    for group in footer.row_groups() {
-        if let Some(column) = group.columns().first() {
-            offsets.extend(i64::try_from(column.byte_range().0).ok());
-        }
-    }
-    let mut builder = DataFileBuilder::default();
-    builder
-        .content(entry.content)
-        .file_path(location.to_owned())
-        .file_format(DataFileFormat::Parquet)
-        .partition(entry.partition.clone())
-        .partition_spec_id(entry.spec_id)
-        .record_count(rows)
-        .file_size_in_bytes(size)
-        .column_sizes(counts.sizes)
-        .value_counts(counts.values)
-        .null_value_counts(counts.nulls)
-        .nan_value_counts(bounds.nans)
-        .lower_bounds(bounds.lower)
-        .upper_bounds(bounds.upper)
-        .split_offsets((!offsets.is_empty()).then_some(offsets))
-        .referenced_data_file(entry.referenced_data_file.clone());
-    if let Some(id) = entry.sort_order_id {
-        builder.sort_order_id(id);
-    }
-    builder.build().map_err(|e| Error::failed("a data file could not be described").caused_by(e).in_file(location))
-}
-
-/// Whether a leaf lies inside of a list or a map. Statistics of those are not written: filters of Iceberg can't name them.
-fn is_repeated(leaf: &ColumnDescriptor) -> bool {
-    leaf.max_rep_level() > 0
-}
-
-#[derive(Default)]
-struct FooterCounts {
-    sizes: HashMap<i32, u64>,
-    values: HashMap<i32, u64>,
-    nulls: HashMap<i32, u64>,
-}
-
-impl FooterCounts {
-    fn take(&mut self, footer: &ParquetMetaData, config: &MetricsConfig) {
-        let mut unknown_nulls = Vec::new();
-        for column in footer.row_groups().iter().flat_map(RowGroupMetaData::columns) {
-            let descriptor = column.column_descr().self_type().get_basic_info();
-            if !descriptor.has_id() {
-                continue;
-            }
-            let id = descriptor.id();
-            *self.sizes.entry(id).or_default() += u64::try_from(column.compressed_size()).unwrap_or(0);
-            if config.mode(id) == MetricsMode::None || is_repeated(column.column_descr()) {
-                continue;
-            }
-            *self.values.entry(id).or_default() += u64::try_from(column.num_values()).unwrap_or(0);
-            match column.statistics().and_then(parquet::file::statistics::Statistics::null_count_opt) {
-                Some(nulls) => *self.nulls.entry(id).or_default() += nulls,
-                None => unknown_nulls.push(id),
-            }
-        }
-        // A count that one row group does not give is unknown for the file.
-        for id in unknown_nulls {
-            self.nulls.remove(&id);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,3 +1,5 @@
+use std::collections::HashMap;
+
 use arrow::array::{ArrayRef, StringArray};
 use iceberg::spec::{Datum, PrimitiveLiteral};
 

@@ -30,6 +30,14 @@ pub(super) struct Slots {
     positions: Arc<Vec<u32>>,
 }
 
+/// A place between two rows: what is before it, counted.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Place {
+    pub slot: usize,
+    pub value: usize,
+    pub row: usize,
+}
+
 /// A column without columns inside.
 #[derive(Debug)]
 pub(super) struct Leaf {
@@ -184,29 +192,22 @@ impl Slots {
         &self.positions
     }
 
-    /// How many of some slots have a value.
-    pub fn present(&self, slots: Range<usize>) -> usize {
-        match &self.definition {
-            Some(levels) => levels[slots].iter().filter(|level| **level == PRESENT).count(),
-            None => slots.len(),
+    /// The place at least so many slots further, where a row ends.
+    pub fn advance(&self, place: Place, step: usize) -> Place {
+        let Place { slot: begin, value, row } = place;
+        let mut end = self.count.min(begin + step);
+        if let Some(levels) = &self.repetition {
+            end += levels[end..].iter().take_while(|level| **level > 0).count();
         }
-    }
-
-    /// How many rows of the table begin in some slots.
-    pub fn rows_in(&self, slots: Range<usize>) -> usize {
-        match &self.repetition {
-            Some(levels) => levels[slots].iter().filter(|level| **level == 0).count(),
-            None => slots.len(),
-        }
-    }
-
-    /// The first slot from here on that a row begins with, or the end.
-    pub fn next_row(&self, slot: usize) -> usize {
-        let begin = slot.min(self.count);
-        match &self.repetition {
-            Some(levels) => begin + levels[begin..].iter().take_while(|level| **level > 0).count(),
-            None => begin,
-        }
+        let values = match &self.definition {
+            Some(levels) => levels[begin..end].iter().filter(|level| **level == PRESENT).count(),
+            None => end - begin,
+        };
+        let rows = match &self.repetition {
+            Some(levels) => levels[begin..end].iter().filter(|level| **level == 0).count(),
+            None => end - begin,
+        };
+        Place { slot: end, value: value + values, row: row + rows }
     }
 
     /// Appends the levels of some slots as the first version of data pages has them.

@@ -6,6 +6,7 @@
 
 mod hybrid;
 mod levels;
+mod pages;
 mod statistics;
 #[cfg(test)]
 mod tests;
@@ -16,18 +17,15 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::Field;
 use bytes::Bytes;
-use parquet::basic::{Compression, Encoding, PageType, Type as PhysicalType};
-use parquet::column::page::{CompressedPage, Page, PageWriter};
+use parquet::basic::{Encoding, Type as PhysicalType};
 use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::{ParquetError, Result};
-use parquet::file::metadata::{ColumnChunkMetaData, PageEncodingStats};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesPtr};
-use parquet::file::writer::{SerializedPageWriter, SerializedRowGroupWriter, TrackedWrite};
+use parquet::file::writer::SerializedRowGroupWriter;
 use parquet::schema::types::{ColumnDescPtr, ColumnDescriptor};
-use zstd::bulk::Compressor;
 
-use self::hybrid::{pack, width_of};
-use self::levels::{Leaf, Slots, leaves};
+use self::levels::{Leaf, Place, Slots, leaves};
+use self::pages::{Pages, long};
 use self::statistics::statistics;
 use self::values::values_of;
 use super::extremes::Extremes;
@@ -141,159 +139,47 @@ fn encode(leaf: &Leaf, descriptor: &ColumnDescPtr, properties: &WriterProperties
     let most_bytes = properties.column_data_page_size_limit(path).max(1);
     let most_rows = properties.data_page_row_count_limit().max(1);
     let step = (most_bytes / value_bytes).clamp(1, STEP_SLOTS.min(most_rows));
-    let (mut slot, mut value, mut rows) = (0, 0, 0);
-    while slot < slots.count() {
-        let (first_slot, first_value, first_row) = (slot, value, rows);
+    let mut end = Place::default();
+    while end.slot < slots.count() {
+        let (begin, mut bytes) = (end, 0);
         pages.data.clear();
-        let mut bytes = 0;
-        while slot < slots.count() && rows - first_row < most_rows && bytes < most_bytes {
-            let end = slots.next_row(slot + step);
-            let next = value + slots.present(slot..end);
-            rows += slots.rows_in(slot..end);
+        while end.slot < slots.count() && end.row - begin.row < most_rows && bytes < most_bytes {
+            let from = end;
+            end = slots.advance(from, step);
             if dictionary.is_none() {
-                let positions = &slots.positions()[value..next];
+                let positions = &slots.positions()[from.value..end.value];
                 values.put(positions, &mut pages.data);
                 if let Some(known) = &mut extremes {
                     known.take_in(values.extremes(positions));
                 }
             }
-            (slot, value) = (end, next);
-            bytes = pages.data.len() + (slot - first_slot);
+            bytes = pages.data.len() + (end.slot - begin.slot);
         }
         pages.page.clear();
-        slots.put_levels(first_slot..slot, descriptor, &mut pages.page)?;
+        slots.put_levels(begin.slot..end.slot, descriptor, &mut pages.page)?;
         let encoding = if let Some(dictionary) = &dictionary {
-            let greatest = u32::try_from(dictionary.positions.len() - 1).unwrap_or(u32::MAX);
-            let width = width_of(greatest);
-            pages.page.extend(width.to_le_bytes().first());
-            pack(&dictionary.indices[first_value..value], width, |number| number, &mut pages.page);
+            dictionary.put_indices(begin.value..end.value, &mut pages.page);
             Encoding::RLE_DICTIONARY
         } else {
             values.end_page(&mut pages.data);
             pages.page.extend_from_slice(&pages.data);
             Encoding::PLAIN
         };
-        pages.add_data(slot - first_slot, encoding)?;
+        pages.add_data(end.slot - begin.slot, encoding)?;
     }
     let nulls = slots.count() - slots.positions().len();
     let known = extremes.as_ref().filter(|_| properties.statistics_enabled(path) != EnabledStatistics::None);
     let known = known.map(|known| statistics(descriptor, known, nulls, properties.statistics_truncate_length()));
-    let (bytes, metadata) = pages.finish(descriptor, slots.count())?;
-    let metadata = match known {
-        Some(known) => metadata.into_builder().set_statistics(known).build()?,
-        None => metadata,
-    };
+    let (bytes, metadata) = pages.finish(descriptor, slots.count(), known)?;
     let close = ColumnCloseResult {
         bytes_written: long(bytes.len())?,
-        rows_written: long(rows)?,
+        rows_written: long(end.row)?,
         metadata,
         bloom_filter: None,
         column_index: None,
         offset_index: None,
     };
     Ok(Chunk { bytes, close, extremes })
-}
-
-/// The pages of a chunk, one after the other.
-struct Pages {
-    sink: TrackedWrite<Vec<u8>>,
-    compression: Compression,
-    compressor: Compressor<'static>,
-    /// The values of a page in the plain encoding.
-    data: Vec<u8>,
-    /// A page, not compressed.
-    page: Vec<u8>,
-    uncompressed: usize,
-    /// Where the first data page begins.
-    first_data: Option<usize>,
-    stats: Vec<PageEncodingStats>,
-}
-
-impl Pages {
-    fn new(compression: Compression) -> Result<Self> {
-        let Compression::ZSTD(level) = compression else {
-            return Err(ParquetError::General(format!("pages are not compressed by {compression}")));
-        };
-        Ok(Self {
-            sink: TrackedWrite::new(Vec::new()),
-            compression,
-            compressor: Compressor::new(level.compression_level())?,
-            data: Vec::new(),
-            page: Vec::new(),
-            uncompressed: 0,
-            first_data: None,
-            stats: Vec::new(),
-        })
-    }
-
-    /// Adds what was put into `data` as the dictionary page.
-    fn add_dictionary(&mut self, values: usize) -> Result<()> {
-        std::mem::swap(&mut self.data, &mut self.page);
-        let num_values = number(values)?;
-        self.add(PageType::DICTIONARY_PAGE, Encoding::PLAIN, |buf| Page::DictionaryPage {
-            buf,
-            num_values,
-            encoding: Encoding::PLAIN,
-            is_sorted: false,
-        })
-    }
-
-    /// Adds `page` as a data page.
-    fn add_data(&mut self, values: usize, encoding: Encoding) -> Result<()> {
-        self.first_data.get_or_insert(self.sink.bytes_written());
-        let num_values = number(values)?;
-        self.add(PageType::DATA_PAGE, encoding, |buf| Page::DataPage {
-            buf,
-            num_values,
-            encoding,
-            def_level_encoding: Encoding::RLE,
-            rep_level_encoding: Encoding::RLE,
-            statistics: None,
-        })
-    }
-
-    fn add(&mut self, page_type: PageType, encoding: Encoding, page: impl FnOnce(Bytes) -> Page) -> Result<()> {
-        let compressed = Bytes::from(self.compressor.compress(&self.page)?);
-        let page = CompressedPage::new(page(compressed), self.page.len());
-        self.uncompressed += SerializedPageWriter::new(&mut self.sink).write_page(page)?.uncompressed_size;
-        match self.stats.iter_mut().find(|stats| stats.page_type == page_type) {
-            Some(stats) => stats.count += 1,
-            None => self.stats.push(PageEncodingStats { page_type, encoding, count: 1 }),
-        }
-        Ok(())
-    }
-
-    fn finish(self, descriptor: &ColumnDescPtr, values: usize) -> Result<(Bytes, ColumnChunkMetaData)> {
-        let has_dictionary = self.stats.iter().any(|stats| stats.page_type == PageType::DICTIONARY_PAGE);
-        let mut encodings = vec![Encoding::PLAIN, Encoding::RLE];
-        encodings.extend(has_dictionary.then_some(Encoding::RLE_DICTIONARY));
-        let mut bytes = self.sink.into_inner()?;
-        bytes.shrink_to_fit();
-        let bytes = Bytes::from(bytes);
-        let metadata = ColumnChunkMetaData::builder(Arc::clone(descriptor))
-            .set_compression(self.compression)
-            .set_encodings(encodings)
-            .set_page_encoding_stats(self.stats)
-            .set_num_values(signed(values)?)
-            .set_total_compressed_size(signed(bytes.len())?)
-            .set_total_uncompressed_size(signed(self.uncompressed)?)
-            .set_data_page_offset(signed(self.first_data.unwrap_or(0))?)
-            .set_dictionary_page_offset(has_dictionary.then_some(0))
-            .build()?;
-        Ok((bytes, metadata))
-    }
-}
-
-fn number(count: usize) -> Result<u32> {
-    u32::try_from(count).map_err(|e| ParquetError::External(Box::new(e)))
-}
-
-fn long(count: usize) -> Result<u64> {
-    u64::try_from(count).map_err(|e| ParquetError::External(Box::new(e)))
-}
-
-fn signed(count: usize) -> Result<i64> {
-    i64::try_from(count).map_err(|e| ParquetError::External(Box::new(e)))
 }
 
 /// The leaves of Parquet's schema that belong to each column of the table.

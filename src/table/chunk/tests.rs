@@ -8,13 +8,14 @@ use iceberg::arrow::schema_to_arrow_schema;
 use iceberg::spec::{NestedField, PrimitiveType, Schema as IcebergSchema, StructType, Type};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
-use parquet::basic::ZstdLevel;
-use parquet::file::metadata::ParquetMetaData;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::column::page::Page;
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use parquet::file::properties::WriterPropertiesBuilder;
 use parquet::file::serialized_reader::SerializedPageReader;
 use proptest::prelude::*;
 
-use super::hybrid::tests::unpack;
+use super::hybrid::{tests::unpack, width_of};
 use super::*;
 use crate::attribute::Parser;
 use crate::columns::ItemBuilder;

@@ -1,6 +1,7 @@
 //! Values as Parquet's plain encoding has them, taken from Arrow's arrays where they stand.
 
 use std::hash::{BuildHasher, Hash};
+use std::ops::Range;
 
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray};
 use arrow::datatypes::{
@@ -13,6 +14,7 @@ use parquet::basic::Type as PhysicalType;
 use parquet::errors::{ParquetError, Result};
 use parquet::schema::types::ColumnDescriptor;
 
+use super::hybrid::{pack, width_of};
 use super::levels::index;
 use crate::table::extremes::{Extremes, Value};
 
@@ -39,6 +41,16 @@ pub(super) struct Dictionary {
     pub positions: Vec<u32>,
     /// For each of the values, which of those it is.
     pub indices: Vec<u32>,
+}
+
+impl Dictionary {
+    /// Appends which of the distinct values some values are, as a data page has it.
+    pub fn put_indices(&self, values: Range<usize>, page: &mut Vec<u8>) {
+        let greatest = self.positions.len().saturating_sub(1);
+        let width = width_of(u32::try_from(greatest).unwrap_or(u32::MAX));
+        page.extend(width.to_le_bytes().first());
+        pack(&self.indices[values], width, |number| number, page);
+    }
 }
 
 /// The values of an array, as the leaf has them.
