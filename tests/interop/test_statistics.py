@@ -7,9 +7,11 @@ Intended differences, each asserted here:
 
 import json
 import random
+from collections import Counter
 
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
+from pyspark.sql import functions
 
 import exports
 from judge import assert_report
@@ -71,15 +73,55 @@ def metrics(spark, warehouse, table):
     return found
 
 
-@pytest.fixture
-def loaded(tool, warehouse, seed):
+def load(tool, warehouse, seed, count, files=1):
+    found = list(items(random.Random(f"statistics {seed}"), count))
+    random.Random(f"order {seed}").shuffle(found)
     bucket = exports.Bucket(tool.folder / "bucket", seed=seed)
-    full = bucket.full([list(items(random.Random(f"statistics {seed}"), 60))], START)
+    full = bucket.full([found[number::files] for number in range(files)], START)
     keys = {"pk": {"type": "string"}, "sk": {"type": "decimal(38,9)"}}
     schema = tool.folder / "schema.json"
     schema.write_text(json.dumps({"version": 1, "key": ["pk", "sk"], "attributes": keys | TYPES}))
     done = tool.full_load(full, "ns.t", warehouse, "--schema", schema)
     assert_report(done, "full-load", "ns.t", "applied", warehouse, START)
+
+
+@pytest.fixture
+def loaded(tool, warehouse, seed):
+    load(tool, warehouse, seed, 60)
+
+
+def test_filters_find_what_is_there(tool, warehouse, readers, spark, seed):
+    """Readers leave files and row groups out by our bounds, statistics and dictionaries: by a filter they find a value as often
+    as without one."""
+    load(tool, warehouse, seed, 6000, files=3)
+    table = spark.session(warehouse).table(spark.name(warehouse, "ns.t"))
+    rows = spark.rows(warehouse, "ns.t")
+    assert len(rows) == 6000
+    paths = ["pk", "sk", *(f"{parent}{column}" for column in SCALARS for parent in ("", "m.", "m.in."))]
+    for name in paths:
+        parts = name.split(".")
+        values = Counter(value for row in rows if (value := inside(row, parts)) is not None)
+        ordered = sorted(values)
+        picked = {ordered[at * (len(ordered) - 1) // 3] for at in range(4)} if ordered else ()
+        assert bool(picked) == (parts[-1] != "nothing"), name
+        field = functions.col(".".join(f"`{part}`" for part in parts))
+
+        def count(condition):
+            return table.filter(condition).count()
+
+        for value in picked:
+            given = functions.lit(bytearray(value) if isinstance(value, bytes) else value)
+            assert count(field == given) == values[value], (name, value)
+            if "duckdb" in readers.names and len(parts) == 1:
+                found = readers["duckdb"].select(warehouse, "ns.t", f'"{name}" = ?', [value])
+                assert len(found) == values[value], ("duckdb", name, value)
+        assert count(field.isNull()) == len(rows) - values.total(), name
+
+
+def inside(row, names):
+    for name in names:
+        row = None if row is None else row[name]
+    return bytes(row) if isinstance(row, bytearray) else row
 
 
 def test_a_file_that_spark_writes_of_the_same_rows(loaded, warehouse, spark):
