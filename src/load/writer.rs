@@ -114,8 +114,8 @@ impl RunWriter {
 pub struct Shares {
     /// Tasks that write at once.
     pub threads: usize,
-    /// Bytes of rows that a task collects before it writes them: the rows, the order they are written in and the encoded
-    /// pages are in memory at once.
+    /// Bytes of rows that a task collects before it writes them: the rows, the order they are written in, some columns' levels
+    /// and the encoded pages are in memory at once.
     pub run_bytes: usize,
     /// Files that are closed at once while tasks go on.
     pub closing: usize,

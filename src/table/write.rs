@@ -292,11 +292,7 @@ impl DataFileWriter {
             Ok(encoder) => self.encoder = Some(encoder),
             Err(error) => return Err(self.failure(error)),
         }
-        let rows = batch.num_rows().max(1);
-        let values = batch.columns().iter().map(most_values).max().unwrap_or(0);
-        let most = (self.row_group_bytes.saturating_mul(ORDERED_RATIO) / (memory_of(&batch) / rows + 1))
-            .min(ORDERED_VALUES / (values / rows + 1))
-            .clamp(1, self.row_group_rows);
+        let most = rows_of_a_group(&batch, self.row_group_bytes, self.row_group_rows);
         // Row groups of about the same length, not a short one at the end.
         let length = order.len().div_ceil(order.len().div_ceil(most));
         for group in order.chunks(length) {
@@ -387,6 +383,15 @@ pub(super) fn memory_of(batch: &RecordBatch) -> usize {
 
 fn bytes_of(column: &ArrayRef) -> usize {
     column.to_data().get_slice_memory_size().unwrap_or(0)
+}
+
+/// How many rows, put in order, make a row group: as many as fit into its bytes, with no column that has too many values.
+fn rows_of_a_group(batch: &RecordBatch, most_bytes: usize, most_rows: usize) -> usize {
+    let rows = batch.num_rows().max(1);
+    let values = batch.columns().iter().map(most_values).max().unwrap_or(0);
+    (most_bytes.saturating_mul(ORDERED_RATIO) / (memory_of(batch) / rows + 1))
+        .min(ORDERED_VALUES / (values / rows + 1))
+        .clamp(1, most_rows)
 }
 
 /// How many values the column has that has the most of those inside of a column.

@@ -199,6 +199,31 @@ fn ordered_rows_make_the_file_that_rows_in_order_make() {
 }
 
 #[test]
+fn row_groups_are_bounded_by_bytes_rows_and_values() {
+    use arrow::array::{BooleanArray, ListArray, StructArray};
+    use arrow::buffer::OffsetBuffer;
+    use arrow::datatypes::Field;
+
+    let values = 6_000_000;
+    let flags: ArrayRef = Arc::new(BooleanArray::from(vec![true; values]));
+    let element = Arc::new(Field::new("element", DataType::Boolean, true));
+    let lists: ArrayRef =
+        Arc::new(ListArray::new(element.clone(), OffsetBuffer::from_lengths([values / 3; 3]), flags.clone(), None));
+    let within = Field::new("lists", lists.data_type().clone(), true);
+    let structs: ArrayRef = Arc::new(StructArray::new(vec![within].into(), vec![lists.clone()], None));
+    let batch = |column: ArrayRef| RecordBatch::try_from_iter([("column", column)]).unwrap();
+    for lists in [lists, structs] {
+        assert_eq!(rows_of_a_group(&batch(lists.clone()), 1 << 30, 100), 2);
+        assert_eq!(rows_of_a_group(&batch(lists), 1 << 30, 1), 1);
+    }
+    let flat = batch(flags);
+    assert_eq!(rows_of_a_group(&flat, 1 << 30, usize::MAX), ORDERED_VALUES / 2);
+    assert_eq!(rows_of_a_group(&flat, 1 << 30, 1 << 20), 1 << 20);
+    assert_eq!(rows_of_a_group(&flat, 1000, 1 << 20), 4000);
+    assert_eq!(rows_of_a_group(&flat, 0, 1 << 20), 1);
+}
+
+#[test]
 fn ordered_rows_follow_rows_that_came_before() {
     let mut fixture = Fixture::new();
     let mut writer = DataFileWriter::create(

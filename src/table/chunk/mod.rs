@@ -124,7 +124,6 @@ fn encode(leaf: &Leaf, descriptor: &ColumnDescPtr, properties: &WriterProperties
     let mut extremes = (descriptor.max_rep_level() == 0).then(Extremes::default);
     let mut pages = Pages::new(properties.compression(path))?;
     if let Some(dictionary) = &dictionary {
-        pages.data.clear();
         values.put(&dictionary.positions, &mut pages.data);
         pages.add_dictionary(dictionary.positions.len())?;
         if let Some(known) = &mut extremes {
