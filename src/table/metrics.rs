@@ -8,16 +8,12 @@
 
 use std::collections::HashMap;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StructArray, make_array};
+use arrow::array::{Array, ArrayRef, RecordBatch, StructArray, make_array};
 use arrow::buffer::NullBuffer;
-use arrow::compute;
-use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int32Type, Int64Type, Time64MicrosecondType,
-    TimeUnit, TimestampMicrosecondType, TimestampNanosecondType,
-};
 use iceberg::spec::{Datum, NestedFieldRef, PrimitiveType, Schema, SortOrder, StructType, Type};
 
 use super::bounds;
+use super::chunk::extremes_of;
 use super::extremes::{Extremes, Value};
 use crate::error::{Error, Result};
 
@@ -177,7 +173,7 @@ impl RowMetrics {
         for leaf in &mut self.leaves {
             let Some((place, inside)) = leaf.path.split_first() else { continue };
             let column = batch.columns().get(*place).ok_or_else(missing)?;
-            leaf.found.take_in(extremes(&resolve(column, inside)?)?);
+            leaf.found.take_in(extremes_of(&resolve(column, inside)?)?);
         }
         Ok(())
     }
@@ -277,69 +273,6 @@ impl Leaf {
             _ => Some(value.clone()),
         }
     }
-}
-
-/// What is known of the values that are not null.
-fn extremes(array: &ArrayRef) -> Result<Extremes> {
-    macro_rules! numbers {
-        ($arrow:ty, $value:path) => {{
-            let array = array.as_primitive::<$arrow>();
-            compute::min(array).zip(compute::max(array)).map(|(min, max)| ($value(min), $value(max)))
-        }};
-    }
-    macro_rules! floats {
-        ($arrow:ty, $value:path) => {{
-            let values = || array.as_primitive::<$arrow>().iter().flatten();
-            let numbers = || values().filter(|value| !value.is_nan());
-            let (min, max) = (numbers().min_by(|a, b| a.total_cmp(b)), numbers().max_by(|a, b| a.total_cmp(b)));
-            let bounds = min.zip(max).map(|(min, max)| ($value(min), $value(max)));
-            let nans = values().filter(|value| value.is_nan()).count();
-            return Ok(Extremes { bounds, nans: u64::try_from(nans).unwrap_or(u64::MAX) });
-        }};
-    }
-    fn bytes<T: AsRef<[u8]> + ?Sized>(pair: Option<(&T, &T)>) -> Option<(Value, Value)> {
-        pair.map(|(min, max)| (Value::Bytes(min.as_ref().to_vec()), Value::Bytes(max.as_ref().to_vec())))
-    }
-    let bounds = match array.data_type() {
-        DataType::Boolean => {
-            let array = array.as_boolean();
-            compute::min_boolean(array)
-                .zip(compute::max_boolean(array))
-                .map(|(min, max)| (Value::Boolean(min), Value::Boolean(max)))
-        }
-        DataType::Int32 => numbers!(Int32Type, Value::Int),
-        DataType::Date32 => numbers!(Date32Type, Value::Int),
-        DataType::Int64 => numbers!(Int64Type, Value::Long),
-        DataType::Time64(TimeUnit::Microsecond) => numbers!(Time64MicrosecondType, Value::Long),
-        DataType::Timestamp(TimeUnit::Microsecond, _) => numbers!(TimestampMicrosecondType, Value::Long),
-        DataType::Timestamp(TimeUnit::Nanosecond, _) => numbers!(TimestampNanosecondType, Value::Long),
-        DataType::Float32 => floats!(Float32Type, Value::Float),
-        DataType::Float64 => floats!(Float64Type, Value::Double),
-        DataType::Decimal128(_, _) => numbers!(Decimal128Type, Value::Decimal),
-        DataType::Utf8 => {
-            let array = array.as_string::<i32>();
-            bytes(compute::min_string(array).zip(compute::max_string(array)))
-        }
-        DataType::LargeUtf8 => {
-            let array = array.as_string::<i64>();
-            bytes(compute::min_string(array).zip(compute::max_string(array)))
-        }
-        DataType::Binary => {
-            let array = array.as_binary::<i32>();
-            bytes(compute::min_binary(array).zip(compute::max_binary(array)))
-        }
-        DataType::LargeBinary => {
-            let array = array.as_binary::<i64>();
-            bytes(compute::min_binary(array).zip(compute::max_binary(array)))
-        }
-        DataType::FixedSizeBinary(_) => {
-            let values = array.as_fixed_size_binary();
-            let present = || values.iter().flatten();
-            bytes(present().min().zip(present().max()))
-        }
-        other => return Err(Error::failed(format!("a column of Arrow type {other} cannot be written to the table"))),
-    };
-    Ok(Extremes { bounds, nans: 0 })
 }
 
 /// The value in Iceberg's terms, through its single-value serialization.

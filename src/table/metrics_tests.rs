@@ -3,6 +3,7 @@ use std::sync::Arc;
 use arrow::array::{
     BooleanArray, Decimal128Array, Float64Array, Int64Array, Int64Builder, LargeBinaryArray, ListBuilder, StringArray,
 };
+use arrow::datatypes::DataType;
 use iceberg::arrow::schema_to_arrow_schema;
 use iceberg::spec::{ListType, NestedField, PrimitiveLiteral};
 use proptest::prelude::*;

@@ -27,6 +27,7 @@ use parquet::schema::types::{ColumnDescPtr, ColumnDescriptor};
 use self::levels::{Leaf, Place, Slots, leaves};
 use self::pages::{Pages, long};
 use self::statistics::statistics;
+pub(super) use self::values::extremes_of;
 use self::values::values_of;
 use super::extremes::Extremes;
 use crate::pool::Helpers;
@@ -111,7 +112,8 @@ fn unlike(field: &Field) -> ParquetError {
 }
 
 fn encode(leaf: &Leaf, descriptor: &ColumnDescPtr, properties: &WriterProperties) -> Result<Chunk> {
-    let (slots, values) = (leaf.slots()?, values_of(&leaf.array, descriptor)?);
+    let slots = leaf.slots()?;
+    let values = values_of(&leaf.array, descriptor.physical_type(), descriptor.type_length())?;
     if i16::try_from(slots.depth()) != Ok(descriptor.max_def_level()) {
         return Err(ParquetError::General(format!("the levels of column {} are not its own", descriptor.path())));
     }

@@ -12,7 +12,6 @@ use hashbrown::hash_table::Entry;
 use hashbrown::{DefaultHashBuilder, HashTable};
 use parquet::basic::Type as PhysicalType;
 use parquet::errors::{ParquetError, Result};
-use parquet::schema::types::ColumnDescriptor;
 
 use super::hybrid::{pack, width_of};
 use super::levels::index;
@@ -53,8 +52,14 @@ impl Dictionary {
     }
 }
 
-/// The values of an array, as the leaf has them.
-pub(super) fn values_of<'a>(array: &'a ArrayRef, leaf: &ColumnDescriptor) -> Result<Box<dyn Values + 'a>> {
+/// What is known of the values of an array that are not null.
+pub(in crate::table) fn extremes_of(array: &ArrayRef) -> Result<Extremes> {
+    let positions = (0..).zip(0..array.len()).filter(|(_, at)| array.is_valid(*at)).map(|(position, _)| position);
+    Ok(values_of(array, PhysicalType::FIXED_LEN_BYTE_ARRAY, 16)?.extremes(&positions.collect::<Vec<u32>>()))
+}
+
+/// The values of an array, decimals in the given form.
+pub(super) fn values_of<'a>(array: &'a ArrayRef, decimal: PhysicalType, length: i32) -> Result<Box<dyn Values + 'a>> {
     macro_rules! numbers {
         ($arrow:ty, $value:path) => {
             Box::new(Numbers {
@@ -91,19 +96,23 @@ pub(super) fn values_of<'a>(array: &'a ArrayRef, leaf: &ColumnDescriptor) -> Res
         DataType::Timestamp(TimeUnit::Nanosecond, _) => numbers!(TimestampNanosecondType, Value::Long),
         DataType::Float32 => numbers!(Float32Type, Value::Float),
         DataType::Float64 => numbers!(Float64Type, Value::Double),
-        DataType::Decimal128(..) => match (leaf.physical_type(), usize::try_from(leaf.type_length())) {
+        DataType::Decimal128(..) => match (decimal, usize::try_from(length)) {
             (PhysicalType::INT32, _) => decimals!(low::<4>, true),
             (PhysicalType::INT64, _) => decimals!(low::<8>, true),
             (_, Ok(16)) => decimals!(i128::to_be_bytes, false),
             (_, Ok(length @ 1..16)) => decimals!(move |value: i128| Tail(value.to_be_bytes(), 16 - length), false),
-            _ => return Err(ParquetError::General(format!("a decimal of {} bytes", leaf.type_length()))),
+            _ => return Err(ParquetError::General(format!("a decimal of {length} bytes"))),
         },
         DataType::Utf8 => bytes!(array.as_string::<i32>(), false),
         DataType::LargeUtf8 => bytes!(array.as_string::<i64>(), false),
         DataType::Binary => bytes!(array.as_binary::<i32>(), false),
         DataType::LargeBinary => bytes!(array.as_binary::<i64>(), false),
         DataType::FixedSizeBinary(_) => bytes!(array.as_fixed_size_binary(), true),
-        other => return Err(ParquetError::General(format!("a column of Arrow type {other} cannot be written"))),
+        other => {
+            return Err(ParquetError::General(format!(
+                "a column of Arrow type {other} cannot be written to the table"
+            )));
+        }
     })
 }
 
