@@ -224,8 +224,8 @@ Examples:
 Exit codes:
   0    done, already done, or nothing to do
   1    failed: network, access, no such table, the table exists
-  2    the command line, the configuration or the schema file is wrong
-  3    the input is damaged, incomplete, of the wrong kind, or another table's
+  2    the command line, the configuration or the schema file is wrong or not there
+  3    an export is not there, damaged, incomplete, of the wrong kind, or another table's
   4    a gap or an overlap between windows, or a table that was rolled back
   5    other writers won every retry
   6    the commit was sent and its outcome is unknown; run the same command again to find out

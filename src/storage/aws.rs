@@ -219,3 +219,40 @@ pub(crate) fn shorten(text: &str) -> String {
     let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST).collect();
     line.trim().to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_has_endpoint_and_region_and_no_password() {
+        let access = |endpoint: &str| AwsAccess { endpoint: Some(endpoint.to_owned()), ..AwsAccess::default() };
+        let region = Region::new("eu-west-1");
+        for (endpoint, place) in [
+            ("http://localhost:9000", "http://localhost:9000 (region eu-west-1)"),
+            ("https://me:hush@h/x@y/", "https://h/x@y (region eu-west-1)"),
+            ("https://me:hu@sh@h:1", "https://h:1 (region eu-west-1)"),
+        ] {
+            assert_eq!(access(endpoint).place("s3", Some(&region)), place);
+        }
+        assert_eq!(access("http://h").place("glue", None), "http://h (region us-east-1)");
+    }
+
+    #[test]
+    fn what_was_tried_for_credentials_is_not_listed() {
+        let without = |text: &str| {
+            let cause = std::io::Error::other(text.to_owned());
+            let error = Error::failed("dispatch failure").caused_by(Error::failed("other").caused_by(cause));
+            without_credentials(&error, "cannot read", "s3").map(|error| error.to_string())
+        };
+        let text = without("no credentials found in chain.\nAttempted:\n  Environment: not enabled").unwrap();
+        assert!(
+            text.starts_with("cannot read: there are no usable AWS credentials; no variable, profile or role"),
+            "{text}"
+        );
+        assert!(!text.contains("Attempted") && !text.contains("other"), "{text}");
+        let text = without("the credentials of the profile can't be read.").unwrap();
+        assert!(text.contains("credentials: ") && text.contains("can't be read. Set AWS_ACCESS_KEY_ID"), "{text}");
+        assert!(without("connection refused").is_none());
+    }
+}
