@@ -73,12 +73,11 @@ impl Shared {
                 .map(str::to_owned),
             request: error.raw_response().and_then(|r| r.headers().get("x-amz-request-id")).map(shorten),
         };
-        let error = match said.status {
-            Some(status) => said.explain(status, act, address),
-            None => {
-                let region = self.client.get().and_then(|client| client.config().region());
-                unanswered(act.words(), &self.config.access.place("s3", region), &error)
-            }
+        let error = if let Some(status) = said.status {
+            said.explain(status, act, address)
+        } else {
+            let region = self.client.get().and_then(|client| client.config().region());
+            unanswered(act.words(), &self.config.access.place("s3", region), &error)
         };
         error.in_file(address.to_string())
     }
