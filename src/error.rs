@@ -13,9 +13,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Kind {
     /// The work could not be done: network, access, no such table, table exists.
     Failed,
-    /// The command line, the configuration or the schema file is wrong.
+    /// The command line, the configuration or the schema file is wrong, or what they name (but for exports) is not there.
     Usage,
-    /// The input is damaged, incomplete, of the wrong kind, or another table's.
+    /// An export is not there, damaged, incomplete, of the wrong kind, or another table's.
     Input,
     /// A gap, an overlap, or a table that was rolled back.
     Window,

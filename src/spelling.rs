@@ -2,26 +2,30 @@
 
 /// Letters compared of each name: a guess for a longer one helps nobody.
 const LETTERS: usize = 64;
+/// Names that are suggested at most.
+const NAMES: usize = 3;
 
 /// Letters to add, drop, change or swap with their neighbour until one name is the other; case does not count.
 pub fn distance(a: &str, b: &str) -> usize {
-    let letters = |text: &str| text.to_lowercase().chars().take(LETTERS).collect::<Vec<char>>();
-    let (a, b) = (letters(a), letters(b));
-    let at = |row: &[usize], n: usize| row.get(n).copied().unwrap_or(usize::MAX - 1);
-    let mut before: Vec<usize> = Vec::new();
-    let mut last: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut row = vec![i + 1];
-        for (j, y) in b.iter().enumerate() {
-            let mut best = (at(&last, j) + usize::from(x != y)).min(at(&last, j + 1) + 1).min(at(&row, j) + 1);
-            if i > 0 && j > 0 && a.get(i - 1) == Some(y) && b.get(j - 1) == Some(x) {
-                best = best.min(at(&before, j - 1) + 1);
-            }
-            row.push(best);
-        }
-        before = std::mem::replace(&mut last, row);
-    }
-    last.last().copied().unwrap_or(0)
+    let letters = |text: &str| text.to_lowercase().chars().take(LETTERS).collect::<String>();
+    strsim::osa_distance(&letters(a), &letters(b))
+}
+
+/// Whether a name can be a slip of the keyboard for another: a letter in three, and two at most; marks and case do not count.
+pub fn is_near(a: &str, b: &str) -> bool {
+    let bare = |text: &str| text.chars().filter(|c| !"_-. ".contains(*c)).take(LETTERS).collect::<String>();
+    let (a, b) = (bare(a), bare(b));
+    let far = distance(&a, &b);
+    far <= 2 && far * 3 <= a.chars().count().max(b.chars().count())
+}
+
+/// The question whether one of these names was meant, the nearest first: `did you mean "a" or "b"?`; `None` if none is near.
+pub fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    let mut near: Vec<_> = known.into_iter().filter(|known| is_near(name, known)).collect();
+    near.sort_by_cached_key(|known| (distance(name, known), (*known).to_owned()));
+    near.dedup();
+    let quoted: Vec<String> = near.into_iter().take(NAMES).map(|known| format!("{known:?}")).collect();
+    (!quoted.is_empty()).then(|| format!("did you mean {}?", quoted.join(" or ")))
 }
 
 #[cfg(test)]
@@ -43,5 +47,22 @@ mod tests {
             assert_eq!((distance(a, b), distance(b, a)), (edits, edits), "{a} {b}");
         }
         assert_eq!(distance(&"x".repeat(100_000), "x"), LETTERS - 1);
+    }
+
+    #[test]
+    fn near_names_are_suggested() {
+        let known = ["customer_id", "order_id", "pk", "sk", "status"];
+        for (typed, meant) in [
+            ("Customer_ID", Some("did you mean \"customer_id\"?")),
+            ("customerId", Some("did you mean \"customer_id\"?")),
+            ("oder_id", Some("did you mean \"order_id\"?")),
+            ("PK", Some("did you mean \"pk\"?")),
+            ("id", None),
+            ("", None),
+        ] {
+            assert_eq!(did_you_mean(typed, known).as_deref(), meant, "{typed}");
+        }
+        let many = did_you_mean("orders", ["orders1", "orders2", "order", "orders3"]).unwrap();
+        assert_eq!(many, "did you mean \"order\" or \"orders1\" or \"orders2\"?");
     }
 }

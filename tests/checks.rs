@@ -74,8 +74,9 @@ async fn status_tells_how_far_the_table_is_and_changes_nothing() {
     assert_eq!(state["due"], json!([]));
     // The watermark is old: a whole day can be exported at once.
     assert_eq!((&state["next"]["from"], &state["next"]["to"]), (&json!(at(15)), &json!("2026-01-15T10:15:00.000Z")));
-    let command = state["next"]["command"].as_str().unwrap();
-    assert!(command.contains(&format!("--table-arn {} ", exports::table_arn(program::SOURCE))), "{command}");
+    // It can't be exported any more: what would not work is not printed as a command.
+    assert_eq!(state["next"]["command"], Value::Null);
+    assert!(run.report["warnings"].to_string().contains("more than 35 days ago"), "{}", run.report);
 
     // With exports: what is due, what would stop it, and the window after that.
     site.window(15, 30, vec![put("d", 4)]);
@@ -96,6 +97,21 @@ async fn status_tells_how_far_the_table_is_and_changes_nothing() {
     let run = site.plain(&["status", "--table", program::TABLE]);
     assert_eq!(run.code, 0);
     assert!(run.stdout.starts_with(&format!("shop.orders: complete up to {}", at(15))), "{}", run.stdout);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_window_that_can_be_exported_comes_with_its_command() {
+    let site = Site::new();
+    let time = ddb_iceberg::time::format(chrono::Utc::now() - chrono::TimeDelta::hours(7));
+    let export =
+        exports::FullExport::new(program::SOURCE).time(&time).files([vec![simple("a", 1)]]).write(site.bucket());
+    site.load(&export, &["pk"]).expect(0);
+    let run = site.status(&[]).expect(0);
+    let command = run.report["state"]["next"]["command"].as_str().unwrap();
+    assert!(command.contains(&format!("--table-arn {} ", exports::table_arn(program::SOURCE))), "{command}");
+    assert_eq!(run.report["warnings"], json!([]));
+    let words = site.plain(&["status", "--table", program::TABLE]).stdout;
+    assert!(words.contains("(lag 7 h") && words.contains("aws dynamodb export-table-to-point-in-time"), "{words}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,13 @@
 
 use std::process::{Command, Output, Stdio};
 
+#[path = "command_line/examples.rs"]
+mod examples;
+#[path = "command_line/refusals.rs"]
+mod refusals;
+#[path = "command_line/words.rs"]
+mod words;
+
 /// Every flag of the contract, by subcommand.
 const FLAGS: [(&str, &[&str]); 8] = [
     ("detect-schema", &["--output", "--key", "--flat", "--sample-files", "--max-struct-fields", "--without-manifest"]),

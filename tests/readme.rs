@@ -17,6 +17,8 @@ mod layout;
 #[path = "../examples/make_exports/small.rs"]
 mod small;
 
+#[path = "readme/outputs.rs"]
+mod outputs;
 #[path = "readme/scripts.rs"]
 mod scripts;
 
@@ -42,24 +44,6 @@ fn commands_in_the_documents_use_flags_that_exist() {
     assert_eq!(refused.status.code(), Some(2), "a wrong flag is noticed");
     let refused = program().args(["full-load", "x", "--if-exists", "maybe", "--help"]).output().unwrap();
     assert_eq!(refused.status.code(), Some(2), "a wrong value is noticed");
-}
-
-/// Blocks marked `sh run` work as they stand, those of a document one after the other.
-#[cfg(target_os = "linux")]
-#[test]
-fn blocks_that_are_marked_to_run_run() {
-    let mut ran = 0;
-    for document in documents() {
-        let folder = tempfile::tempdir().unwrap();
-        std::os::unix::fs::symlink(root().join("examples"), folder.path().join("examples")).unwrap();
-        for block in blocks(&read(&document), "sh run") {
-            let output = scripts::bash(folder.path()).args(["-euo", "pipefail", "-c", &block]).output().unwrap();
-            let said = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "{document}:\n{block}\n{said}");
-            ran += 1;
-        }
-    }
-    assert!(ran >= 5, "only {ran} blocks were run");
 }
 
 #[test]
@@ -237,15 +221,18 @@ fn texts(value: &serde_json::Value) -> Vec<String> {
 
 /// The blocks whose fence bears this mark.
 fn blocks(document: &str, mark: &str) -> Vec<String> {
+    all_blocks(document).into_iter().filter(|(found, _)| found == mark).map(|(_, text)| text).collect()
+}
+
+/// All blocks with the marks of their fences, in order.
+fn all_blocks(document: &str) -> Vec<(String, String)> {
     let mut blocks = Vec::new();
     let mut open: Option<(String, String)> = None;
     for line in document.lines() {
         open = match (open, line.strip_prefix("```")) {
             (None, Some(found)) => Some((found.to_owned(), String::new())),
-            (Some((found, text)), Some(_)) => {
-                if found == mark {
-                    blocks.push(text);
-                }
+            (Some(block), Some(_)) => {
+                blocks.push(block);
                 None
             }
             (Some((found, text)), None) => Some((found, format!("{text}{line}\n"))),

@@ -119,6 +119,16 @@ pub trait Catalog: Debug + Send + Sync {
         vec![Step::new(About::Reach, found)]
     }
 
+    /// Which catalog it is and where, without secrets. It continues "in": for whoever looks in the wrong one.
+    fn place(&self) -> String {
+        "the catalog".to_owned()
+    }
+
+    /// Names of tables, to guess what was meant by one that does not exist: some of them, or none where asking is dear.
+    async fn some_tables(&self, _near: &TableIdent) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
     /// The table, or `None` if there is none.
     async fn load(&self, ident: &TableIdent) -> Result<Option<LoadedTable>>;
 

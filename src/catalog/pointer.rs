@@ -83,6 +83,16 @@ pub trait Pointers: Debug + Send + Sync {
         Ok(warehouse.map(|warehouse| format!("{warehouse}/{}", namespace.join("."))))
     }
 
+    /// As [`Catalog::place`].
+    fn place(&self) -> String {
+        "the catalog".to_owned()
+    }
+
+    /// As [`Catalog::some_tables`].
+    async fn some_tables(&self) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
     /// As [`Catalog::check`].
     async fn check(&self) -> Vec<Step> {
         let found = match nobody() {
@@ -178,6 +188,14 @@ impl<P: Pointers> Catalog for PointerCatalog<P> {
 
     async fn check(&self) -> Vec<Step> {
         self.pointers.check().await
+    }
+
+    fn place(&self) -> String {
+        self.pointers.place()
+    }
+
+    async fn some_tables(&self, _: &TableIdent) -> Result<Vec<String>> {
+        self.pointers.some_tables().await
     }
 
     fn warehouse(&self) -> Option<(&str, &FileIO)> {

@@ -1,8 +1,9 @@
 //! What `status` and `verify` found, in words.
 
 use super::escape;
-use super::summary::{bytes, count, duration, group};
+use super::summary::{bytes, count, group};
 use ddb_iceberg::commands::{AppliedWindow, Comparison, Report, TableState};
+use ddb_iceberg::time;
 
 /// Due windows that get a line of their own; the JSON result has them all.
 const MAX_DUE_LINES: usize = 20;
@@ -17,7 +18,7 @@ pub(crate) fn of(report: &Report) -> Option<Vec<String>> {
 }
 
 fn status(table: &str, report: &Report, state: &TableState) -> Vec<String> {
-    let lag = report.lag_seconds.map(|seconds| format!(" (lag {})", duration(seconds))).unwrap_or_default();
+    let lag = report.lag_seconds.map(|seconds| format!(" (lag {})", time::span(seconds))).unwrap_or_default();
     let mut lines = vec![match &report.watermark {
         Some(watermark) => format!("{table}: complete up to {}{lag}.", escape::line(watermark)),
         None => format!("{table}: it is not known up to which time it is complete."),

@@ -4,12 +4,13 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use chrono::Utc;
-use clap::{CommandFactory, Parser};
 
 use super::args::{
     CatalogCommand, Cli, Command, IfExistsArg, MaintenanceArg, NewAttributesArg, ProgressMode, Shared, WriteModeArg,
+    definition,
 };
 use super::output::{self, Printer};
+use super::table::{self, Listed};
 use super::{limits, pages, refusal};
 use ddb_iceberg::commands::{
     Compact, DetectSchema, Expire, FullLoad, IfExists, Incremental, Maintenance, NewAttributes, Orphans, Report,
@@ -54,21 +55,39 @@ pub(crate) struct Check {
 }
 
 impl Request {
+    /// Its line in the table of commands.
+    pub fn listed(&self) -> &'static Listed {
+        match self {
+            Self::DetectSchema(_) => &table::DETECT_SCHEMA,
+            Self::FullLoad(_) => &table::FULL_LOAD,
+            Self::Incremental(_) => &table::INCREMENTAL,
+            Self::Compact(_) => &table::COMPACT,
+            Self::Expire(_) => &table::EXPIRE,
+            Self::Orphans(_) => &table::ORPHANS,
+            Self::CheckCatalog(_) => &table::CATALOG_CHECK,
+            Self::Status(_) => &table::STATUS,
+            Self::Verify(_) => &table::VERIFY,
+        }
+    }
+
+    /// The table that it is about.
+    fn table(&self) -> Option<&TableIdent> {
+        match self {
+            Self::DetectSchema(_) => None,
+            Self::FullLoad(request) => Some(&request.table),
+            Self::Incremental(request) => Some(&request.table),
+            Self::Compact(request) => Some(&request.table),
+            Self::Expire(request) => Some(&request.table),
+            Self::Orphans(request) => Some(&request.table),
+            Self::CheckCatalog(request) => request.table.as_ref(),
+            Self::Status(request) => Some(&request.table),
+            Self::Verify(request) => Some(&request.table),
+        }
+    }
+
     /// An empty report of this command.
     pub fn new_report(&self) -> Report {
-        match self {
-            Self::DetectSchema(_) => Report::new("detect-schema", None),
-            Self::FullLoad(request) => Report::new("full-load", Some(request.table.to_string())),
-            Self::Incremental(request) => Report::new("incremental", Some(request.table.to_string())),
-            Self::CheckCatalog(request) => {
-                Report::new("catalog check", request.table.as_ref().map(ToString::to_string))
-            }
-            Self::Compact(request) => Report::new("compact", Some(request.table.to_string())),
-            Self::Expire(request) => Report::new("expire", Some(request.table.to_string())),
-            Self::Orphans(request) => Report::new("orphans", Some(request.table.to_string())),
-            Self::Status(request) => Report::new("status", Some(request.table.to_string())),
-            Self::Verify(request) => Report::new("verify", Some(request.table.to_string())),
-        }
+        Report::new(self.listed().name, self.table().map(ToString::to_string))
     }
 
     /// Whether the catalog's configuration is read: for a table, and for how to reach S3.
@@ -104,9 +123,9 @@ impl Settings {
 /// `--help`, or that has printed why it can't.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation, ExitCode> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let cli = match Cli::try_parse_from(&arguments) {
+    let cli = match Cli::typed(&arguments) {
         Ok(cli) => cli,
-        Err(answer) if answer.use_stderr() => return Err(refusal::print(&answer, &arguments)),
+        Err(answer) if answer.use_stderr() => return Err(refusal::print(answer, &arguments)),
         Err(page) => {
             // A reader that went away, as in `--help | head`, is no failure.
             let _ = page.print();
@@ -114,9 +133,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         }
     };
     let (request, later) = match cli.command {
-        Command::Completions { shell } => return Err(pages::print(&pages::completions(shell, Cli::command()))),
+        Command::Completions { shell } => return Err(pages::print(&pages::completions(shell, definition()))),
         Command::Man { command } => {
-            return Err(match pages::man(Cli::command(), command.as_deref()) {
+            return Err(match pages::man(definition(), command.as_deref()) {
                 Ok(page) => pages::print(&page),
                 Err(error) => output::error(&error),
             });

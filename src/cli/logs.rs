@@ -49,7 +49,9 @@ fn targets(verbose: u8, quiet: bool) -> Targets {
         (false, 2) => (LevelFilter::DEBUG, LevelFilter::WARN),
         (false, _) => (LevelFilter::TRACE, LevelFilter::WARN),
     };
-    Targets::new().with_default(others).with_target("ddb_iceberg", ours)
+    // AWS's crates warn by debug dumps of what becomes an error of ours, in words, if it matters.
+    let aws = if verbose > 1 { others } else { LevelFilter::OFF };
+    Targets::new().with_default(others).with_target("aws_", aws).with_target("ddb_iceberg", ours)
 }
 
 /// Keeps a panic's message for the error it becomes; its backtrace is only for who asks for it with `RUST_BACKTRACE`.
@@ -154,6 +156,8 @@ mod tests {
             for level in [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE] {
                 assert_eq!(targets.would_enable("ddb_iceberg::merge", &level), level <= ours, "{verbose} {level}");
                 assert_eq!(targets.would_enable("datafusion", &level), level <= others, "{verbose} {level}");
+                let dumps = verbose > 1 && level <= others;
+                assert_eq!(targets.would_enable("aws_config::meta", &level), dumps, "{verbose} {level}");
             }
         }
     }

@@ -18,11 +18,8 @@ pub(crate) struct Printer {
 impl Printer {
     /// Prints the result of a command that works on a table, or of one that failed; the answer is its exit code.
     pub fn finish(self, report: &Report, result: Result<()>) -> ExitCode {
-        let printed = match self.format {
-            Format::Json => stdout(&json_line(report)),
-            Format::Text => stdout(&text_of(&summary::of(report))),
-        };
-        self.warnings(report);
+        let printed = self.result(report, || summary::of(report));
+        self.warnings(&report.warnings);
         ended(result, printed)
     }
 
@@ -35,8 +32,8 @@ impl Printer {
         dry: Option<&str>,
     ) -> ExitCode {
         let table = escape::lines(&schema.table);
-        let printed = match (written_to.or(dry), self.format) {
-            (None, _) => {
+        let printed = match written_to.or(dry) {
+            None => {
                 let mut text = escape::json(&schema.schema_file).into_owned();
                 if !text.ends_with('\n') {
                     text.push('\n');
@@ -44,17 +41,15 @@ impl Printer {
                 self.note(&table);
                 stdout(text.as_bytes())
             }
-            (Some(_), Format::Json) => stdout(&json_line(report)),
-            (Some(name), Format::Text) => {
+            Some(name) => self.result(report, || {
                 let would = if written_to.is_some() { "Wrote" } else { "Would write" };
-                let head =
-                    format!("{would} the schema of {} to {}", summary::count(schema.items, "item"), escape::line(name));
-                stdout(&text_of(&[head, table]))
-            }
+                let items = summary::count(schema.items, "item");
+                vec![format!("{would} the schema of {items} to {}", escape::line(name)), table.clone()]
+            }),
         };
         // The schema file has no place for warnings.
         let printer = if written_to.or(dry).is_none() { Self { format: Format::Text, ..self } } else { self };
-        printer.warnings(report);
+        printer.warnings(&report.warnings);
         ended(Ok(()), printed)
     }
 
@@ -66,15 +61,8 @@ impl Printer {
 
     /// Prints the result of `catalog check`; the answer is its exit code.
     pub fn check(self, report: &CheckReport, result: Result<()>) -> ExitCode {
-        let printed = match self.format {
-            Format::Json => stdout(&json_line(report)),
-            Format::Text => stdout(&text_of(&check_lines(report))),
-        };
-        if self.format == Format::Text {
-            for warning in &report.warnings {
-                self.note(&format!("warning: {}", escape::line(warning)));
-            }
-        }
+        let printed = self.result(report, || check_lines(report));
+        self.warnings(&report.warnings);
         ended(result, printed)
     }
 
@@ -102,10 +90,19 @@ impl Printer {
         }
     }
 
-    fn warnings(self, report: &Report) {
+    /// Prints a result: as JSON, in words, or not at all where nobody wants words.
+    fn result(self, report: &impl serde::Serialize, words: impl FnOnce() -> Vec<String>) -> Result<()> {
+        match self.format {
+            Format::Json => stdout(&json_line(report)),
+            Format::Text if self.quiet => Ok(()),
+            Format::Text => stdout(&text_of(&words())),
+        }
+    }
+
+    fn warnings(self, warnings: &[String]) {
         // As JSON they are in the result.
         if self.format == Format::Text {
-            for warning in &report.warnings {
+            for warning in warnings {
                 self.note(&format!("warning: {}", escape::line(warning)));
             }
         }

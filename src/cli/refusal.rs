@@ -4,20 +4,20 @@ use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use super::args::definition;
 use super::output::{self, Printer};
+use super::table::{self, Form};
 use ddb_iceberg::catalog::property;
 use ddb_iceberg::commands::Report;
 use ddb_iceberg::error::Error;
 
-/// The subcommands that have a result.
-const COMMANDS: [&str; 5] = ["detect-schema", "full-load", "incremental", "status", "verify"];
-/// What a result calls the program itself, where no subcommand was found.
-const PROGRAM: &str = "ddb-iceberg";
-
 /// Prints why the arguments can't be used; the answer is the exit code.
-pub(crate) fn print(answer: &clap::Error, arguments: &[OsString]) -> ExitCode {
+pub(crate) fn print(mut answer: clap::Error, arguments: &[OsString]) -> ExitCode {
     let arguments: Vec<String> =
         arguments.iter().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();
+    suggest(&mut answer);
     let rendered = answer.render();
     let words = without_secrets(rendered.to_string(), &arguments);
     if std::io::stderr().is_terminal() {
@@ -26,31 +26,69 @@ pub(crate) fn print(answer: &clap::Error, arguments: &[OsString]) -> ExitCode {
         output::stderr(words.trim_end());
     }
     let error = Error::usage(first_paragraph(&words));
-    if wants_json(&arguments) {
-        if arguments.iter().any(|argument| argument == "catalog") {
-            Printer::print_refused_check(&error);
-        } else {
-            let command = COMMANDS.into_iter().find(|name| arguments.iter().any(|argument| argument == name));
-            let mut report = Report::new(command.unwrap_or(PROGRAM), None);
-            report.fail(&error);
-            Printer::print(&report);
+    let typed = Typed::of(&arguments);
+    if typed.format == Some("json") {
+        match table::named(&typed.command) {
+            Some(listed) if listed.form == Form::Check => Printer::print_refused_check(&error),
+            listed => {
+                let mut report = Report::new(listed.map_or(table::PROGRAM, |listed| listed.name), None);
+                report.fail(&error);
+                Printer::print(&report);
+            }
         }
     }
     ExitCode::from(error.kind().exit_code())
 }
 
-/// Whether `--format json` stands among the arguments; the last `--format` counts, none after `--`.
-fn wants_json(arguments: &[String]) -> bool {
-    let options: Vec<&str> = arguments.iter().map(String::as_str).take_while(|argument| *argument != "--").collect();
-    let mut format = None;
-    for (at, argument) in options.iter().enumerate() {
-        if let Some(value) = argument.strip_prefix("--format=") {
-            format = Some(value);
-        } else if *argument == "--format" {
-            format = options.get(at + 1).copied();
-        }
+/// Tells whoever types another word for a command what it is called here. The parser knows only slips of the keyboard.
+fn suggest(answer: &mut clap::Error) {
+    if answer.kind() != ErrorKind::InvalidSubcommand {
+        return;
     }
-    format == Some("json")
+    let Some(ContextValue::String(word)) = answer.get(ContextKind::InvalidSubcommand) else { return };
+    let names: Vec<String> = table::meant(word).into_iter().map(str::to_owned).collect();
+    if !names.is_empty() {
+        answer.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(names));
+    }
+}
+
+/// What can be told of a command line that does not parse.
+struct Typed<'a> {
+    /// The words of the command; none where the first word is no command.
+    command: String,
+    /// The last `--format`.
+    format: Option<&'a str>,
+}
+
+impl<'a> Typed<'a> {
+    /// Goes over the arguments as the parser does: a value of an option is no command, and nothing after `--` is an option.
+    fn of(arguments: &'a [String]) -> Self {
+        let definition = definition();
+        let (mut command, mut names, mut format) = (Some(&definition), Vec::new(), None);
+        let mut rest = arguments.iter().map(String::as_str).peekable();
+        while let Some(argument) = rest.next().filter(|argument| *argument != "--") {
+            if let Some(option) = argument.strip_prefix("--") {
+                let (name, value) = match option.split_once('=') {
+                    Some((name, value)) => (name, Some(value)),
+                    None if takes_value(&definition, option) => (option, rest.next_if(|next| !next.starts_with('-'))),
+                    None => (option, None),
+                };
+                if name == "format" {
+                    format = value;
+                }
+            } else if let Some(above) = command.filter(|_| !argument.starts_with('-')) {
+                command = above.find_subcommand(argument);
+                names.extend(command.map(clap::Command::get_name));
+            }
+        }
+        Self { command: names.join(" "), format }
+    }
+}
+
+/// Whether an option of the program or of any command takes a value.
+fn takes_value(command: &clap::Command, name: &str) -> bool {
+    let own = |argument: &clap::Arg| argument.get_long() == Some(name) && argument.get_action().takes_values();
+    command.get_arguments().any(own) || command.get_subcommands().any(|below| takes_value(below, name))
 }
 
 /// What the parser says, in one line: without the usage and the pointer to the help.
@@ -101,7 +139,26 @@ mod tests {
             (&["--format", "yaml"], false),
             (&["json"], false),
         ] {
-            assert_eq!(wants_json(&owned(arguments)), wanted, "{arguments:?}");
+            assert_eq!(Typed::of(&owned(arguments)).format == Some("json"), wanted, "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn the_command_is_the_word_that_the_parser_takes_for_one() {
+        for (arguments, command) in [
+            (&["incremental", "catalog"][..], "incremental"),
+            (&["--catalog", "verify", "status"], "status"),
+            (&["--catalog=verify", "-qv", "status", "full-load"], "status"),
+            (&["--table", "verify", "status"], "status"),
+            (&["--fly", "compact", "--table"], "compact"),
+            (&["--quiet", "catalog", "check", "verify"], "catalog check"),
+            (&["--catalog", "--quiet", "expire"], "expire"),
+            (&["catalog", "fly"], "catalog"),
+            (&["fly", "compact"], ""),
+            (&["--", "compact"], ""),
+            (&[], ""),
+        ] {
+            assert_eq!(Typed::of(&owned(arguments)).command, command, "{arguments:?}");
         }
     }
 

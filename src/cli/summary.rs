@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use super::table::{self, Form};
 use super::{checks, escape, maintenance};
 use ddb_iceberg::commands::{FileCounts, Report, RowCounts, Status, WindowReport};
+use ddb_iceberg::time;
 
 /// Windows that get a line of their own; the JSON result has them all.
 const MAX_WINDOW_LINES: usize = 20;
@@ -19,14 +21,15 @@ pub(crate) fn of(report: &Report) -> Vec<String> {
         return Vec::new();
     }
     let table = escape::line(report.table.as_deref().unwrap_or("table"));
-    if matches!(report.command, "compact" | "expire" | "orphans") {
+    let form = table::named(report.command).map_or(Form::Windows, |listed| listed.form);
+    if form == Form::Maintenance {
         let done = report.maintenance.first();
         let what = done.map_or_else(|| "nothing to do.".to_owned(), maintenance::sentence);
         let mut lines = vec![format!("{table}: {what}")];
         lines.extend(done.into_iter().flat_map(maintenance::files));
         return lines;
     }
-    let what = if report.command == "full-load" { load(report, &done) } else { windows(report, &done) };
+    let what = if form == Form::Load { load(report, &done) } else { windows(report, &done) };
     let mut lines = vec![format!("{table}: {what}{}", complete_up_to(report))];
     if done.len() > 1 {
         for window in done.iter().take(MAX_WINDOW_LINES) {
@@ -83,7 +86,7 @@ fn windows(report: &Report, done: &[&WindowReport]) -> String {
 
 fn complete_up_to(report: &Report) -> String {
     let Some(watermark) = report.watermark.as_deref() else { return String::new() };
-    let lag = report.lag_seconds.map(|seconds| format!(" (lag {})", duration(seconds))).unwrap_or_default();
+    let lag = report.lag_seconds.map(|seconds| format!(" (lag {})", time::span(seconds))).unwrap_or_default();
     format!(" Complete up to {}{lag}.", escape::line(watermark))
 }
 
@@ -197,25 +200,8 @@ fn seconds(seconds: f64) -> String {
     if seconds < 120.0 {
         return format!("{seconds:.1} s");
     }
-    duration(
-        std::time::Duration::try_from_secs_f64(seconds)
-            .map_or(i64::MAX, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX)),
-    )
-}
-
-/// Whole seconds in the one or two units that matter; a clock that is behind counts as no time.
-pub(crate) fn duration(seconds: i64) -> String {
-    let seconds = seconds.max(0);
-    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
-    if seconds < 60 {
-        format!("{seconds} s")
-    } else if hours == 0 {
-        format!("{minutes} min")
-    } else if days < 2 {
-        format!("{hours} h {} min", minutes % 60)
-    } else {
-        format!("{days} days {} h", hours % 24)
-    }
+    let whole = std::time::Duration::try_from_secs_f64(seconds).map_or(u64::MAX, |seconds| seconds.as_secs());
+    time::span(i64::try_from(whole).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]
@@ -328,10 +314,6 @@ mod tests {
             assert_eq!(bytes(number), text);
         }
         assert!(bytes(u64::MAX).ends_with(" TB"));
-        for (number, text) in [(-5, "0 s"), (59, "59 s"), (240, "4 min"), (7_500, "2 h 5 min"), (180_000, "2 days 2 h")]
-        {
-            assert_eq!(duration(number), text);
-        }
         assert_eq!(
             (group(0_u64), group(1_000_u64), group(123_456_u64)),
             ("0".into(), "1,000".into(), "123,456".into())

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::existing::existing;
 use super::report::{MaintenanceReport, Report, Status};
 use super::request::{Compact, Context};
 use crate::catalog::{Catalog, LoadedTable};
@@ -50,7 +51,7 @@ pub async fn compact(context: &Context, request: &Compact, report: &mut Report) 
 
 /// A table that maintenance may work on.
 pub(super) async fn load(catalog: &dyn Catalog, ident: &iceberg::TableIdent) -> Result<LoadedTable> {
-    let table = catalog.load(ident).await?.ok_or_else(|| Error::failed(format!("there is no table {ident}")))?;
+    let table = existing(catalog, ident).await?;
     watermark::check_version(&table.metadata)?;
     check_supported(&table.metadata)?;
     Ok(table)

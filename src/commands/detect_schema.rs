@@ -9,7 +9,7 @@ use crate::attribute::Kind;
 use crate::error::{Error, Result};
 use crate::export::{DataFileRef, Export, ExportKind, open, open_bare};
 use crate::load::{Observations, observe_files};
-use crate::schema::{ColumnType, Limits, SchemaFile, hints};
+use crate::schema::{ColumnType, Limits, SchemaFile, check_key_type, hints, no_such_key};
 use crate::storage::Location;
 
 /// Reads the export, or a sample of its files, and says which columns its attributes need.
@@ -41,14 +41,13 @@ pub async fn detect_schema(context: &Context, request: &DetectSchema) -> Result<
 /// Makes sure that an attribute can be part of the key: in every item, and of one type that keys have.
 fn check_key(name: &str, seen: &Observations) -> Result<()> {
     let Some(observed) = seen.fields.get(name) else {
-        return Err(Error::input("the key attribute is in no item").of_attribute(name).advice("Check --key"));
+        return Err(no_such_key(
+            name,
+            "the key attribute is in no item",
+            seen.fields.sorted().into_iter().map(|(name, _)| name),
+        ));
     };
-    let ty = ColumnType::of(observed);
-    if !ty.is_key() {
-        return Err(Error::input(format!("the key attribute has values that no key can have ({ty})"))
-            .of_attribute(name)
-            .advice("Keys are of one type, S, N or B. Check --key"));
-    }
+    check_key_type(name, &ColumnType::of(observed))?;
     let present = observed.total() - observed.count(Kind::Null);
     if present < seen.items {
         let without = seen.items - present;

@@ -18,7 +18,7 @@ use crate::catalog::{Catalog, LoadedTable, NewTable, clock, is_unfinished};
 use crate::error::{Error, Kind, Result};
 use crate::export::{Export, ExportKind};
 use crate::load::{Load, Loaded};
-use crate::schema::{SchemaFile, TableSchema, Target};
+use crate::schema::{SchemaFile, TableSchema, Target, no_such_key};
 use crate::storage::Location;
 use crate::table::watermark::{self, EXPORT_ARN, GAPS, LOAD, WATERMARK, WINDOW_TO};
 use crate::table::{BuiltSnapshot, LiveFile, SnapshotBuilder, base_requirements, check_supported, live_files};
@@ -169,8 +169,13 @@ async fn columns(context: &Context, request: &FullLoad, export: &Export) -> Resu
     let given = match &request.schema {
         Some(name) => {
             let location = Location::parse(name)?;
+            // It is no part of the export: that it is missing, a folder or too large is a wrong command line.
+            if !context.exports.exists(&location).await? {
+                return Err(Error::usage("there is no such schema file")
+                    .in_file(name.as_str())
+                    .advice("Check --schema"));
+            }
             let bytes = context.exports.read(&location, SCHEMA_FILE_LIMIT).await.map_err(|e| match e.kind() {
-                // It is no part of the export.
                 Kind::Input => {
                     Error::usage(format!("the schema file cannot be read: {}", e.message())).in_file(name.as_str())
                 }
@@ -238,7 +243,10 @@ fn check_listed(file: &SchemaFile, name: &str) -> Result<()> {
         }
         Some(Target::Column(_)) => Ok(()),
         Some(Target::Exclude) => Err(Error::usage("the schema file leaves out this key attribute").of_attribute(name)),
-        _ => Err(Error::usage("the schema file does not list this key attribute").of_attribute(name)),
+        _ => {
+            let listed = file.attributes.iter().map(|attribute| attribute.name.as_str());
+            Err(no_such_key(name, "the schema file does not list this key attribute", listed))
+        }
     }
 }
 

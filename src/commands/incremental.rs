@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono::Utc;
 use iceberg::spec::{MAIN_BRANCH, Operation};
 
+use super::existing::existing;
 use super::report::{FileCounts, Report, RowCounts, Status, WindowReport};
 use super::request::{Context, Incremental, Maintenance, NewAttributes, WriteMode};
 use super::upkeep::upkeep;
@@ -15,7 +16,7 @@ use crate::catalog::{Catalog, LoadedTable, clock, is_unfinished};
 use crate::error::{Error, Kind, Result};
 use crate::export::{Export, Prefix, resolve};
 use crate::merge::{Allow, NewAttributesPolicy, Plan, Planner, Removal, Verdict, judge};
-use crate::schema::{Limits, TableSchema};
+use crate::schema::{Limits, TableSchema, no_such_key};
 use crate::table::watermark::{self, EXPORT_ARN, GAPS, Gap, WATERMARK, WINDOW_FROM, WINDOW_TO, Watermark};
 use crate::table::{Partitioner, SnapshotBuilder, base_requirements, check_supported};
 use crate::time::{self, Time};
@@ -132,10 +133,7 @@ fn overall(windows: &[WindowReport]) -> Status {
 
 /// The table, if it is one that this program can merge into.
 async fn load(catalog: &dyn Catalog, request: &Incremental) -> Result<LoadedTable> {
-    let Some(table) = catalog.load(&request.table).await? else {
-        return Err(Error::failed(format!("there is no table {}", request.table))
-            .advice("Create it from a full export with `ddb-iceberg full-load`"));
-    };
+    let table = existing(catalog, &request.table).await?;
     if is_unfinished(&table.metadata) {
         return Err(Error::failed(format!(
             "the first load of table {} has not finished; the table is empty",
@@ -184,10 +182,9 @@ pub(super) fn columns(table: &LoadedTable, key: &[String]) -> Result<TableSchema
             )));
         }
     }
+    let known: Vec<&str> = columns.mapping.fields.values().filter_map(|field| field.name.as_deref()).collect();
     let unknown = |e: Error| match e.attribute() {
-        Some(name) => Error::usage("the table has no column for this key attribute")
-            .of_attribute(name)
-            .advice("Check --key: it takes the attribute's name, as DynamoDB has it"),
+        Some(name) => no_such_key(name, "the table has no column for this key attribute", known.iter().copied()),
         None => e,
     };
     for field in columns.key_fields().map_err(unknown)? {

@@ -4,6 +4,7 @@ mod check_catalog;
 mod compact;
 mod detect_schema;
 mod detect_table;
+mod existing;
 mod expire;
 mod full_load;
 mod history;

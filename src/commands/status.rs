@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{TimeDelta, TimeZone, Utc};
 use iceberg::spec::{Operation, TableMetadata};
 
+use super::existing::existing;
 use super::incremental::{Collected, collect};
 use super::report::{Report, Status};
 use super::request::{Context, TableStatus};
@@ -32,9 +33,7 @@ const REACH: TimeDelta = TimeDelta::days(35);
 /// that lags more than `max_lag`.
 pub async fn status(context: &Context, request: &TableStatus, report: &mut Report) -> Result<()> {
     let catalog = context.catalog()?;
-    let Some(table) = catalog.load(&request.table).await? else {
-        return Err(Error::failed(format!("there is no table {}", request.table)).advice("Check --table"));
-    };
+    let table = existing(catalog.as_ref(), &request.table).await?;
     watermark::check_version(&table.metadata)?;
     let described = report.describe(&table);
     let mut state = of_metadata(&table.metadata, request.windows);
@@ -66,9 +65,10 @@ pub async fn status(context: &Context, request: &TableStatus, report: &mut Repor
         let export_arn = export.arn().map(str::to_owned);
         due.push(DueWindow { export_arn, from: time::format(from), to: time::format(to), problem });
     }
-    let next = reached.map(|mark| next(mark.time, Utc::now(), &table, &request.exports));
+    let now = Utc::now();
+    let next = reached.map(|mark| next(mark.time, now, &table, &request.exports));
     if let Some(mark) = reached
-        && Utc::now() - mark.time > REACH
+        && now - mark.time > REACH
     {
         report.warnings.push(
             "the next window starts more than 35 days ago, where point-in-time recovery no longer reaches: load a new full \
@@ -95,9 +95,9 @@ fn check_lag(mark: Option<Watermark>, most: Option<TimeDelta>) -> Result<()> {
     if lag <= most {
         return Ok(());
     }
-    let (lag, over) = (lag.num_seconds(), (lag - most).num_seconds());
+    let (lag, over) = (time::span(lag.num_seconds()), time::span((lag - most).num_seconds().max(1)));
     Err(Error::window(format!(
-        "the table is complete up to {}, {lag} seconds ago: {over} more than --max-lag allows",
+        "the table is complete up to {}, {lag} ago: {over} more than --max-lag allows",
         time::format(mark.time)
     ))
     .advice("Look whether exports are made, and whether `incremental` runs"))
@@ -173,7 +173,8 @@ fn next(from: Time, now: Time, table: &LoadedTable, arguments: &[String]) -> Nex
         from: time::format(from),
         to: time::format(to),
         ready: soonest <= now,
-        command: arn.map(|arn| command(arn, from, to, arguments)),
+        // What can't be exported any more needs no command.
+        command: arn.filter(|_| now - from <= REACH).map(|arn| command(arn, from, to, arguments)),
     }
 }
 
@@ -243,7 +244,7 @@ mod tests {
         assert!(check_lag(mark(30), Some(TimeDelta::hours(1))).is_ok());
         let error = check_lag(mark(90), Some(TimeDelta::hours(1))).unwrap_err();
         assert_eq!(error.kind().exit_code(), 4);
-        assert!(error.to_string().contains("5400 seconds ago: 1800 more"), "{error}");
+        assert!(error.to_string().contains("1 h 30 min ago: 30 min more"), "{error}");
         assert!(check_lag(None, Some(TimeDelta::hours(1))).is_err());
     }
 }

@@ -3,6 +3,7 @@
 use iceberg::spec::{MAIN_BRANCH, SnapshotReference, SnapshotRetention, TableMetadata};
 
 use super::detect_schema::open_full;
+use super::existing::existing;
 use super::incremental::columns;
 use super::report::{Report, Status};
 use super::request::{Context, Verify};
@@ -22,9 +23,7 @@ use crate::verify::{Difference, Differences, Verifier};
 pub async fn verify(context: &Context, request: &Verify, report: &mut Report) -> Result<()> {
     let catalog = context.catalog()?;
     let export = open_full(context, &request.export, false).await?;
-    let Some(table) = catalog.load(&request.table).await? else {
-        return Err(Error::failed(format!("there is no table {}", request.table)).advice("Check --table"));
-    };
+    let table = existing(catalog.as_ref(), &request.table).await?;
     watermark::check_version(&table.metadata)?;
     check_supported(&table.metadata)?;
     report.describe(&table)?;

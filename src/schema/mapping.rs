@@ -11,6 +11,7 @@ use iceberg::spec::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::key::{check_key_type, no_such_key};
 use super::naming::{fold, is_reserved, short};
 use super::{ColumnType, Field, RESCUED, SchemaFile, Target, TimestampForm};
 use crate::error::{Error, Result};
@@ -108,13 +109,11 @@ impl TableSchema {
         let mut columns = Vec::with_capacity(names.len());
         for (name, default) in names.iter().zip(defaults) {
             let Some((column, ty)) = listed.get(name) else {
-                return Err(Error::input("the key attribute is in no item").of_attribute(*name).advice("Check --key"));
+                return Err(no_such_key(name, "the key attribute is in no item", listed.keys().copied()));
             };
             let is_key = key.iter().any(|k| k == name);
-            if is_key && !ty.is_key() {
-                return Err(Error::input(format!("the key attribute has values that no key can have ({ty})"))
-                    .of_attribute(*name)
-                    .advice("Keys are of one type, S, N or B. Check --key"));
+            if is_key {
+                check_key_type(name, ty)?;
             }
             columns.push(Column {
                 name: (*name).to_owned(),

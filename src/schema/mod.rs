@@ -3,6 +3,7 @@
 mod evolution;
 mod file;
 mod hints;
+mod key;
 mod mapping;
 mod naming;
 mod observed;
@@ -15,6 +16,7 @@ mod types;
 pub use evolution::{Evolved, NewFields, evolve};
 pub use file::{Attribute, SchemaFile, Target};
 pub use hints::{Hint, HintKind, hints};
+pub use key::{check_key_type, no_such_key};
 pub use mapping::{Column, FieldMapping, Mapping, TableSchema};
 pub use naming::{RESCUED, column_names};
 pub use observed::{Fields, Limits, NumberRange, Observed};

@@ -135,6 +135,17 @@ impl AwsAccess {
         Ok(shared.into_builder().credentials_provider(provider).build())
     }
 
+    /// Where a service's requests go, for messages: `https://glue.eu-west-1.amazonaws.com (region eu-west-1)`.
+    pub(crate) fn place(&self, service: &str, region: Option<&Region>) -> String {
+        let variables = [format!("AWS_ENDPOINT_URL_{}", service.to_uppercase()), "AWS_ENDPOINT_URL".to_owned()];
+        let named = || variables.iter().find_map(|name| std::env::var(name).ok().filter(|url| !url.is_empty()));
+        let region = region.map_or(DEFAULT_REGION, Region::as_ref);
+        match self.endpoint.clone().or_else(named) {
+            Some(url) => format!("{} (region {region})", without_user(url.trim_end_matches('/'))),
+            None => format!("https://{service}.{region}.amazonaws.com (region {region})"),
+        }
+    }
+
     fn http_client(&self) -> Result<SharedHttpClient> {
         let proxy = match &self.proxy {
             Some(uri) => ProxyConfig::all(uri.clone())
@@ -152,10 +163,37 @@ impl AwsAccess {
     }
 }
 
+/// A URL without user and password.
+fn without_user(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let host = rest.find('/').map_or(rest, |end| rest.get(..end).unwrap_or(rest));
+    let user = host.rfind('@').map_or(0, |at| at + 1);
+    format!("{scheme}://{}", rest.get(user..).unwrap_or(rest))
+}
+
 /// Whether a URL is of this machine, which no proxy reaches.
 fn is_loopback(url: &str) -> bool {
     let host = url.split_once("://").map_or(url, |(_, rest)| rest);
     ["localhost", "127.", "[::1]"].iter().any(|name| host.starts_with(name))
+}
+
+/// The error of a request that was never sent because nothing gave credentials to sign it with; `None` if it is another one.
+/// `cannot` begins the message; `service` is the beginning of the properties that may give keys.
+pub(crate) fn without_credentials(error: &dyn std::error::Error, cannot: &str, service: &str) -> Option<Error> {
+    let mut texts = causes(error);
+    if !texts.iter().any(|cause| cause.to_lowercase().contains("credential")) {
+        return None;
+    }
+    // The SDK calls what it has no name for "other" and the like, and lists all that it tried: that says nothing.
+    let nowhere = texts.iter().any(|text| text.contains("no credentials found in chain"));
+    texts.retain(|text| text.contains(' ') && !nowhere);
+    let found = if nowhere { "; no variable, profile or role gives any" } else { "" };
+    let error = Error::failed(format!("{cannot}: there are no usable AWS credentials{found}")).advice(format!(
+        "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or the catalog properties {service}.access-key-id \
+         and {service}.secret-access-key; on AWS, give the machine or the task a role"
+    ));
+    let cause = texts.join(": ");
+    Some(if cause.is_empty() { error } else { error.caused_by(cause.trim_end_matches('.').to_owned()) })
 }
 
 /// The texts of an error's causes, the outermost first, without the SDK's own wrappings.
@@ -180,4 +218,41 @@ pub(crate) fn shorten(text: &str) -> String {
     const LONGEST: usize = 300;
     let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST).collect();
     line.trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_has_endpoint_and_region_and_no_password() {
+        let access = |endpoint: &str| AwsAccess { endpoint: Some(endpoint.to_owned()), ..AwsAccess::default() };
+        let region = Region::new("eu-west-1");
+        for (endpoint, place) in [
+            ("http://localhost:9000", "http://localhost:9000 (region eu-west-1)"),
+            ("https://me:hush@h/x@y/", "https://h/x@y (region eu-west-1)"),
+            ("https://me:hu@sh@h:1", "https://h:1 (region eu-west-1)"),
+        ] {
+            assert_eq!(access(endpoint).place("s3", Some(&region)), place);
+        }
+        assert_eq!(access("http://h").place("glue", None), "http://h (region us-east-1)");
+    }
+
+    #[test]
+    fn what_was_tried_for_credentials_is_not_listed() {
+        let without = |text: &str| {
+            let cause = std::io::Error::other(text.to_owned());
+            let error = Error::failed("dispatch failure").caused_by(Error::failed("other").caused_by(cause));
+            without_credentials(&error, "cannot read", "s3").map(|error| error.to_string())
+        };
+        let text = without("no credentials found in chain.\nAttempted:\n  Environment: not enabled").unwrap();
+        assert!(
+            text.starts_with("cannot read: there are no usable AWS credentials; no variable, profile or role"),
+            "{text}"
+        );
+        assert!(!text.contains("Attempted") && !text.contains("other"), "{text}");
+        let text = without("the credentials of the profile can't be read.").unwrap();
+        assert!(text.contains("credentials: ") && text.contains("can't be read. Set AWS_ACCESS_KEY_ID"), "{text}");
+        assert!(without("connection refused").is_none());
+    }
 }

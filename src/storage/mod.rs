@@ -27,7 +27,7 @@ use futures::future::ready;
 use iceberg::io::{FileIO, FileIOBuilder, Storage, StorageConfig, StorageFactory};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::aws::{AwsAccess, causes, shorten};
+pub(crate) use self::aws::{AwsAccess, causes, shorten, without_credentials};
 pub use self::failure::into_iceberg;
 use self::kept::Kept;
 pub use self::local::LocalStore;

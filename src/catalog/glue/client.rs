@@ -32,6 +32,8 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) struct Clients {
     pub(super) reader: Client,
     pub(super) writer: Client,
+    /// Where requests go: endpoint and region.
+    pub(super) place: String,
     policy: RetryPolicy,
 }
 
@@ -63,10 +65,11 @@ pub(super) async fn connect(config: &GlueConfig) -> Result<Clients> {
         return Err(Error::usage("it is not known in which region the Glue catalog is")
             .advice("Set the catalog property glue.region (or client.region), or AWS_REGION"));
     }
+    let place = config.access.place("glue", shared.region());
     let client = |retry: RetryConfig, timeouts: TimeoutConfig| {
         Client::from_conf(builder(&shared, config).retry_config(retry).timeout_config(timeouts).build())
     };
-    Ok(Clients { reader: client(retry, reading), writer: client(RetryConfig::disabled(), writing), policy })
+    Ok(Clients { reader: client(retry, reading), writer: client(RetryConfig::disabled(), writing), place, policy })
 }
 
 fn builder(shared: &SdkConfig, config: &GlueConfig) -> Builder {

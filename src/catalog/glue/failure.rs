@@ -3,7 +3,7 @@
 use aws_sdk_glue::error::{ProvideErrorMetadata, SdkError};
 
 use crate::error::Error;
-use crate::storage::{causes, shorten};
+use crate::storage::{causes, shorten, without_credentials};
 
 /// What was being done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,13 +109,13 @@ fn status<E>(error: &SdkError<E>) -> Option<u16> {
     error.raw_response().map(|response| response.status().as_u16())
 }
 
-/// The error for people. `name` is the table's or the database's.
+/// The error for people. `name` is the table's or the database's, `place` where Glue is.
 #[expect(clippy::needless_pass_by_value, reason = "as `map_err` gives it")]
-pub(super) fn failed<E>(act: Act, name: &str, error: SdkError<E>) -> Error
+pub(super) fn failed<E>(act: Act, name: &str, place: &str, error: SdkError<E>) -> Error
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {
-    let Some(status) = status(&error) else { return unanswered(act, name, &error) };
+    let Some(status) = status(&error) else { return unanswered(act, name, place, &error) };
     let said = Said {
         status,
         code: shorten(error.code().unwrap_or_default()),
@@ -131,22 +131,20 @@ fn without_request(message: &str) -> &str {
 }
 
 /// No answer: the network, or no credentials to sign a request with.
-fn unanswered<E: std::error::Error + Send + Sync + 'static>(act: Act, name: &str, error: &SdkError<E>) -> Error {
+fn unanswered<E: std::error::Error + Send + Sync + 'static>(
+    act: Act,
+    name: &str,
+    place: &str,
+    error: &SdkError<E>,
+) -> Error {
     let words = act.words();
-    let causes = causes(error);
-    let text = causes.join(": ");
-    if causes.iter().any(|cause| cause.to_lowercase().contains("credential")) {
-        return Error::failed(format!("cannot {words} {name} in Glue: there are no usable AWS credentials"))
-            .caused_by(text)
-            .advice(
-                "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or the catalog properties \
-                 glue.access-key-id and glue.secret-access-key",
-            );
+    if let Some(without) = without_credentials(error, &format!("cannot {words} {name} in Glue"), "glue") {
+        return without;
     }
     let timed_out = matches!(error, SdkError::TimeoutError(_));
     let what = if timed_out { "Glue did not answer in time" } else { "Glue was not reached" };
-    Error::failed(format!("cannot {words} {name}: {what}"))
-        .caused_by(text)
+    Error::failed(format!("cannot {words} {name}: {what} at {place}"))
+        .caused_by(causes(error).join(": "))
         .advice("Check the network, glue.endpoint and the region, then run again")
 }
 

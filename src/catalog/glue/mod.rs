@@ -72,7 +72,7 @@ impl GluePointers {
         match request.set_catalog_id(self.config.id.clone()).send().await {
             Ok(answer) => Ok(answer.table),
             Err(error) if is_code(&error, "EntityNotFoundException") => Ok(None),
-            Err(error) => Err(failed(Act::GetTable, &ident.to_string(), error)),
+            Err(error) => Err(failed(Act::GetTable, &ident.to_string(), &self.clients.place, error)),
         }
     }
 
@@ -81,7 +81,7 @@ impl GluePointers {
         let database = match request.send().await {
             Ok(answer) => answer.database,
             Err(error) if is_code(&error, "EntityNotFoundException") => return Ok(None),
-            Err(error) => return Err(failed(Act::GetDatabase, name, error)),
+            Err(error) => return Err(failed(Act::GetDatabase, name, &self.clients.place, error)),
         };
         let federated = database.as_ref().and_then(Database::federated_database);
         if federated.and_then(|f| f.connection_name()).is_some_and(|name| name.eq_ignore_ascii_case(S3_TABLES)) {
@@ -128,7 +128,7 @@ impl Pointers for GluePointers {
             }
             Err(error) => {
                 let refused = is_refused(&error);
-                let error = failed(Act::CreateTable, &ident.to_string(), error);
+                let error = failed(Act::CreateTable, &ident.to_string(), &self.clients.place, error);
                 if refused { Err(error) } else { Ok(Swap::Unknown(error.to_string())) }
             }
         }
@@ -176,10 +176,15 @@ impl Pointers for GluePointers {
             }
             Err(error) => {
                 let refused = is_refused(&error);
-                let error = failed(Act::UpdateTable, &ident.to_string(), error);
+                let error = failed(Act::UpdateTable, &ident.to_string(), &self.clients.place, error);
                 if refused { Err(error) } else { Ok(Swap::Unknown(error.to_string())) }
             }
         }
+    }
+
+    fn place(&self) -> String {
+        let account = self.config.id.as_ref().map(|id| format!(" {id}")).unwrap_or_default();
+        format!("the Glue Data Catalog{account} at {}", self.clients.place)
     }
 
     async fn ensure_namespace(&self, namespace: &NamespaceIdent) -> Result<()> {
@@ -196,7 +201,7 @@ impl Pointers for GluePointers {
             Ok(_) => Ok(()),
             Err(error) if is_code(&error, "AlreadyExistsException") => Ok(()),
             Err(error) => {
-                let error = failed(Act::CreateDatabase, name, error);
+                let error = failed(Act::CreateDatabase, name, &self.clients.place, error);
                 Err(Error::failed(format!("the database {name} does not exist in Glue and could not be made"))
                     .caused_by(error)
                     .advice(format!(

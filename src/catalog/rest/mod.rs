@@ -35,9 +35,10 @@ use self::client::{Answer, LONGEST_PAUSE, Lost, backoff};
 use self::lending::Lending;
 use self::session::{Session, body};
 use self::wire::{
-    CommitTableRequest, CommitTableResponse, CreateNamespaceRequest, CreateTableRequest, LoadTableResult,
+    CommitTableRequest, CommitTableResponse, CreateNamespaceRequest, CreateTableRequest, ListTablesResponse,
+    LoadTableResult,
 };
-use super::{Catalog, Commit, LOADING, LoadedTable, NewTable, TableHome, is_unfinished};
+use super::{Catalog, Commit, LOADING, LoadedTable, NewTable, TableHome, is_unfinished, property};
 use crate::error::{Error, Result};
 use crate::storage::{S3Config, Store};
 
@@ -205,6 +206,21 @@ impl Catalog for RestCatalog {
             uuid: Some(metadata.uuid()),
             properties,
         }))
+    }
+
+    fn place(&self) -> String {
+        format!("the REST catalog at {}", property::shown("uri", &self.session.client.settings().base))
+    }
+
+    /// Those of the same namespace, as far as one answer holds them.
+    async fn some_tables(&self, near: &TableIdent) -> Result<Vec<String>> {
+        let path = self.session.tables(near.namespace());
+        let answer = self.session.client.ask(Method::GET, &path, Bytes::new()).await?;
+        if answer.status != 200 {
+            return Ok(Vec::new());
+        }
+        let listed: ListTablesResponse = self.session.read("list tables", &answer)?;
+        Ok(listed.identifiers.iter().map(ToString::to_string).collect())
     }
 
     async fn load(&self, ident: &TableIdent) -> Result<Option<LoadedTable>> {

@@ -44,6 +44,13 @@ pub(super) struct StorageCredential {
     pub config: BTreeMap<String, String>,
 }
 
+/// `ListTablesResponse`.
+#[derive(Deserialize)]
+pub(super) struct ListTablesResponse {
+    #[serde(default)]
+    pub identifiers: Vec<TableIdent>,
+}
+
 /// `CommitTableResponse`.
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -47,6 +47,9 @@ const INSERT_NAMESPACE: &str = "INSERT INTO iceberg_namespace_properties \
 /// Catalog; the numbers of its tables and of their namespaces.
 const COUNT_TABLES: &str =
     "SELECT count(*), count(DISTINCT table_namespace) FROM iceberg_tables WHERE catalog_name = $1";
+/// Catalog; some of its tables, by namespace and name.
+const SOME_TABLES: &str = "SELECT table_namespace, table_name FROM iceberg_tables WHERE catalog_name = $1 \
+     ORDER BY table_namespace, table_name LIMIT 1000";
 
 /// Which of the two forms `iceberg_tables` has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -22,8 +22,8 @@ use tokio::time::timeout;
 use super::postgres_address::Address;
 use super::postgres_failure::{Moment, explain, is_lost_race};
 use super::{
-    COUNT_TABLES, CREATE_NAMESPACES, CREATE_TABLES, FIND_NAMESPACE, INSERT_NAMESPACE, NAMESPACES, TABLES, Version,
-    joined, moved, pointer, taken,
+    COUNT_TABLES, CREATE_NAMESPACES, CREATE_TABLES, FIND_NAMESPACE, INSERT_NAMESPACE, NAMESPACES, SOME_TABLES, TABLES,
+    Version, joined, moved, pointer, taken,
 };
 use crate::catalog::check::{About, Step, count};
 use crate::catalog::pointer::{Pointer, PointerCatalog, Pointers, Swap};
@@ -283,6 +283,18 @@ impl Pointers for PostgresPointers {
         }
         close(connection).await;
         Ok(())
+    }
+
+    fn place(&self) -> String {
+        format!("the catalog {:?} at {}", self.catalog, self.address.place)
+    }
+
+    async fn some_tables(&self) -> Result<Vec<String>> {
+        let Some((mut connection, _)) = self.open().await? else { return Ok(Vec::new()) };
+        let rows = sqlx::query_as::<_, (String, String)>(SOME_TABLES).bind(&self.catalog).persistent(false);
+        let rows = self.answer("the catalog's tables could not be listed", rows.fetch_all(&mut connection)).await?;
+        close(connection).await;
+        Ok(rows.into_iter().map(|(namespace, name)| format!("{namespace}.{name}")).collect())
     }
 
     async fn check(&self) -> Vec<Step> {

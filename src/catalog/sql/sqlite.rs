@@ -16,8 +16,8 @@ use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, Row as _, Sqlite, SqliteConnection};
 
 use super::{
-    COUNT_TABLES, CREATE_NAMESPACES, CREATE_TABLES, FIND_NAMESPACE, INSERT_NAMESPACE, Version, joined, moved, pointer,
-    taken,
+    COUNT_TABLES, CREATE_NAMESPACES, CREATE_TABLES, FIND_NAMESPACE, INSERT_NAMESPACE, SOME_TABLES, Version, joined,
+    moved, pointer, taken,
 };
 use crate::catalog::check::{About, Step, count};
 use crate::catalog::pointer::{Pointer, PointerCatalog, Pointers, Swap};
@@ -254,6 +254,19 @@ impl Pointers for SqlitePointers {
         }
         drop(connection.close().await);
         Ok(())
+    }
+
+    fn place(&self) -> String {
+        let there = if self.path.exists() { "" } else { ", which does not exist" };
+        format!("the catalog {:?} in the SQLite file {}{there}", self.catalog, self.path.display())
+    }
+
+    async fn some_tables(&self) -> Result<Vec<String>> {
+        let Some((mut connection, _)) = self.open().await? else { return Ok(Vec::new()) };
+        let rows = sqlx::query_as::<_, (String, String)>(SOME_TABLES).bind(&self.catalog).fetch_all(&mut connection);
+        let rows = rows.await.map_err(|e| self.failure("the catalog's tables could not be listed", e))?;
+        drop(connection.close().await);
+        Ok(rows.into_iter().map(|(namespace, name)| format!("{namespace}.{name}")).collect())
     }
 
     async fn check(&self) -> Vec<Step> {

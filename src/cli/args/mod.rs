@@ -3,18 +3,16 @@
 //! Parsing touches no file and no network. What the values mean is decided in [`super::invocation`].
 
 use chrono::TimeDelta;
-use clap::{Args, Parser, Subcommand};
+use clap::builder::PossibleValuesParser;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use iceberg::TableIdent;
 
-use super::limits::{MAX_THREADS, parse_memory_limit};
+use super::table;
 
-mod examples;
+mod shared;
 mod values;
 
-use examples::{
-    CHECK_EXAMPLES, COMPACT_EXAMPLES, DETECT_EXAMPLES, EXIT_CODES, EXPIRE_EXAMPLES, FULL_LOAD_EXAMPLES,
-    INCREMENTAL_EXAMPLES, ORPHANS_EXAMPLES, STATUS_EXAMPLES, VERIFY_EXAMPLES,
-};
+pub(crate) use shared::Shared;
 pub(crate) use values::{
     Age, Format, IfExistsArg, MaintenanceArg, NewAttributesArg, ProgressMode, WriteModeArg, parse_age, parse_duration,
     parse_table,
@@ -22,13 +20,44 @@ pub(crate) use values::{
 
 /// Turns DynamoDB's S3 exports into Apache Iceberg tables and keeps them fresh.
 #[derive(Parser)]
-#[command(name = "ddb-iceberg", version, after_long_help = EXIT_CODES, max_term_width = 100)]
+#[command(name = "ddb-iceberg", version, after_long_help = table::PROGRAM_EXAMPLES, max_term_width = 100)]
 #[command(after_help = "Exit codes and examples: --help")]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub command: Command,
     #[command(flatten)]
     pub shared: Shared,
+}
+
+/// The definition of the command line, with what the table of commands has to say.
+pub(crate) fn definition() -> clap::Command {
+    // The man page of `catalog check` is `catalog-check`, and its group has one too.
+    let pages = table::COMMANDS.iter().map(|listed| match listed.name {
+        "catalog check" => "catalog-check",
+        name => name,
+    });
+    let pages = PossibleValuesParser::new(pages.chain(["catalog"]));
+    let with_pages = |argument: clap::Arg| argument.value_parser(pages);
+    described(Cli::command(), "").mut_subcommand(table::MAN.name, |man| man.mut_arg("command", with_pages))
+}
+
+/// The definition with the examples of each command below the one whose words are given.
+fn described(definition: clap::Command, above: &str) -> clap::Command {
+    definition.mut_subcommands(|command| {
+        let name = format!("{above} {}", command.get_name()).trim().to_owned();
+        let examples = table::COMMANDS.iter().find(|listed| listed.name == name).map_or("", |listed| listed.examples);
+        let command = described(command, &name);
+        if examples.is_empty() { command } else { command.after_long_help(examples).after_help("Examples: --help") }
+    })
+}
+
+impl Cli {
+    /// What was typed, or what to answer in place of running a command.
+    pub fn typed(arguments: &[std::ffi::OsString]) -> Result<Self, clap::Error> {
+        let mut definition = definition();
+        let matches = definition.try_get_matches_from_mut(arguments)?;
+        Self::from_arg_matches(&matches).map_err(|error| error.format(&mut definition))
+    }
 }
 
 /// The subcommands.
@@ -38,34 +67,28 @@ pub(crate) enum Command {
     ///
     /// Reads an export and writes a schema file: each attribute, what was seen of it, and the column and type it gets.
     /// The file is made for editing by hand, and full-load takes it with --schema.
-    #[command(after_long_help = DETECT_EXAMPLES, after_help = "Examples: --help")]
     DetectSchema(DetectSchemaArgs),
     /// Create a table from a full export
     ///
     /// Creates the table with all of the export's items in one commit: a table that appears is complete.
     /// The same export again changes nothing and is no error.
-    #[command(after_long_help = FULL_LOAD_EXAMPLES, after_help = "Examples: --help")]
     FullLoad(FullLoadArgs),
     /// Apply incremental exports to a table
     ///
     /// Applies the windows that are due, in order, one commit a window, starting where the table is complete.
     /// Windows that the table has already are skipped. At a gap it stops; what was applied stays.
-    #[command(after_long_help = INCREMENTAL_EXAMPLES, after_help = "Examples: --help")]
     Incremental(IncrementalArgs),
     /// Merge small data files, and rewrite those with many deletes
     ///
     /// Rewrites data files that are small, or of which many rows are deleted, in one commit that changes no row. incremental does what is due by itself; this does all that is worth it.
-    #[command(after_long_help = COMPACT_EXAMPLES, after_help = "Examples: --help")]
     Compact(CompactArgs),
     /// Remove old snapshots, and the files that only they need
     ///
     /// Without options it goes by the table's properties history.expire.*, or Iceberg's defaults: snapshots older than 5 days go. What a branch or a tag holds stays, and what tells up to which time the table is complete. incremental does what is due by itself.
-    #[command(after_long_help = EXPIRE_EXAMPLES, after_help = "Examples: --help")]
     Expire(ExpireArgs),
     /// List or delete files that no snapshot names
     ///
     /// Looks below the table's location for files that a writer that died has left behind. Without --delete they are only listed.
-    #[command(after_long_help = ORPHANS_EXAMPLES, after_help = "Examples: --help")]
     Orphans(OrphansArgs),
     /// Look at the catalog
     Catalog {
@@ -76,13 +99,11 @@ pub(crate) enum Command {
     ///
     /// Reads metadata and manifests, no data: watermark and lag, the last windows, gaps, files and sizes, and the window to export
     /// next. With exports or a folder of them, also which windows are due and how many exports have not completed yet.
-    #[command(after_long_help = STATUS_EXAMPLES, after_help = "Examples: --help")]
     Status(StatusArgs),
     /// Compare a table with a full export
     ///
     /// Compares key by key, by digests of the rows: which keys are missing, extra, different or there more than once. The state of the
     /// table that is compared is the one that is complete up to exactly the export's time. Exit code 1 if anything differs.
-    #[command(after_long_help = VERIFY_EXAMPLES, after_help = "Examples: --help")]
     Verify(VerifyArgs),
     /// Print a shell's completions
     ///
@@ -96,7 +117,6 @@ pub(crate) enum Command {
     /// Prints the man page of the program, or of one subcommand, on stdout. To read it: ddb-iceberg man | man -l -
     Man {
         /// The subcommand; without it, the program
-        #[arg(value_parser = ["detect-schema", "full-load", "incremental", "compact", "expire", "orphans", "status", "verify", "catalog", "catalog-check", "completions", "man"])]
         command: Option<String>,
     },
 }
@@ -108,7 +128,6 @@ pub(crate) enum CatalogCommand {
     ///
     /// Shows what is configured and where, then reaches the catalog, signs in, lists its tables, and writes, reads and
     /// deletes one small file in the warehouse (with --dry-run it does not). Nothing else is changed. It ends within 30 s.
-    #[command(after_long_help = CHECK_EXAMPLES, after_help = "Examples: --help")]
     Check(CheckArgs),
 }
 
@@ -328,72 +347,6 @@ pub(crate) struct Key {
     /// The partition key; given twice, the partition key and then the sort key
     #[arg(long = "key", value_name = "ATTRIBUTE")]
     pub attributes: Vec<String>,
-}
-
-/// What every subcommand takes, before its name or after it.
-#[derive(Args, Default)]
-#[command(next_help_heading = "Shared options")]
-pub(crate) struct Shared {
-    /// The catalog, by its name in the configuration [default: default]
-    ///
-    /// The configuration is PyIceberg's: .pyiceberg.yaml in $PYICEBERG_HOME, the home or the working directory, and
-    /// PYICEBERG_CATALOG__NAME__KEY in the environment. With nothing configured the catalog is SQLite at
-    /// warehouse/catalog.db.
-    #[arg(long, value_name = "NAME")]
-    pub catalog: Option<String>,
-    /// A property of the catalog; may be repeated, and wins over the configuration
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub catalog_property: Vec<String>,
-    /// Where tables are kept; wins over the configuration
-    #[arg(long, value_name = "URI")]
-    pub warehouse: Option<String>,
-    /// A configuration file, read in place of .pyiceberg.yaml
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<String>,
-    /// Tasks that run at once [default: as many as the machine can run]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_THREADS)))]
-    pub threads: Option<u16>,
-    /// Upper bound of memory: 512MiB, 2GB, 1.5GiB, … [default: by threads and machine]
-    ///
-    /// At least 512MB. The default is 256MiB a thread, at least 512MB, at most half of the machine's or container's memory.
-    #[arg(long, value_name = "SIZE", value_parser = parse_memory_limit)]
-    pub memory_limit: Option<u64>,
-    /// Say what would be done, write nothing
-    #[arg(long)]
-    pub dry_run: bool,
-    /// The form of the result on stdout [default: text]
-    #[arg(long, value_name = "text|json", value_enum, hide_possible_values = true)]
-    pub format: Option<Format>,
-    /// Show progress on stderr; auto: when it is a terminal [default: auto]
-    #[arg(long, value_name = "auto|always|never", value_enum, hide_possible_values = true)]
-    pub progress: Option<ProgressMode>,
-    /// Log more to stderr; -vv and -vvv even more
-    #[arg(short, long, action = clap::ArgAction::Count)]
-    pub verbose: u8,
-    /// Print nothing but errors on stderr
-    #[arg(short, long, conflicts_with = "verbose")]
-    pub quiet: bool,
-}
-
-impl Shared {
-    /// Joins what stood before the subcommand with what stood after it: the later wins, lists and counts add up.
-    pub fn followed_by(self, later: Self) -> Self {
-        let mut catalog_property = self.catalog_property;
-        catalog_property.extend(later.catalog_property);
-        Self {
-            catalog: later.catalog.or(self.catalog),
-            catalog_property,
-            warehouse: later.warehouse.or(self.warehouse),
-            config: later.config.or(self.config),
-            threads: later.threads.or(self.threads),
-            memory_limit: later.memory_limit.or(self.memory_limit),
-            dry_run: later.dry_run || self.dry_run,
-            format: later.format.or(self.format),
-            progress: later.progress.or(self.progress),
-            verbose: later.verbose.saturating_add(self.verbose),
-            quiet: later.quiet || self.quiet,
-        }
-    }
 }
 
 #[cfg(test)]

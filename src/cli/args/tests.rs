@@ -1,11 +1,10 @@
-use clap::CommandFactory;
 use ddb_iceberg::time::Time;
 
 use super::*;
 
 #[test]
 fn the_definition_is_sound() {
-    Cli::command().debug_assert();
+    definition().debug_assert();
 }
 
 #[test]

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use super::Shared;
 use super::address::Address;
-use super::failure::{Act, failed, is_code};
+use super::failure::{Act, is_code};
 use super::list::keys_below;
 use crate::error::{Error, Result};
 
@@ -21,7 +21,7 @@ const AGAIN: [&str; 4] = ["SlowDown", "InternalError", "ServiceUnavailable", "Re
 pub(super) async fn one(shared: &Shared, address: &Address) -> Result<()> {
     let client = shared.client().await?;
     match client.delete_object().bucket(&address.bucket).key(&address.key).send().await {
-        Err(error) if !is_code(&error, &["NoSuchKey"]) => Err(failed(Act::Delete, address, error)),
+        Err(error) if !is_code(&error, &["NoSuchKey"]) => Err(shared.failed(Act::Delete, address, error)),
         _ => Ok(()),
     }
 }
@@ -71,7 +71,7 @@ async fn batch(shared: &Shared, bucket: &str, mut keys: Vec<String>) -> Result<(
             .delete(delete)
             .send()
             .await
-            .map_err(|error| failed(Act::Delete, &first, error))?;
+            .map_err(|error| shared.failed(Act::Delete, &first, error))?;
         let mut left = Vec::new();
         for error in answer.errors() {
             let (key, code) = (error.key().unwrap_or_default(), error.code().unwrap_or_default());

@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
+use super::Shared;
 use super::address::Address;
 use crate::error::Error;
-use crate::storage::aws::{causes, shorten};
+use crate::storage::aws::{causes, shorten, without_credentials};
 
 /// What was being done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,45 +56,42 @@ pub(super) fn is_code<E: ProvideErrorMetadata>(error: &SdkError<E>, codes: &[&st
     error.code().is_some_and(|code| codes.contains(&code))
 }
 
-/// The error for people.
-#[expect(clippy::needless_pass_by_value, reason = "as `map_err` gives it")]
-pub(super) fn failed<E>(act: Act, address: &Address, error: SdkError<E>) -> Error
-where
-    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
-{
-    let said = Said {
-        status: status(&error),
-        code: error.code().unwrap_or_default().to_owned(),
-        message: error.message().map(shorten).unwrap_or_default(),
-        region: error
-            .raw_response()
-            .and_then(|response| response.headers().get("x-amz-bucket-region"))
-            .map(str::to_owned),
-        request: error.raw_response().and_then(|r| r.headers().get("x-amz-request-id")).map(shorten),
-    };
-    let words = act.words();
-    let error = match said.status {
-        Some(status) => said.explain(status, act, address),
-        None => unanswered(words, &error),
-    };
-    error.in_file(address.to_string())
+impl Shared {
+    /// The error for people.
+    #[expect(clippy::needless_pass_by_value, reason = "as `map_err` gives it")]
+    pub(super) fn failed<E>(&self, act: Act, address: &Address, error: SdkError<E>) -> Error
+    where
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    {
+        let said = Said {
+            status: status(&error),
+            code: error.code().unwrap_or_default().to_owned(),
+            message: error.message().map(shorten).unwrap_or_default(),
+            region: error
+                .raw_response()
+                .and_then(|response| response.headers().get("x-amz-bucket-region"))
+                .map(str::to_owned),
+            request: error.raw_response().and_then(|r| r.headers().get("x-amz-request-id")).map(shorten),
+        };
+        let error = if let Some(status) = said.status {
+            said.explain(status, act, address)
+        } else {
+            let region = self.client.get().and_then(|client| client.config().region());
+            unanswered(act.words(), &self.config.access.place("s3", region), &error)
+        };
+        error.in_file(address.to_string())
+    }
 }
 
 /// No answer: the network, or no credentials to sign a request with.
-fn unanswered<E: std::error::Error + Send + Sync + 'static>(words: &str, error: &SdkError<E>) -> Error {
-    let timed_out = matches!(error, SdkError::TimeoutError(_));
-    let causes = causes(error);
-    let credentials = causes.iter().any(|cause| cause.to_lowercase().contains("credential"));
-    let text = causes.join(": ");
-    if credentials {
-        return Error::failed(format!("cannot {words}: there are no usable AWS credentials")).caused_by(text).advice(
-            "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or the catalog properties s3.access-key-id and \
-             s3.secret-access-key",
-        );
+fn unanswered<E: std::error::Error + Send + Sync + 'static>(words: &str, place: &str, error: &SdkError<E>) -> Error {
+    if let Some(without) = without_credentials(error, &format!("cannot {words}"), "s3") {
+        return without;
     }
+    let timed_out = matches!(error, SdkError::TimeoutError(_));
     let what = if timed_out { "S3 did not answer in time" } else { "S3 was not reached" };
-    Error::failed(format!("cannot {words}: {what}"))
-        .caused_by(text)
+    Error::failed(format!("cannot {words}: {what} at {place}"))
+        .caused_by(causes(error).join(": "))
         .advice("Check the network, s3.endpoint and the region, then run again")
 }
 

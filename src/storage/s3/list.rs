@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use super::Shared;
 use super::address::Address;
-use super::failure::{Act, failed};
+use super::failure::Act;
 use super::read::look;
 use crate::error::{Error, Result};
 use crate::storage::{FileEntry, Listing};
@@ -105,7 +105,7 @@ async fn page(
             .encoding_type(EncodingType::Url)
             .send()
             .await
-            .map_err(|error| failed(Act::List, folder, error))?;
+            .map_err(|error| shared.failed(Act::List, folder, error))?;
         if is_whole(&page) {
             return Ok(page);
         }

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 
 use super::Shared;
 use super::address::Address;
-use super::failure::{Act, failed, is_code, status};
+use super::failure::{Act, is_code, status};
 use super::lost::{Attempts, abort_lost};
 use super::write::{Existing, Next, TOKEN, acl, condition, encryption, judge, new_token, put_as};
 use crate::error::{Error, Result};
@@ -166,7 +166,7 @@ impl S3Write {
         if known && !attempts.repeated() {
             self.shared.lost().remove(&self.address);
         }
-        let begun = begun.map_err(|error| failed(Act::Write, &self.address, error))?;
+        let begun = begun.map_err(|error| self.shared.failed(Act::Write, &self.address, error))?;
         let Some(id) = begun.upload_id().map(str::to_owned) else {
             return Err(Error::failed("the server began an upload without an id").in_file(self.address.to_string()));
         };
@@ -245,7 +245,7 @@ async fn send(
         .body(ByteStream::from(bytes))
         .send()
         .await
-        .map_err(|error| failed(Act::Write, &address, error))?;
+        .map_err(|error| shared.failed(Act::Write, &address, error))?;
     Ok(CompletedPart::builder()
         .part_number(number)
         .set_e_tag(sent.e_tag)
@@ -259,7 +259,7 @@ pub(super) async fn abort(shared: &Shared, address: &Address, id: &str) {
         Ok(client) => {
             let asked = client.abort_multipart_upload().bucket(&address.bucket).key(&address.key).upload_id(id);
             match asked.send().await {
-                Err(error) if !is_code(&error, &["NoSuchUpload"]) => Err(failed(Act::Write, address, error)),
+                Err(error) if !is_code(&error, &["NoSuchUpload"]) => Err(shared.failed(Act::Write, address, error)),
                 _ => Ok(()),
             }
         }

@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 
 use super::Shared;
 use super::address::Address;
-use super::failure::{Act, failed, is_code, status};
+use super::failure::{Act, is_code, status};
 use crate::error::{Error, Result};
 use crate::storage::failure::into_iceberg;
 
@@ -49,11 +49,11 @@ pub(super) async fn look(shared: &Shared, address: &Address) -> Result<Option<Fo
         Err(error) if matches!(status(&error), Some(400 | 403)) => {
             let asked = client.get_object().bucket(&address.bucket).key(&address.key).range("bytes=0-0").send().await;
             match asked {
-                Err(why) if status(&why) != Some(404) => Err(failed(Act::Look, address, why)),
-                _ => Err(failed(Act::Look, address, error)),
+                Err(why) if status(&why) != Some(404) => Err(shared.failed(Act::Look, address, why)),
+                _ => Err(shared.failed(Act::Look, address, error)),
             }
         }
-        Err(error) => Err(failed(Act::Look, address, error)),
+        Err(error) => Err(shared.failed(Act::Look, address, error)),
     }
 }
 
@@ -131,7 +131,7 @@ async fn fetch(
                 return Ok(Some(Piece { bytes: Bytes::new(), etag: None, total: 0 }));
             }
             Err(error) if status(&error) == Some(412) => return Err(changed(address)),
-            Err(error) => return Err(failed(Act::Read, address, error)),
+            Err(error) => return Err(shared.failed(Act::Read, address, error)),
         };
         if etag.is_some() && answer.e_tag.is_some() && etag != answer.e_tag {
             return Err(changed(address));

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::Shared;
 use super::address::Address;
 use super::config::Encryption;
-use super::failure::{Act, failed, status};
+use super::failure::{Act, status};
 use super::read::look;
 use crate::error::{Error, Result};
 
@@ -121,7 +121,7 @@ where
         // It exists, the upload is gone, or nobody knows: what is there decides.
         (None | Some(404 | 412 | 500..), _) if is_ours(shared, address, token, size).await => Next::Done,
         (Some(412), _) => Next::Fail(exists(address)),
-        _ => Next::Fail(failed(Act::Write, address, error)),
+        _ => Next::Fail(shared.failed(Act::Write, address, error)),
     }
 }
 
