@@ -3,6 +3,7 @@
 mod evolution;
 mod file;
 mod hints;
+mod kept;
 mod mapping;
 mod naming;
 mod observed;
@@ -15,7 +16,7 @@ mod types;
 pub use evolution::{Evolved, NewFields, evolve};
 pub use file::{Attribute, SchemaFile, Target};
 pub use hints::{Hint, HintKind, hints};
-pub use mapping::{Column, FieldMapping, Mapping, TableSchema};
+pub use mapping::{Column, FieldMapping, Mapping, Named, TableSchema};
 pub use naming::{RESCUED, column_names};
 pub use observed::{Fields, Limits, NumberRange, Observed};
 pub use partition::{MAX_WIDTH, PartitionTerm, partition_names, partition_spec};
