@@ -93,6 +93,7 @@ impl Site {
                 key: KEY.map(str::to_owned).to_vec(),
                 partition_by: Vec::new(),
                 if_exists: IfExists::Fail,
+                allow_other_table: false,
                 max_struct_fields: Limits::DEFAULT_STRUCT_FIELDS,
                 dry_run: false,
             };
@@ -280,7 +281,7 @@ fn skip(line: &[u8], scratch: &mut String) -> Result<()> {
 fn observe(lines: &[&[u8]], limits: &Limits) -> Result<Fields> {
     let (mut fields, mut scratch) = (Fields::default(), String::new());
     for line in lines {
-        fields.observe_item(&mut enter(line)?, limits, &mut scratch)?;
+        fields.observe_item(&mut enter(line)?, limits, &std::collections::BTreeSet::new(), &mut scratch)?;
     }
     Ok(fields)
 }

@@ -46,6 +46,62 @@ fn commands_in_the_documents_use_flags_that_exist() {
     assert_eq!(refused.status.code(), Some(2), "a wrong value is noticed");
 }
 
+/// Commands about `shop.orders` that name buckets and folders of the reader's, on the example exports: none is a wrong
+/// command line, and those that replace the table's rows do.
+#[cfg(target_os = "linux")]
+#[test]
+fn commands_on_a_table_that_is_there_work() {
+    const SUBCOMMANDS: [&str; 7] = ["full-load", "incremental", "status", "verify", "compact", "expire", "orphans"];
+    let (mut ran, mut replaced) = (0, 0);
+    for document in documents() {
+        for call in commands(&read(&document), &["sh", "console", "ini"]).iter().flat_map(|command| calls(command)) {
+            let Some((subcommand, rest)) = call.split_first().filter(|(name, _)| SUBCOMMANDS.contains(&name.as_str()))
+            else {
+                continue;
+            };
+            if !rest.iter().any(|word| word == "shop.orders") || rest.iter().any(|word| word == "--schema") {
+                continue;
+            }
+            let site = scripts::site(&[]);
+            let replaces = rest.iter().any(|word| word == "replace");
+            let newer = replaces.then(|| scripts::newer_export(site.path()));
+            let output = program()
+                .arg(subcommand)
+                .args(on_examples(rest, subcommand, newer.as_deref()))
+                .current_dir(site.path())
+                .env("HOME", site.path())
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_ne!(output.status.code(), Some(2), "{document}: {call:?}: {said}");
+            assert!(!replaces || output.status.success(), "{document}: {call:?}: {said}");
+            ran += 1;
+            replaced += usize::from(replaces);
+        }
+    }
+    assert!(ran > 25 && replaced > 0, "only {ran} commands were run, {replaced} of them replace a table's rows");
+}
+
+/// The arguments with the example exports in place of the reader's, and the default catalog in place of the reader's.
+fn on_examples(rest: &[String], subcommand: &str, newer: Option<&Path>) -> Vec<String> {
+    let exports = root().join("examples/exports");
+    let full = newer.map_or_else(|| exports.join("AWSDynamoDB/01768385700000-5b0e41c7"), Path::to_owned);
+    let whole = matches!(subcommand, "full-load" | "verify");
+    let export = if whole { full } else { exports }.to_str().unwrap().to_owned();
+    let mut arguments: Vec<String> = Vec::new();
+    let mut words = rest.iter();
+    while let Some(word) = words.next() {
+        if ["--catalog-property", "--warehouse", "--catalog"].contains(&word.as_str()) {
+            words.next();
+        } else if ["exports", "$full", "s3://"].iter().any(|place| word.contains(place)) {
+            arguments.push(export.clone());
+        } else {
+            arguments.push(word.clone());
+        }
+    }
+    arguments
+}
+
 #[test]
 fn files_and_sections_that_the_documents_point_at_exist() {
     for document in documents() {

@@ -8,6 +8,8 @@ mod exports;
 mod program;
 #[path = "common/reader.rs"]
 mod reader;
+#[path = "schema_file/replaced.rs"]
+mod replaced;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -10,6 +10,8 @@ mod exports;
 mod program;
 #[path = "common/reader.rs"]
 mod reader;
+#[path = "windows/sources.rs"]
+mod sources;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

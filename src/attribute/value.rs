@@ -213,4 +213,11 @@ impl<'a> Parser<'a> {
         self.skip_content(kind, scratch)?;
         self.close()
     }
+
+    /// Steps over the value of an attribute that is left out. An error says neither its name nor what is in it.
+    pub fn skip_excluded(&mut self, scratch: &mut String) -> Result<()> {
+        self.skip_value(scratch).map_err(|_| {
+            Error::input("an attribute that is left out of the table is not DynamoDB JSON").of_attribute("(excluded)")
+        })
+    }
 }

@@ -164,6 +164,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
                     IfExistsArg::Fail => IfExists::Fail,
                     IfExistsArg::Replace => IfExists::Replace,
                 },
+                allow_other_table: args.allow_other_table,
                 max_struct_fields: widen(args.max_struct_fields),
                 dry_run: false,
             };

@@ -180,7 +180,7 @@ impl ItemBuilder {
         let (slot, key) = match place {
             Some(Place::Column { slot, key }) => (slot, key),
             Some(Place::Excluded) => {
-                skip_excluded(parser, &mut self.scratch.text)?;
+                parser.skip_excluded(&mut self.scratch.text)?;
                 return Ok(Fit::Whole);
             }
             None => return Err(Error::failed("an attribute has no place")),
@@ -220,7 +220,7 @@ impl ItemBuilder {
         while let Some(name) = parser.next_name(&mut first, &mut inner)? {
             let place = self.names.position(name).and_then(|n| self.places.get(n));
             if matches!(place, Some(Place::Excluded)) {
-                skip_excluded(parser, &mut value)?;
+                parser.skip_excluded(&mut value)?;
             } else {
                 parser.skip_value(&mut value).map_err(|e| e.of_attribute(name))?;
             }
@@ -257,13 +257,6 @@ impl ItemBuilder {
     pub fn arrow_schema(&self) -> &ArrowSchemaRef {
         &self.arrow_schema
     }
-}
-
-/// Steps over the value of an attribute that is left out. An error says neither its name nor what is in it.
-fn skip_excluded(parser: &mut Parser<'_>, scratch: &mut String) -> Result<()> {
-    parser.skip_value(scratch).map_err(|_| {
-        Error::input("an attribute that is left out of the table is not DynamoDB JSON").of_attribute("(excluded)")
-    })
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::request::{Compact, Context};
 use crate::catalog::{Catalog, LoadedTable};
 use crate::error::{Error, Kind, Result};
 use crate::maintenance::{Compacted, Compaction, Compactor, Policy};
-use crate::table::{check_supported, watermark};
+use crate::table::{check_supported, check_writable, watermark};
 
 /// Plans before other writers have won: each starts from the table as it is then.
 const ATTEMPTS: u32 = 5;
@@ -19,6 +19,7 @@ pub async fn compact(context: &Context, request: &Compact, report: &mut Report) 
     let catalog = context.catalog()?;
     for attempt in 0..ATTEMPTS {
         let base = load(catalog.as_ref(), &request.table).await?;
+        check_writable(&base.metadata)?;
         report.describe(&base)?;
         let compactor = compactor(context, &base);
         let policy = Policy::thorough(compactor.target_bytes()?);

@@ -1,5 +1,6 @@
 //! `detect-schema`: looks at items and suggests a schema file.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::detect_table;
@@ -21,7 +22,8 @@ pub async fn detect_schema(context: &Context, request: &DetectSchema) -> Result<
     }
     let export = open_full(context, &request.export, request.without_manifest).await?;
     let files = sample(export.files(), request.sample_files);
-    let seen = observe(context, &files, request.max_struct_fields).await?;
+    let limits = Limits { struct_fields: request.max_struct_fields, ..Limits::default() };
+    let seen = observe(context, &files, limits, Arc::default()).await?;
     request.key.iter().try_for_each(|name| check_key(name, &seen))?;
     let file = SchemaFile::suggest(&request.key, seen.items, &seen.fields);
     let mut warnings = Vec::new();
@@ -33,7 +35,6 @@ pub async fn detect_schema(context: &Context, request: &DetectSchema) -> Result<
         let location = Location::parse(output)?;
         context.exports.write(&location, schema_file.clone().into()).await?;
     }
-    let limits = Limits { struct_fields: request.max_struct_fields, ..Limits::default() };
     let hints = hints(seen.items, &seen.fields, &limits);
     Ok(DetectReport { table: detect_table::text(&file, &hints), schema_file, items: seen.items, hints, warnings })
 }
@@ -73,10 +74,15 @@ pub(super) async fn open_full(context: &Context, export: &str, without_manifest:
     }
 }
 
-/// Observes all items of the files.
-pub(super) async fn observe(context: &Context, files: &[DataFileRef], struct_fields: usize) -> Result<Observations> {
-    let limits = Limits { struct_fields, ..Limits::default() };
-    observe_files(context.exports.clone(), files, context.threads, limits, Arc::clone(&context.progress)).await
+/// Observes all items of the files, but for what is excluded.
+pub(super) async fn observe(
+    context: &Context,
+    files: &[DataFileRef],
+    limits: Limits,
+    excluded: Arc<BTreeSet<String>>,
+) -> Result<Observations> {
+    observe_files(context.exports.clone(), files, context.threads, limits, excluded, Arc::clone(&context.progress))
+        .await
 }
 
 /// So many files, spread evenly.

@@ -14,11 +14,11 @@ use super::upkeep::upkeep;
 use crate::catalog::settle::{Outcome, commit_and_settle};
 use crate::catalog::{Catalog, LoadedTable, clock, is_unfinished};
 use crate::error::{Error, Kind, Result};
-use crate::export::{Export, Prefix, resolve};
+use crate::export::{Export, Prefix, Source, resolve};
 use crate::merge::{Allow, NewAttributesPolicy, Plan, Planner, Removal, Verdict, judge};
 use crate::schema::{Limits, TableSchema, no_such_key};
 use crate::table::watermark::{self, EXPORT_ARN, GAPS, Gap, WATERMARK, WINDOW_FROM, WINDOW_TO, Watermark};
-use crate::table::{Partitioner, SnapshotBuilder, base_requirements, check_supported};
+use crate::table::{Partitioner, SnapshotBuilder, base_requirements, check_writable};
 use crate::time::{self, Time};
 
 /// The table property that says how old rows are taken away, as Spark's MERGE reads it.
@@ -40,16 +40,18 @@ pub async fn incremental(context: &Context, request: &Incremental, report: &mut 
     let sound = damaged.is_none();
     let allow = Allow { gap: request.allow_gap && sound, overlap: request.allow_overlap && sound };
 
-    let mut imagined: Option<Watermark> = None;
+    let mut imagined: Option<(Watermark, Source)> = None;
     for export in exports {
         let Some((from, to, _)) = export.window() else { continue };
         let mut window = WindowReport::new(export.arn(), Some(from), Some(to));
         let mut attempt = 0;
         loop {
-            let mark = match imagined {
-                Some(mark) => Some(mark),
-                None => watermark::watermark(&table.metadata)?,
+            let (mark, mut source) = match imagined.clone() {
+                Some((mark, source)) => (Some(mark), source),
+                None => (watermark::watermark(&table.metadata)?, watermark::source(&table.metadata)),
             };
+            // Of the table as it is now: what came before this window may have told it its source.
+            source.check(&export)?;
             let gaps = watermark::gaps(&table.metadata)?;
             let verdict = judge(mark, &gaps, from, to, allow).map_err(|error| damaged.take().unwrap_or(error))?;
             let (gap, warning) = match verdict {
@@ -62,7 +64,8 @@ pub async fn incremental(context: &Context, request: &Incremental, report: &mut 
             };
             if request.dry_run {
                 report.warnings.extend(warning);
-                imagined = Some(Watermark { time: to, of_load: false });
+                source.learn(&export);
+                imagined = Some((Watermark { time: to, of_load: false }, source));
                 window.status = Status::DryRun;
                 break;
             }
@@ -142,7 +145,7 @@ async fn load(catalog: &dyn Catalog, request: &Incremental) -> Result<LoadedTabl
         .advice("Run that `ddb-iceberg full-load` again: it goes on with this table"));
     }
     watermark::check_version(&table.metadata)?;
-    check_supported(&table.metadata)?;
+    check_writable(&table.metadata)?;
     // New images will be written by it: better to know now.
     Partitioner::new(table.metadata.default_partition_spec(), table.metadata.current_schema())?;
     Ok(table)
@@ -165,8 +168,7 @@ fn removal(table: &LoadedTable, request: &Incremental) -> Result<Removal> {
 
 /// The table's columns and key; `key` is what the user typed.
 pub(super) fn columns(table: &LoadedTable, key: &[String]) -> Result<TableSchema> {
-    let property = table.metadata.properties().get(watermark::SCHEMA).map(String::as_str);
-    let mut columns = TableSchema::of_table(table.metadata.current_schema().clone(), property)?;
+    let mut columns = watermark::columns(&table.metadata)?;
     match (columns.mapping.key.as_slice(), key) {
         ([], []) => {
             return Err(Error::usage("the table has no identifier fields, so its key is not known")
@@ -210,17 +212,13 @@ pub(super) async fn collect(
     table: &LoadedTable,
     report: &mut Report,
 ) -> Result<Collected> {
-    let property = |name: &str| table.metadata.properties().get(name).map(String::as_str);
+    let source = watermark::source(&table.metadata);
     let mark = watermark::watermark(&table.metadata)?.map(|mark| mark.time);
     // A window of a gap may come late; it must be seen, to be refused.
     let gaps = watermark::gaps(&table.metadata)?;
     let since = gaps.iter().filter_map(|gap| time::parse(&gap.from)).chain(mark).min();
-    let hint = Prefix {
-        table_arn: property(watermark::TABLE_ARN),
-        table_id: property(watermark::TABLE_ID),
-        watermark: since,
-        now: Utc::now(),
-    };
+    let hint =
+        Prefix { table_arn: source.arn.as_deref(), table_id: source.id.as_deref(), watermark: since, now: Utc::now() };
     let (mut exports, mut damaged): (Vec<Export>, Vec<Error>) = (Vec::new(), Vec::new());
     for argument in arguments {
         let resolved = resolve(&context.exports, argument, &hint).await?;
@@ -238,7 +236,8 @@ pub(super) async fn collect(
             }
         }
         for export in resolved.exports {
-            check_source(&export, &hint)?;
+            check_incremental(&export)?;
+            source.check(&export)?;
             let known = |other: &Export| match (other.arn(), export.arn()) {
                 (Some(a), Some(b)) => a == b,
                 _ => other.location() == export.location(),
@@ -255,27 +254,12 @@ pub(super) async fn collect(
     Ok(Collected { exports, damaged: first })
 }
 
-/// Refuses an export that is not an incremental one of this table.
-fn check_source(export: &Export, hint: &Prefix<'_>) -> Result<()> {
-    let name = export.location().to_string();
+/// Refuses a full export.
+fn check_incremental(export: &Export) -> Result<()> {
     if export.window().is_none() {
         return Err(Error::input("this is a full export, an incremental one is needed")
-            .in_file(name)
+            .in_file(export.location().to_string())
             .advice("Load full exports with `ddb-iceberg full-load`"));
-    }
-    if let (Some(expected), Some(found)) = (hint.table_arn, export.table_arn())
-        && expected != found
-    {
-        return Err(Error::input(format!("the export is of {found}, the table holds {expected}")).in_file(name));
-    }
-    if let (Some(expected), Some(found)) = (hint.table_id, export.table_id())
-        && expected != found
-    {
-        return Err(Error::input(format!(
-            "the export is of a DynamoDB table that was made again under the same name (table id {found}, not {expected})"
-        ))
-        .in_file(name)
-        .advice("Load the new table with full-load from a full export"));
     }
     Ok(())
 }
@@ -413,17 +397,10 @@ impl Work<'_> {
         if plan.evolved.is_some() || !known.contains_key(watermark::SCHEMA) {
             set.insert(watermark::SCHEMA.to_owned(), columns.mapping.to_text());
         }
-        let version = watermark::VERSION_KNOWN.to_string();
-        let facts = [
-            (watermark::VERSION, Some(version.as_str())),
-            (watermark::TABLE_ARN, self.export.table_arn()),
-            (watermark::TABLE_ID, self.export.table_id()),
-        ];
-        for (name, value) in facts {
-            if let (Some(value), false) = (value, known.contains_key(name)) {
-                set.insert(name.to_owned(), value.to_owned());
-            }
-        }
+        let mut facts = watermark::source_properties(self.export.source());
+        facts.insert(watermark::VERSION.to_owned(), watermark::VERSION_KNOWN.to_string());
+        facts.retain(|name, _| !known.contains_key(name));
+        set.extend(facts);
         if let Some(gap) = gap {
             let mut gaps = watermark::gaps(&base.metadata)?;
             gaps.push(gap);

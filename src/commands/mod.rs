@@ -9,6 +9,8 @@ mod expire;
 mod full_load;
 mod history;
 mod incremental;
+mod load_columns;
+mod load_commit;
 mod orphans;
 mod partitioning;
 mod report;

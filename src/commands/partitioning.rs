@@ -65,8 +65,7 @@ impl Partitioning {
 
 /// A table's columns as they are, and as they will be once its rows are replaced.
 pub(super) fn replaced(base: &LoadedTable, columns: &TableSchema) -> Result<(TableSchema, TableSchema)> {
-    let property = base.metadata.properties().get(watermark::SCHEMA).map(String::as_str);
-    let old = TableSchema::of_table(base.metadata.current_schema().clone(), property)?;
+    let old = watermark::columns(&base.metadata)?;
     let taken = partition_names(base.metadata.partition_specs_iter());
     let new = replace(&old, columns, base.metadata.last_column_id(), &taken)?;
     Ok((old, new))

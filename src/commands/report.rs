@@ -109,7 +109,8 @@ impl Report {
         for (attribute, count) in &window.rescued {
             self.warnings.push(format!(
                 "{count} values of {attribute:?} did not fit their column; they are kept in _ddb_rescued. To give the \
-                 attribute another type, load a newer full export with full-load --if-exists replace"
+                 attribute another type, load a newer full export with full-load --if-exists replace, with --schema if a \
+                 schema file named its type"
             ));
         }
     }

@@ -79,6 +79,8 @@ pub struct FullLoad {
     pub partition_by: Vec<String>,
     /// What to do when the table exists.
     pub if_exists: IfExists,
+    /// Replace the rows of a table that holds another DynamoDB table's, which it is then a table of.
+    pub allow_other_table: bool,
     /// As in [`DetectSchema`]; only without a schema file.
     pub max_struct_fields: usize,
     /// Say what would be done, write nothing.

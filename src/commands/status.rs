@@ -14,7 +14,7 @@ use crate::catalog::LoadedTable;
 use crate::error::{Error, Result};
 use crate::merge::{Allow, Verdict, judge};
 use crate::storage::Location;
-use crate::table::watermark::{self, EXPORT_ARN, WATERMARK, WINDOW_FROM, WINDOW_TO, Watermark};
+use crate::table::watermark::{self, EXPORT_ARN, WINDOW_FROM, WINDOW_TO, Watermark};
 use crate::table::{LiveFile, live_files};
 use crate::time::{self, Time};
 
@@ -51,13 +51,18 @@ pub async fn status(context: &Context, request: &TableStatus, report: &mut Repor
     };
 
     let mut due = Vec::new();
-    let mut reached = mark;
+    let (mut reached, mut source, mut foreign) = (mark, watermark::source(&table.metadata), None);
     for export in exports {
         let Some((from, to, _)) = export.window() else { continue };
+        if let Err(error) = source.check(&export) {
+            foreign.get_or_insert(error);
+            continue;
+        }
         let problem = match judge(reached, &gaps, from, to, Allow::default()) {
             Ok(Verdict::Already) => continue,
             Ok(Verdict::Due { .. }) => {
                 reached = Some(Watermark { time: to, of_load: false });
+                source.learn(&export);
                 None
             }
             Err(error) => Some(error.to_string()),
@@ -79,7 +84,7 @@ pub async fn status(context: &Context, request: &TableStatus, report: &mut Repor
     if let Some(state) = &mut report.state {
         (state.due, state.next, state.gaps) = (due, next, gaps);
     }
-    if let Some(error) = damaged {
+    if let Some(error) = foreign.or(damaged) {
         return Err(error);
     }
     report.status = Status::Checked;
@@ -114,10 +119,10 @@ fn of_metadata(metadata: &TableMetadata, windows: usize) -> TableState {
     let mut rewritten = false;
     for snapshot in watermark::ancestors(metadata) {
         let summary = &snapshot.summary().additional_properties;
-        let (is_marked, is_window) = (summary.contains_key(WATERMARK), summary.contains_key(WINDOW_FROM));
-        rewritten |= snapshot.summary().operation == Operation::Replace || (is_marked && !is_window);
+        let (is_load, is_window) = (watermark::is_load(snapshot.summary()), summary.contains_key(WINDOW_FROM));
+        rewritten |= snapshot.summary().operation == Operation::Replace || is_load;
         state.windows_since_rewrite += u64::from(!rewritten && is_window);
-        if !is_marked && !is_window && !summary.contains_key(EXPORT_ARN) {
+        if !is_load && !is_window {
             continue;
         }
         state.windows_kept += 1;

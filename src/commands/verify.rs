@@ -10,8 +10,8 @@ use super::request::{Context, Verify};
 use super::state::{Comparison, DifferingKey};
 use crate::catalog::{LoadedTable, clock};
 use crate::error::{Error, Result};
-use crate::export::{Export, ExportKind};
-use crate::table::watermark::{self, WATERMARK, WINDOW_FROM};
+use crate::export::Export;
+use crate::table::watermark::{self, WATERMARK};
 use crate::table::{check_supported, live_files};
 use crate::time::{self, Time};
 use crate::verify::{Difference, Differences, Verifier};
@@ -27,7 +27,7 @@ pub async fn verify(context: &Context, request: &Verify, report: &mut Report) ->
     watermark::check_version(&table.metadata)?;
     check_supported(&table.metadata)?;
     report.describe(&table)?;
-    check_source(&table.metadata, &export)?;
+    watermark::source(&table.metadata).check(&export)?;
     let columns = columns(&table, &request.key)?;
     let state = choose(&table.metadata, &export, request.snapshot_id)?;
     for gap in watermark::gaps(&table.metadata)? {
@@ -72,7 +72,7 @@ fn comparison(export: &Export, state: State, found: &Differences) -> Comparison 
     });
     Comparison {
         export_arn: export.arn().map(str::to_owned),
-        export_time: time_of(export).map(time::format),
+        export_time: export.time().map(time::format),
         snapshot_id: state.snapshot_id.to_string(),
         snapshot_watermark: state.watermark.map(time::format),
         items: found.items,
@@ -86,26 +86,6 @@ fn comparison(export: &Export, state: State, found: &Differences) -> Comparison 
     }
 }
 
-fn time_of(export: &Export) -> Option<Time> {
-    match export.kind() {
-        ExportKind::Full { time } => time,
-        ExportKind::Incremental { .. } => None,
-    }
-}
-
-/// Refuses an export of another DynamoDB table.
-fn check_source(metadata: &TableMetadata, export: &Export) -> Result<()> {
-    for (property, found) in [(watermark::TABLE_ARN, export.table_arn()), (watermark::TABLE_ID, export.table_id())] {
-        if let (Some(known), Some(found)) = (metadata.properties().get(property), found)
-            && known != found
-        {
-            return Err(Error::input(format!("the export is of the DynamoDB table {found}, this one holds {known}"))
-                .in_file(export.location().to_string()));
-        }
-    }
-    Ok(())
-}
-
 /// A snapshot, and up to which time the table was complete with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct State {
@@ -117,13 +97,10 @@ struct State {
 /// had other columns.
 fn states(metadata: &TableMetadata) -> Result<Vec<State>> {
     let mut history = Vec::new();
-    for snapshot in watermark::ancestors(metadata) {
+    for snapshot in watermark::since_load(metadata) {
         let summary = &snapshot.summary().additional_properties;
         let mark = summary.get(WATERMARK).and_then(|text| time::parse(text));
         history.push((snapshot.snapshot_id(), mark));
-        if summary.contains_key(WATERMARK) && !summary.contains_key(WINDOW_FROM) {
-            break;
-        }
     }
     // What the oldest began with is in the property alone, if the snapshot that says it was expired.
     let mut mark = if history.iter().all(|(_, mark)| mark.is_none()) {
@@ -149,7 +126,7 @@ fn choose(metadata: &TableMetadata, export: &Export, asked: Option<i64>) -> Resu
                 .advice("`ddb-iceberg status` lists snapshots")
         });
     }
-    let Some(time) = time_of(export) else {
+    let Some(time) = export.time() else {
         return Err(Error::input("the export does not say its time").in_file(export.location().to_string()));
     };
     if let Some(state) = states.iter().find(|state| state.watermark == Some(time)) {

@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use md5::{Digest, Md5};
 use serde::Deserialize;
 
+use super::filter::filter_in;
 use super::layout::{FILES, Layout, SUMMARY};
 use super::open::is_ion;
 use super::{DataFileRef, ExportKind, View};
@@ -40,6 +41,7 @@ pub(super) struct Summary {
     pub(super) kind: ExportKind,
     pub(super) item_count: Option<u64>,
     format: Option<String>,
+    filter: Option<String>,
     manifest_files_key: String,
 }
 
@@ -59,6 +61,9 @@ pub(super) struct RawSummary {
     item_count: Option<u64>,
     #[serde(rename = "manifestFilesS3Key")]
     manifest_files_key: Option<String>,
+    /// Which field says that the export was filtered.
+    #[serde(skip)]
+    filter: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -80,7 +85,11 @@ pub(super) async fn read_summary(store: &Store, folder: &Location) -> Result<Raw
 }
 
 fn parse_summary(bytes: &[u8]) -> Result<RawSummary> {
-    serde_json::from_slice(bytes).map_err(|e| Error::input("the manifest is not the JSON it should be").caused_by(e))
+    let parsed = serde_json::from_slice(bytes).and_then(|raw: RawSummary| {
+        let filter = filter_in(bytes)?;
+        Ok(RawSummary { filter, ..raw })
+    });
+    parsed.map_err(|e| Error::input("the manifest is not the JSON it should be").caused_by(e))
 }
 
 impl RawSummary {
@@ -102,8 +111,17 @@ impl RawSummary {
 }
 
 impl Summary {
-    /// Refuses data that is not DynamoDB JSON.
+    /// Whether it is of an export that leaves items or attributes out.
+    pub(super) fn is_filtered(&self) -> bool {
+        self.filter.is_some()
+    }
+
+    /// Refuses data that is not whole, or not DynamoDB JSON.
     fn check_format(&self) -> Result<()> {
+        if let Some(field) = &self.filter {
+            return Err(Error::input(format!("the export is filtered ({field:?}): it holds only a part of the table"))
+                .advice("Ask for an export without a FilterSpecification"));
+        }
         match self.format.as_deref() {
             None | Some("DYNAMODB_JSON") => Ok(()),
             Some("ION") => Err(ion()),
@@ -142,6 +160,7 @@ fn check_summary(raw: RawSummary) -> Result<Summary> {
         kind,
         item_count: raw.item_count,
         format: raw.output_format,
+        filter: raw.filter,
         manifest_files_key,
     })
 }
@@ -303,83 +322,5 @@ async fn check_links(store: &Store, layout: &Layout, files: &[DataFileRef]) -> R
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-    use crate::error::Kind;
-
-    fn incremental() -> Value {
-        json!({"version":"2023-08-01","exportArn":"arn:e","tableArn":"arn:t","tableId":"id",
-            "exportFromTime":"2026-01-14T10:20:00.000Z","exportToTime":"2026-01-14T10:35:00.000Z","s3Prefix":null,
-            "manifestFilesS3Key":"AWSDynamoDB/x/manifest-files.json","itemCount":6,"outputFormat":"DYNAMODB_JSON",
-            "outputView":"NEW_AND_OLD_IMAGES","exportType":"INCREMENTAL_EXPORT","somethingNew":[1]})
-    }
-
-    fn check(change: impl FnOnce(&mut Value), mut value: Value) -> Result<ExportKind, String> {
-        change(&mut value);
-        let summary = parse_summary(&serde_json::to_vec(&value).unwrap()).and_then(check_summary);
-        summary.and_then(|s| s.check_format().map(|()| s.kind)).map_err(|e| {
-            assert_eq!(e.kind(), Kind::Input);
-            e.to_string()
-        })
-    }
-
-    #[test]
-    fn kinds_and_views() {
-        let window = |view| ExportKind::Incremental {
-            from: time::parse("2026-01-14T10:20:00Z").unwrap(),
-            to: time::parse("2026-01-14T10:35:00Z").unwrap(),
-            view,
-        };
-        assert_eq!(check(|_| {}, incremental()), Ok(window(View::NewAndOldImages)));
-        assert_eq!(check(|v| v["outputView"] = "NEW_IMAGES".into(), incremental()), Ok(window(View::NewImage)));
-        assert_eq!(check(|v| v["outputView"] = "NEW_IMAGE".into(), incremental()), Ok(window(View::NewImage)));
-        assert_eq!(check(|v| v["exportType"] = Value::Null, incremental()), Ok(window(View::NewAndOldImages)));
-        let full = json!({"manifestFilesS3Key":"a/manifest-files.json","exportTime":"2026-01-14T10:18:50.622Z"});
-        let at = time::parse("2026-01-14T10:18:50.622Z");
-        assert_eq!(check(|_| {}, full.clone()), Ok(ExportKind::Full { time: at }));
-        assert_eq!(check(|v| v["exportType"] = "FULL_EXPORT".into(), full), Ok(ExportKind::Full { time: at }));
-    }
-
-    #[test]
-    fn what_matters_must_be_right() {
-        for (field, value, message) in [
-            ("exportType", json!("FULL_EXPORT"), "contradicts"),
-            ("exportType", json!("PARTIAL"), "PARTIAL"),
-            ("exportFromTime", json!("2026-01-14T10:35:00.000Z"), "ends"),
-            ("exportFromTime", json!(null), "lacks exportFromTime"),
-            ("exportToTime", json!("yesterday"), "yesterday"),
-            ("outputView", json!(null), "lacks outputView"),
-            ("outputView", json!("OLD_IMAGE"), "OLD_IMAGE"),
-            ("outputFormat", json!("ION"), "Amazon Ion exports are not supported"),
-            ("outputFormat", json!("CSV"), "CSV"),
-            ("itemCount", json!(-1), "JSON"),
-            ("itemCount", json!("6"), "JSON"),
-            ("manifestFilesS3Key", json!(null), "manifestFilesS3Key"),
-        ] {
-            let error = check(|v| v[field] = value, incremental()).unwrap_err();
-            assert!(error.contains(message), "{field}: {error}");
-        }
-        assert!(parse_summary(b"").is_err());
-        assert!(parse_summary(b"[]").is_err());
-        assert!(parse_summary(b"{\"itemCount\":1,\"itemCount\":2,\"manifestFilesS3Key\":\"a/b\"}").is_err());
-    }
-
-    #[test]
-    fn sums() {
-        let file = |count| DataFileRef {
-            location: Location::parse("/x").unwrap(),
-            name: "x".into(),
-            item_count: count,
-            md5: None,
-            position: 0,
-        };
-        assert!(check_sum(&[file(Some(2)), file(Some(0))], Some(2)).is_ok());
-        assert!(check_sum(&[], Some(0)).is_ok());
-        assert!(check_sum(&[file(Some(2))], Some(3)).is_err());
-        assert!(check_sum(&[file(Some(u64::MAX)), file(Some(2))], Some(1)).is_err());
-        assert!(check_sum(&[file(None)], Some(3)).is_ok());
-        assert!(check_sum(&[file(Some(u64::MAX)), file(None)], None).is_err());
-    }
-}
+#[path = "manifest_tests.rs"]
+mod tests;

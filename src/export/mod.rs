@@ -7,18 +7,21 @@
 //! The layout and the manifests are described by AWS in "DynamoDB table export output format"
 //! (Amazon DynamoDB Developer Guide).
 
+mod filter;
 mod layout;
 mod line_files;
 mod lines;
 mod manifest;
 mod open;
 mod prefix;
+mod source;
 mod whole;
 
 pub use self::line_files::{LineFile, LineFiles};
 pub use self::lines::{Line, LineReader, MAX_LINE};
 pub use self::open::{open, open_bare};
 pub use self::prefix::{Prefix, Resolved, resolve};
+pub use self::source::Source;
 use crate::storage::Location;
 use crate::time::Time;
 
@@ -93,6 +96,11 @@ impl Export {
         self.table_id.as_deref()
     }
 
+    /// The DynamoDB table, as far as the manifest names it.
+    pub fn source(&self) -> Source {
+        Source { arn: self.table_arn.clone(), id: self.table_id.clone() }
+    }
+
     /// What it holds.
     pub fn kind(&self) -> ExportKind {
         self.kind
@@ -103,6 +111,14 @@ impl Export {
         match self.kind {
             ExportKind::Full { .. } => None,
             ExportKind::Incremental { from, to, view } => Some((from, to, view)),
+        }
+    }
+
+    /// The time of a full export, if it is known.
+    pub fn time(&self) -> Option<Time> {
+        match self.kind {
+            ExportKind::Full { time } => time,
+            ExportKind::Incremental { .. } => None,
         }
     }
 

@@ -104,6 +104,11 @@ pub async fn resolve(store: &Store, arg: &str, hint: &Prefix<'_>) -> Result<Reso
             match summary.kind {
                 ExportKind::Full { .. } => resolved.full += 1,
                 ExportKind::Incremental { to, .. } if hint.watermark.is_some_and(|w| to <= w) => resolved.older += 1,
+                ExportKind::Incremental { .. } if summary.is_filtered() => {
+                    resolved
+                        .warnings
+                        .push(format!("{}: a filtered export holds only a part; it is left out", candidate.folder));
+                }
                 ExportKind::Incremental { .. } => due.push((candidate.folder, summary)),
             }
         }
@@ -179,7 +184,10 @@ impl Resolved {
                 "this export is of another table with the same name: its table id is {its_id}, not {id}"
             ))
             .in_file(folder.join(SUMMARY).to_string())
-            .advice("The DynamoDB table was dropped and made again: load a full export of the new one with full-load")),
+            .advice(
+                "An export of the older of the two came late: move it away. To go on with the newer one, load a full export \
+                 of it with full-load --if-exists replace --allow-other-table",
+            )),
             _ => Ok(true),
         }
     }

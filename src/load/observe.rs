@@ -1,5 +1,6 @@
 //! Items are looked at, to say what was seen.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::spread::{Spread, Task};
@@ -29,12 +30,13 @@ impl Observations {
     }
 }
 
-/// Observes all items of the files, with so many threads.
+/// Observes all items of the files, with so many threads. Attributes that are `excluded` are left out.
 pub async fn observe_files(
     store: Store,
     files: &[DataFileRef],
     threads: usize,
     limits: Limits,
+    excluded: Arc<BTreeSet<String>>,
     progress: Arc<Progress>,
 ) -> Result<Observations> {
     progress.start("looking at items", u64::try_from(files.len()).unwrap_or(u64::MAX));
@@ -45,7 +47,7 @@ pub async fn observe_files(
         let mut seen = Observations::default();
         let mut scratch = String::new();
         let mut on_line = |file: &DataFileRef, line: Line<'_>| {
-            observe(line.bytes, &mut seen.fields, &limits, &mut scratch)
+            observe(line.bytes, &mut seen.fields, &limits, &excluded, &mut scratch)
                 .map_err(|e| e.in_file(file.name.as_str()).on_line(line.number))?;
             seen.items += 1;
             Ok(())
@@ -62,9 +64,15 @@ pub async fn observe_files(
     Ok(seen)
 }
 
-fn observe(line: &[u8], fields: &mut Fields, limits: &Limits, scratch: &mut String) -> Result<()> {
+fn observe(
+    line: &[u8],
+    fields: &mut Fields,
+    limits: &Limits,
+    excluded: &BTreeSet<String>,
+    scratch: &mut String,
+) -> Result<()> {
     let mut parser = Parser::new(line)?;
     begin_item(&mut parser)?;
-    fields.observe_item(&mut parser, limits, scratch)?;
+    fields.observe_item(&mut parser, limits, excluded, scratch)?;
     end_item(&mut parser)
 }

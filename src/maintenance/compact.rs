@@ -235,8 +235,7 @@ impl Compactor {
     }
 
     fn columns(&self) -> Result<TableSchema> {
-        let property = self.base.metadata.properties().get(watermark::SCHEMA).map(String::as_str);
-        TableSchema::of_table(self.base.metadata.current_schema().clone(), property)
+        watermark::columns(&self.base.metadata)
     }
 
     /// The table's sort order, if files sorted by key follow it.

@@ -6,7 +6,7 @@ use iceberg::spec::{Operation, TableMetadata};
 
 use super::retention::{Retention, Wanted, check_gc};
 use crate::error::Result;
-use crate::table::watermark::{WATERMARK, WINDOW_FROM, ancestors};
+use crate::table::watermark::{WINDOW_FROM, ancestors, is_load};
 use crate::time::Time;
 
 /// Windows after a load, or after the last compaction, in which none is looked for: as many small files as are merged.
@@ -23,8 +23,7 @@ pub fn may_compact(metadata: &TableMetadata, last: bool) -> bool {
     for snapshot in ancestors(metadata) {
         let summary = snapshot.summary();
         let is_window = summary.additional_properties.contains_key(WINDOW_FROM);
-        let is_load = summary.additional_properties.contains_key(WATERMARK) && !is_window;
-        if summary.operation == Operation::Replace || is_load {
+        if summary.operation == Operation::Replace || is_load(summary) {
             return windows > enough;
         }
         windows += usize::from(is_window);

@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use iceberg::spec::{MAIN_BRANCH, SnapshotReference, SnapshotRetention, TableMetadata};
 
 use crate::error::{Error, Result};
-use crate::table::watermark::{WATERMARK, ancestors, named_snapshot};
+use crate::table::watermark::{WATERMARK, ancestors, is_load, named_snapshot};
 use crate::time::Time;
 
 /// Table property: milliseconds that a snapshot is kept. 5 days if it is not set.
@@ -161,12 +161,12 @@ fn for_the_watermark(metadata: &TableMetadata) -> Vec<i64> {
     for snapshot in ancestors(metadata) {
         kept.push(snapshot.snapshot_id());
         marked = snapshot.summary().additional_properties.contains_key(WATERMARK);
-        if marked {
+        if marked || is_load(snapshot.summary()) {
             break;
         }
     }
     if !marked {
-        // No ancestor has it any more: the property tells, and that needs none of them.
+        // No ancestor has it any more, or the last load had no time: what is known without them.
         kept.clear();
     }
     kept.extend(named_snapshot(metadata).filter(|id| metadata.snapshot_by_id(*id).is_some()));

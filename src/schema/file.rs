@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::naming::{fold, is_reserved, short};
 use super::strict_json::{self, member, only, text_at, wrong};
 use super::type_text::{parse_type, type_to_json};
-use super::{ColumnType, Fields, RESCUED};
+use super::{ColumnType, Fields, Named, RESCUED};
 use crate::attribute::Kind;
 use crate::error::Result;
 
@@ -31,6 +31,8 @@ pub struct Attribute {
     pub column: Option<String>,
     /// What it becomes.
     pub target: Target,
+    /// What the file's author named of the type; nothing where it is suggested from observations.
+    pub named: Option<Named>,
 }
 
 /// What an attribute becomes.
@@ -57,6 +59,7 @@ impl SchemaFile {
             seen: observed.kinds().map(|kind| (kind, observed.count(kind))).collect(),
             column: (column != name).then_some(column),
             target: Target::Column(ColumnType::of(observed)),
+            named: None,
         });
         Self { key: key.to_vec(), items: Some(items), attributes: attributes.collect() }
     }
@@ -153,7 +156,8 @@ impl SchemaFile {
             let kind = value.as_str().and_then(Kind::from_name).ok_or_else(|| {
                 wrong(&member("$", name), "expected a DynamoDB type", "S, N, B, BOOL, NULL, SS, NS, BS, L or M")
             })?;
-            Ok(Attribute { name: name.clone(), seen: Vec::new(), column: None, target: Target::Observe(kind) })
+            let named = Some(Named::Kind);
+            Ok(Attribute { name: name.clone(), seen: Vec::new(), column: None, target: Target::Observe(kind), named })
         });
         Ok(Self { key: Vec::new(), items: None, attributes: attributes.collect::<Result<_>>()? })
     }
@@ -235,7 +239,8 @@ fn parse_attribute(name: &str, value: &Value) -> Result<Attribute> {
         }
         (Some(_), _) => return Err(wrong(&format!("{path}.exclude"), "expected true or false", "")),
     };
-    Ok(Attribute { name: name.to_owned(), seen, column, target })
+    let named = matches!(target, Target::Column(_)).then_some(Named::Type);
+    Ok(Attribute { name: name.to_owned(), seen, column, target, named })
 }
 
 /// The name of a column of the table.

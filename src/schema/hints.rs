@@ -185,7 +185,7 @@ mod tests {
         let mut fields = Fields::default();
         for item in items {
             let mut parser = Parser::new(item.as_bytes()).unwrap();
-            fields.observe_item(&mut parser, &limits, &mut String::new()).unwrap();
+            fields.observe_item(&mut parser, &limits, &std::collections::BTreeSet::new(), &mut String::new()).unwrap();
         }
         hints(items.len() as u64, &fields, &limits).iter().map(ToString::to_string).collect()
     }

@@ -41,6 +41,9 @@ pub struct Mapping {
     /// Attributes that are left out.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub excluded: BTreeSet<String>,
+    /// Attributes whose type a schema file named; those of others were observed, or an earlier version made the table.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub named: BTreeMap<String, Named>,
 }
 
 /// Where one field comes from.
@@ -52,6 +55,16 @@ pub struct FieldMapping {
     /// The conversion, by the name of the schema file's type, but for parameters that Iceberg's type has too.
     #[serde(rename = "type")]
     pub conversion: String,
+}
+
+/// What a schema file names of an attribute's type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Named {
+    /// The column's type.
+    Type,
+    /// The DynamoDB type alone: the plain form.
+    Kind,
 }
 
 impl Mapping {
@@ -134,7 +147,9 @@ impl TableSchema {
             fields.push((id, column));
         }
         let rescued_id = ids.next();
-        let mut mapping = Mapping { version: Mapping::VERSION, key: key.to_vec(), fields: BTreeMap::new(), excluded };
+        let named = file.attributes.iter().filter_map(|a| Some((a.name.clone(), a.named?))).collect();
+        let mut mapping =
+            Mapping { version: Mapping::VERSION, key: key.to_vec(), fields: BTreeMap::new(), excluded, named };
         let mut nested = Vec::with_capacity(fields.len() + 1);
         for (id, column) in &fields {
             let ty = build_type(&column.ty, &mut ids, &mut mapping);
@@ -307,8 +322,13 @@ fn take_names(field: &NestedField, path: &str, taken: &mut BTreeSet<String>) -> 
 
 /// The mapping of a table that another program made: every field whose type we can make, by its own name.
 fn foreign_mapping(schema: &Schema) -> Mapping {
-    let mut mapping =
-        Mapping { version: Mapping::VERSION, key: Vec::new(), fields: BTreeMap::new(), excluded: BTreeSet::new() };
+    let mut mapping = Mapping {
+        version: Mapping::VERSION,
+        key: Vec::new(),
+        fields: BTreeMap::new(),
+        excluded: BTreeSet::new(),
+        named: BTreeMap::new(),
+    };
     for field in schema.as_struct().fields().iter().filter(|f| f.name != RESCUED) {
         let mut found = BTreeMap::new();
         if note_foreign(field, true, &mut found) {

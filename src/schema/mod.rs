@@ -3,6 +3,7 @@
 mod evolution;
 mod file;
 mod hints;
+mod kept;
 mod key;
 mod mapping;
 mod naming;
@@ -17,7 +18,7 @@ pub use evolution::{Evolved, NewFields, evolve};
 pub use file::{Attribute, SchemaFile, Target};
 pub use hints::{Hint, HintKind, hints};
 pub use key::{check_key_type, no_such_key};
-pub use mapping::{Column, FieldMapping, Mapping, TableSchema};
+pub use mapping::{Column, FieldMapping, Mapping, Named, TableSchema};
 pub use naming::{RESCUED, column_names};
 pub use observed::{Fields, Limits, NumberRange, Observed};
 pub use partition::{MAX_WIDTH, PartitionTerm, partition_names, partition_spec};

@@ -3,6 +3,8 @@
 //! Joining is associative, commutative and idempotent but for the counts, which add: any split of the files over tasks
 //! gives the same schema.
 
+use std::collections::BTreeSet;
+
 use crate::attribute::{Kind, Member, NameIndex, Number, Parser, instant};
 use crate::error::{Error, Result};
 
@@ -285,8 +287,15 @@ impl Fields {
         self.get_or_insert(name).observe(parser, limits, scratch)
     }
 
-    /// Takes in a whole item, the parser standing before its map of attributes.
-    pub fn observe_item(&mut self, parser: &mut Parser<'_>, limits: &Limits, scratch: &mut String) -> Result<()> {
+    /// Takes in a whole item, the parser standing before its map of attributes. Nothing is learnt, and nothing said, of
+    /// those that are left out.
+    pub fn observe_item(
+        &mut self,
+        parser: &mut Parser<'_>,
+        limits: &Limits,
+        excluded: &BTreeSet<String>,
+        scratch: &mut String,
+    ) -> Result<()> {
         parser.begin_object()?;
         self.index.restart();
         let mut first = true;
@@ -294,6 +303,10 @@ impl Fields {
         while let Some(member) = self.index.next_member(parser, &mut first, scratch)? {
             let position = match member {
                 Member::Known(position) => position,
+                Member::New(name) if excluded.contains(name) => {
+                    parser.skip_excluded(&mut inner)?;
+                    continue;
+                }
                 Member::New(name) if self.len() >= limits.attributes => return Err(too_many(limits).of_attribute(name)),
                 Member::New(name) => {
                     self.observed.push(Observed::default());

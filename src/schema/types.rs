@@ -100,7 +100,7 @@ impl ColumnType {
         Self::of_kind_at(observed, kind, 0)
     }
 
-    fn of_level(observed: &Observed, level: u32) -> Self {
+    pub(super) fn of_level(observed: &Observed, level: u32) -> Self {
         let mut kinds = observed.kinds().filter(|kind| *kind != Kind::Null);
         match (kinds.next(), kinds.next()) {
             (None, _) => Self::String,
@@ -109,7 +109,7 @@ impl ColumnType {
         }
     }
 
-    fn of_kind_at(observed: &Observed, kind: Kind, level: u32) -> Self {
+    pub(super) fn of_kind_at(observed: &Observed, kind: Kind, level: u32) -> Self {
         let inner = |observed: &Observed| Self::of_level(observed, level + 1);
         match kind {
             Kind::L | Kind::M if level >= MAX_NESTING => Self::Json,

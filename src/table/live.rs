@@ -97,6 +97,18 @@ pub fn check_supported(metadata: &TableMetadata) -> Result<()> {
     }
 }
 
+/// As [`check_supported`], and refuses what no snapshot can be added to: tables of format version 1.
+pub fn check_writable(metadata: &TableMetadata) -> Result<()> {
+    check_supported(metadata)?;
+    if metadata.format_version() == FormatVersion::V1 {
+        return Err(Error::failed("the table has format version 1, which has no row-level deletes: it is only read")
+            .advice(
+                "Upgrade it with the program that made it, in Spark by ALTER TABLE … SET TBLPROPERTIES ('format-version' = '2')",
+            ));
+    }
+    Ok(())
+}
+
 /// The live data files of main's current snapshot, in the order of its manifests; none if there is no snapshot.
 ///
 /// Refused: format version 3, equality deletes, deletion vectors, and files that are not Parquet.

@@ -52,9 +52,12 @@ pub use delete_write::{DeleteGroup, write_position_deletes};
 pub use deletes::{PositionCursor, Positions, read_positions};
 pub use dictionary::plain_columns;
 pub use keys::{KeyFile, POSITION_COLUMN, scan_keys};
+pub use live::manifests;
 pub(crate) use live::{CONCURRENT_MANIFESTS, read_entries, read_manifest_list};
-pub use live::{LiveDeleteFile, LiveFile, LiveTable, PartitionKey, check_supported, live_files, live_files_bounded_by};
-pub use live::{live_table, manifests};
+pub use live::{
+    LiveDeleteFile, LiveFile, LiveTable, PartitionKey, check_supported, check_writable, live_files,
+    live_files_bounded_by, live_table,
+};
 pub use metrics::{MetricsConfig, MetricsMode};
 pub use partition::{PartitionRows, Partitioner, conform};
 pub use paths::DataPaths;

@@ -1,13 +1,18 @@
 //! Up to which time a table is complete, and the properties and snapshot summaries that say so.
 //!
-//! The truth is the nearest ancestor of main whose summary has `ddb-iceberg.watermark`. The table property of that name
-//! only counts when the snapshot it names was expired; if that snapshot is there but no ancestor of main, somebody rolled
-//! the table back, and what the rolled-back windows held is missing.
+//! The truth is the nearest ancestor of main whose summary has `ddb-iceberg.watermark`, unless a full load without a time
+//! lies nearer: what such a load replaced says nothing of its rows. The table property of that name only counts when the
+//! snapshot it names was expired; if that snapshot is there but no ancestor of main, somebody rolled the table back, and
+//! what the rolled-back windows held is missing.
 
-use iceberg::spec::{SnapshotRef, TableMetadata};
+use std::collections::HashMap;
+
+use iceberg::spec::{SnapshotRef, Summary, TableMetadata};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::export::Source;
+use crate::schema::TableSchema;
 use crate::time::{self, Time};
 
 /// Property: the major version of ddb-iceberg's conventions that the table follows.
@@ -26,6 +31,10 @@ pub const WATERMARK: &str = "ddb-iceberg.watermark";
 pub const GAPS: &str = "ddb-iceberg.gaps";
 /// Property: the export of the last full load, and the load's snapshot.
 pub const LOAD: &str = "ddb-iceberg.load";
+/// Snapshot summary: `full-load` for a snapshot whose rows are one full load's.
+pub const COMMAND: &str = "ddb-iceberg.command";
+/// The one value of [`COMMAND`].
+pub const FULL_LOAD: &str = "full-load";
 /// Snapshot summary: the export that the snapshot holds.
 pub const EXPORT_ARN: &str = "ddb-iceberg.export-arn";
 /// Snapshot summary: the window's start; absent for full loads.
@@ -116,6 +125,47 @@ pub fn ancestors(metadata: &TableMetadata) -> impl Iterator<Item = &SnapshotRef>
     })
 }
 
+/// Whether a snapshot is a full load: what its ancestors say is not true of its rows.
+pub fn is_load(summary: &Summary) -> bool {
+    let summary = &summary.additional_properties;
+    // Loads by earlier versions have no COMMAND.
+    let is_ours = summary.contains_key(WATERMARK) || summary.contains_key(EXPORT_ARN);
+    summary.get(COMMAND).is_some_and(|command| command == FULL_LOAD) || (is_ours && !summary.contains_key(WINDOW_FROM))
+}
+
+/// Main's history back to its last full load, newest first: what the rows of the table come from.
+///
+/// Earlier versions did not mark a load without a time, but took the watermark property away: without that property no
+/// snapshot that bears a watermark counts.
+pub fn since_load(metadata: &TableMetadata) -> impl Iterator<Item = &SnapshotRef> {
+    let known = metadata.properties().contains_key(WATERMARK);
+    let mut ended = false;
+    ancestors(metadata).take_while(move |snapshot| {
+        let stale = !known && snapshot.summary().additional_properties.contains_key(WATERMARK);
+        let taken = !ended && !stale;
+        ended = ended || is_load(snapshot.summary());
+        taken
+    })
+}
+
+/// The table's columns and where they come from.
+pub fn columns(metadata: &TableMetadata) -> Result<TableSchema> {
+    let property = metadata.properties().get(SCHEMA).map(String::as_str);
+    TableSchema::of_table(metadata.current_schema().clone(), property)
+}
+
+/// The DynamoDB table that a table is loaded from, as far as its properties say.
+pub fn source(metadata: &TableMetadata) -> Source {
+    let property = |name: &str| metadata.properties().get(name).cloned();
+    Source { arn: property(TABLE_ARN), id: property(TABLE_ID) }
+}
+
+/// The properties that name the DynamoDB table.
+pub fn source_properties(source: Source) -> HashMap<String, String> {
+    let facts = [(TABLE_ARN, source.arn), (TABLE_ID, source.id)];
+    facts.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+}
+
 /// The snapshot that the property names, whether it is there or not.
 pub fn named_snapshot(metadata: &TableMetadata) -> Option<i64> {
     let property: Property = serde_json::from_str(metadata.properties().get(WATERMARK)?).ok()?;
@@ -145,16 +195,20 @@ pub fn watermark(metadata: &TableMetadata) -> Result<Option<Watermark>> {
             ));
         }
     }
-    let marked = ancestors(metadata).find_map(|snapshot| {
-        let summary = &snapshot.summary().additional_properties;
-        summary.get(WATERMARK).map(|text| (text, !summary.contains_key(WINDOW_FROM)))
-    });
-    match (marked, property) {
-        (Some((text, of_load)), _) => Ok(Some(Watermark { time: time::parse(text).ok_or_else(unreadable)?, of_load })),
-        (None, Some(property)) => {
+    let mut reached_load = false;
+    for snapshot in since_load(metadata) {
+        let summary = snapshot.summary();
+        if let Some(text) = summary.additional_properties.get(WATERMARK) {
+            let time = time::parse(text).ok_or_else(unreadable)?;
+            return Ok(Some(Watermark { time, of_load: is_load(summary) }));
+        }
+        reached_load |= is_load(summary);
+    }
+    match property {
+        Some(property) if !reached_load => {
             Ok(Some(Watermark { time: time::parse(&property.time).ok_or_else(unreadable)?, of_load: false }))
         }
-        (None, None) => Ok(None),
+        _ => Ok(None),
     }
 }
 

@@ -193,6 +193,7 @@ pub async fn command(job: &Job, faults: &Arc<Faults>, catalog: Arc<dyn Catalog>)
             key: vec!["pk".to_owned()],
             partition_by: Vec::new(),
             if_exists: if job.kind == JobKind::Replace { IfExists::Replace } else { IfExists::Fail },
+            allow_other_table: false,
             max_struct_fields: 256,
             dry_run: false,
         };

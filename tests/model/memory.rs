@@ -48,6 +48,7 @@ pub async fn insert(count: usize, size: usize, files: &[usize], memory: usize) {
         key: vec!["pk".to_owned()],
         partition_by: Vec::new(),
         if_exists: IfExists::Fail,
+        allow_other_table: false,
         max_struct_fields: 256,
         dry_run: false,
     };

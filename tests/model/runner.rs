@@ -72,6 +72,7 @@ impl Runner {
             key: world.profile.key.clone(),
             partition_by,
             if_exists: IfExists::Fail,
+            allow_other_table: false,
             max_struct_fields: load.struct_fields,
             dry_run: false,
         };

@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use tempfile::TempDir;
@@ -26,7 +26,7 @@ pub fn bash(folder: &Path) -> Command {
 }
 
 /// A folder with a table of the example exports' first window, and programs that stand in for others.
-fn site(programs: &[(&str, &str)]) -> TempDir {
+pub fn site(programs: &[(&str, &str)]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("bin")).unwrap();
     for (name, text) in programs {
@@ -44,6 +44,37 @@ fn site(programs: &[(&str, &str)]) -> TempDir {
         .unwrap();
     assert!(output.status.success(), "{output:?}");
     folder
+}
+
+/// The example's full export, as of a day later.
+pub fn newer_export(folder: &Path) -> PathBuf {
+    let (old, new) = (root().join(LOAD), folder.join("newer/AWSDynamoDB/01768472100000-5b0e41c7"));
+    copy(&old, &new);
+    for name in fs::read_dir(&new).unwrap().map(|entry| entry.unwrap().file_name()) {
+        // Checksums of the manifests may be missing.
+        if name.to_str().unwrap().ends_with(".md5") {
+            fs::remove_file(new.join(name)).unwrap();
+        }
+    }
+    for name in ["manifest-summary.json", "manifest-files.json"] {
+        let text = fs::read_to_string(new.join(name)).unwrap();
+        let text = text.replace("01768385700000-5b0e41c7", "01768472100000-5b0e41c7");
+        fs::write(new.join(name), text.replace("\"exportTime\":\"2026-01-14", "\"exportTime\":\"2026-01-15")).unwrap();
+    }
+    new
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            fs::copy(&path, &target).unwrap();
+        }
+    }
 }
 
 fn text(bytes: &[u8]) -> String {

@@ -192,9 +192,15 @@ pub(crate) struct FullLoadArgs {
     pub partition_by: Vec<String>,
     /// What to do when the table exists
     ///
-    /// fail: leave it alone and exit with 1, unless it holds this very export. replace: replace its rows in one commit.
+    /// fail: leave it alone and exit with 1, unless it holds this very export. replace: replace its rows in one commit. What
+    /// the table has decided holds, unless a schema file says otherwise: its key, names, types that were named, and what is left out.
     #[arg(long, value_name = "fail|replace", value_enum, default_value_t = IfExistsArg::Fail, hide_possible_values = true)]
     pub if_exists: IfExistsArg,
+    /// With --if-exists replace: take the export of another DynamoDB table than the one that the table holds
+    ///
+    /// For a table that was restored under another name, or dropped and made again. From then on the table takes exports of the other one.
+    #[arg(long)]
+    pub allow_other_table: bool,
     /// A map with more distinct fields than this becomes a map<string, V>, not a struct
     #[arg(long, value_name = "N", default_value_t = 256, conflicts_with = "schema")]
     pub max_struct_fields: u32,

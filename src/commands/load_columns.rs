@@ -1,0 +1,158 @@
+//! The columns of a full load: from the schema file, from the table whose rows are replaced, from the items.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::detect_schema::observe;
+use super::request::{Context, FullLoad};
+use crate::catalog::LoadedTable;
+use crate::error::{Error, Kind, Result};
+use crate::export::Export;
+use crate::load::Observations;
+use crate::schema::{Limits, SchemaFile, TableSchema, Target, no_such_key};
+use crate::storage::Location;
+use crate::table::watermark;
+
+/// A schema file larger than this is none.
+const SCHEMA_FILE_LIMIT: u64 = 64 * 1024 * 1024;
+
+/// Decides on the columns, again where the table has changed in between.
+pub(super) struct Columns<'a> {
+    context: &'a Context,
+    request: &'a FullLoad,
+    export: &'a Export,
+    file: Option<SchemaFile>,
+    /// What was seen of all attributes but these.
+    seen: Option<(Arc<BTreeSet<String>>, Observations)>,
+}
+
+impl<'a> Columns<'a> {
+    /// Reads the schema file, if one was given.
+    pub async fn new(context: &'a Context, request: &'a FullLoad, export: &'a Export) -> Result<Self> {
+        let file = match &request.schema {
+            Some(name) => Some(read(context, name).await?),
+            None => None,
+        };
+        Ok(Self { context, request, export, file, seen: None })
+    }
+
+    /// The columns of a load into a new table, or in place of the rows of an old one.
+    ///
+    /// A schema file decides alone. Without one all that the old table decided holds: what is left out, names, the key, and
+    /// types that were named.
+    pub async fn of(&mut self, old: Option<&LoadedTable>) -> Result<TableSchema> {
+        let old = old.map(|table| watermark::columns(&table.metadata)).transpose()?;
+        let known = old.as_ref().map(|old| old.mapping.key.as_slice()).unwrap_or_default();
+        let key = self.key(known)?;
+        let file = match (&self.file, &old) {
+            (Some(file), _) if !file.needs_observation() => {
+                key.iter().try_for_each(|name| check_listed(file, name))?;
+                return TableSchema::create(file, &key).map_err(|e| match &self.request.schema {
+                    Some(name) if e.kind() == Kind::Usage => e.in_file(name.as_str()),
+                    _ => e,
+                });
+            }
+            (Some(file), _) => {
+                let file = file.clone();
+                file.with_observations(&self.observe(Arc::default(), self.limits(0)).await?.fields)
+            }
+            (None, Some(old)) => {
+                // A struct that was allowed to be so wide stays one.
+                let limits = self.limits(old.widest_struct());
+                let seen = self.observe(Arc::new(old.mapping.excluded.clone()), limits).await?;
+                SchemaFile::kept(old, &seen.fields, &limits)
+            }
+            (None, None) => {
+                let seen = self.observe(Arc::default(), self.limits(0)).await?;
+                if seen.items == 0 {
+                    return Err(Error::input("the export has no items, so the types of its columns are not known")
+                        .advice("Give them in a file with --schema, at least the key's: {\"pk\":\"S\"}"));
+                }
+                SchemaFile::suggest(&key, seen.items, &seen.fields)
+            }
+        };
+        TableSchema::create(&file, &key)
+    }
+
+    fn limits(&self, widest: usize) -> Limits {
+        Limits { struct_fields: self.request.max_struct_fields.max(widest), ..Limits::default() }
+    }
+
+    /// What the items have. They are read once.
+    async fn observe(&mut self, excluded: Arc<BTreeSet<String>>, limits: Limits) -> Result<&Observations> {
+        let seen = match self.seen.take() {
+            Some((without, seen)) if without == excluded => seen,
+            _ => observe(self.context, self.export.files(), limits, Arc::clone(&excluded)).await?,
+        };
+        Ok(&self.seen.insert((excluded, seen)).1)
+    }
+
+    /// The key: the schema file's, else what was typed, else the table's. `known` is the table's.
+    fn key(&self, known: &[String]) -> Result<Vec<String>> {
+        let typed = self.request.key.as_slice();
+        let named = self.file.as_ref().map(|file| file.key.as_slice()).unwrap_or_default();
+        let key = match (named, typed) {
+            ([], []) if known.is_empty() => {
+                return Err(Error::usage("the table's key is not known")
+                    .advice("Name the partition key, then the sort key if there is one: --key pk --key sk"));
+            }
+            ([], []) => known,
+            ([], typed) if self.file.is_none() && !known.is_empty() && typed != known => {
+                return Err(Error::usage(format!(
+                    "--key says {}, the table's key is {}",
+                    typed.join(", "),
+                    known.join(", ")
+                ))
+                .advice("Leave --key away. To give the table another key, name it in a file with --schema"));
+            }
+            ([], typed) => typed,
+            (named, []) => named,
+            (named, typed) if named == typed => named,
+            (named, typed) => {
+                return Err(Error::usage(format!(
+                    "--key says {}, the schema file says {}",
+                    typed.join(", "),
+                    named.join(", ")
+                )));
+            }
+        };
+        if key.len() > 2 || key.first() == key.get(1) {
+            return Err(Error::usage("a key has one or two attributes: the partition key, then the sort key"));
+        }
+        Ok(key.to_vec())
+    }
+}
+
+async fn read(context: &Context, name: &str) -> Result<SchemaFile> {
+    let location = Location::parse(name)?;
+    // It is no part of the export: that it is missing, a folder or too large is a wrong command line.
+    if !context.exports.exists(&location).await? {
+        return Err(Error::usage("there is no such schema file").in_file(name).advice("Check --schema"));
+    }
+    let bytes = context.exports.read(&location, SCHEMA_FILE_LIMIT).await.map_err(|e| match e.kind() {
+        Kind::Input => Error::usage(format!("the schema file cannot be read: {}", e.message())).in_file(name),
+        _ => e,
+    })?;
+    let text = std::str::from_utf8(&bytes).map_err(|e| {
+        let line = bytes.iter().take(e.valid_up_to()).filter(|byte| **byte == b'\n').count() + 1;
+        Error::usage("the schema file is not UTF-8").in_file(name).on_line(line as u64)
+    })?;
+    SchemaFile::parse(text).map_err(|e| e.in_file(name))
+}
+
+/// Makes sure that the schema file has a column that a key can have for an attribute that `--key` names.
+fn check_listed(file: &SchemaFile, name: &str) -> Result<()> {
+    match file.attributes.iter().find(|a| a.name == name).map(|a| &a.target) {
+        Some(Target::Column(ty)) if !ty.is_key() => {
+            Err(Error::usage(format!("the schema file makes this key attribute {ty}, which no key can be"))
+                .of_attribute(name)
+                .advice("Keys are string, long, decimal(P,S), number-string or binary"))
+        }
+        Some(Target::Column(_)) => Ok(()),
+        Some(Target::Exclude) => Err(Error::usage("the schema file leaves out this key attribute").of_attribute(name)),
+        _ => {
+            let listed = file.attributes.iter().map(|attribute| attribute.name.as_str());
+            Err(no_such_key(name, "the schema file does not list this key attribute", listed))
+        }
+    }
+}
