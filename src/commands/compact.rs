@@ -8,7 +8,7 @@ use super::request::{Compact, Context};
 use crate::catalog::{Catalog, LoadedTable};
 use crate::error::{Error, Kind, Result};
 use crate::maintenance::{Compacted, Compaction, Compactor, Policy};
-use crate::table::{check_supported, watermark};
+use crate::table::{check_properties, check_supported, watermark};
 
 /// Plans before other writers have won: each starts from the table as it is then.
 const ATTEMPTS: u32 = 5;
@@ -19,6 +19,7 @@ pub async fn compact(context: &Context, request: &Compact, report: &mut Report) 
     for attempt in 0..ATTEMPTS {
         let base = load(catalog.as_ref(), &request.table).await?;
         report.describe(&base)?;
+        check_properties(&base.metadata)?;
         let compactor = compactor(context, &base);
         let policy = Policy::thorough(compactor.target_bytes()?);
         let compaction = compactor.plan(&policy).await?;
@@ -37,6 +38,7 @@ pub async fn compact(context: &Context, request: &Compact, report: &mut Report) 
         if let Some(compacted) = compactor.run(catalog.as_ref(), compaction).await? {
             adds(&mut done, &compacted);
             report.status = Status::Applied;
+            report.warn_of_properties(&compacted.table);
             report.describe(&compacted.table)?;
             report.maintenance.push(done);
             return Ok(());

@@ -13,15 +13,17 @@ use super::history::{set_schema, set_sort_order};
 use super::partitioning::{Partitioning, replaced};
 use super::report::{FileCounts, Report, RowCounts, Status, WindowReport};
 use super::request::{Context, FullLoad, IfExists};
-use crate::catalog::settle::{Outcome, commit_and_settle, create_and_settle};
+use crate::catalog::settle::{Outcome, commit_and_settle, conclude, create_and_settle};
 use crate::catalog::{Catalog, LoadedTable, NewTable, clock, is_unfinished};
 use crate::error::{Error, Kind, Result};
 use crate::export::{Export, ExportKind};
 use crate::load::{Load, Loaded};
 use crate::schema::{SchemaFile, TableSchema, Target};
-use crate::storage::Location;
+use crate::storage::{Location, Staging};
 use crate::table::watermark::{self, EXPORT_ARN, GAPS, LOAD, WATERMARK, WINDOW_TO};
-use crate::table::{BuiltSnapshot, LiveFile, SnapshotBuilder, base_requirements, check_supported, live_files};
+use crate::table::{
+    BuiltSnapshot, LiveFile, SnapshotBuilder, base_requirements, check_properties, check_supported, live_files,
+};
 use crate::time::{self, Time};
 
 /// A schema file larger than this is none.
@@ -74,6 +76,7 @@ pub async fn full_load(context: &Context, request: &FullLoad, report: &mut Repor
             Outcome::Committed(table) => {
                 window.status = Status::Applied;
                 report.warn_of_rescued(&window);
+                report.warn_of_properties(&table);
                 report.windows.push(window);
                 report.status = Status::Applied;
                 return report.describe(&table);
@@ -149,6 +152,7 @@ fn may_replace(
     }
     watermark::check_version(&table.metadata)?;
     check_supported(&table.metadata)?;
+    check_properties(&table.metadata)?;
     // Replacing is also the way back after a rollback, so an unclear watermark is no obstacle.
     let mark = watermark::watermark(&table.metadata).ok().flatten();
     if let (Some(mark), Some(time)) = (mark, time_of(export))
@@ -301,13 +305,6 @@ fn new_table(
     Ok(builder)
 }
 
-/// The files that a load has written, and where.
-#[derive(Default)]
-struct Written {
-    file_io: Option<FileIO>,
-    paths: Vec<String>,
-}
-
 /// One load on its way into a table.
 struct Work<'a> {
     context: &'a Context,
@@ -320,18 +317,12 @@ struct Work<'a> {
 impl Work<'_> {
     /// A new table, complete with its first snapshot.
     async fn create(&self, columns: &TableSchema, window: &mut WindowReport) -> Result<Outcome> {
-        let mut written = Written::default();
-        let outcome = self.try_create(columns, window, &mut written).await;
-        Self::settled(outcome, &written).await
+        let staging = Staging::begin(self.context.progress.run());
+        let outcome = self.try_create(columns, window, &staging).await;
+        conclude(staging, outcome, Outcome::is_committed).await
     }
 
-    /// `written` is told of every file.
-    async fn try_create(
-        &self,
-        columns: &TableSchema,
-        window: &mut WindowReport,
-        written: &mut Written,
-    ) -> Result<Outcome> {
+    async fn try_create(&self, columns: &TableSchema, window: &mut WindowReport, staging: &Staging) -> Result<Outcome> {
         let planned =
             new_table(columns, self.export, String::new(), HashMap::new(), self.partitioning)?.build()?.metadata;
         let Some(home) = self.catalog.prepare(&self.request.table, &planned).await? else {
@@ -342,11 +333,10 @@ impl Work<'_> {
             builder = builder.assign_uuid(uuid);
         }
         let empty = builder.clone().build()?.metadata;
-        written.file_io = Some(home.file_io.clone());
-        let loaded = self.load(columns, &empty, &home.file_io, window).await?;
-        written.paths.extend(paths(&loaded));
-        let built = self.snapshot(None, &empty, &loaded, &[], &home.file_io).await?;
-        written.paths.extend(built.files);
+        check_properties(&empty)?;
+        let file_io = staging.file_io(&home.file_io);
+        let loaded = self.load(columns, &empty, &file_io, window).await?;
+        let built = self.snapshot(None, &empty, &loaded, &[], &file_io).await?;
         let id = built.snapshot.snapshot_id();
         window.snapshot_id = Some(id.to_string());
         let property = self.marks(id);
@@ -354,23 +344,22 @@ impl Work<'_> {
         let table = NewTable { metadata: made.metadata, updates: made.changes };
         self.catalog.ensure_namespace(self.request.table.namespace()).await?;
         let commit = create_and_settle(self.catalog, &self.request.table, table, self.catalog.patience());
-        self.context.progress.commit(commit).await
+        staging.commit(commit).await
     }
 
     /// All rows of a table replaced in one commit. History, foreign properties and the ids of fitting columns stay.
     async fn replace(&self, base: &LoadedTable, columns: &TableSchema, window: &mut WindowReport) -> Result<Outcome> {
-        let mut written = Written::default();
-        let outcome = self.try_replace(base, columns, window, &mut written).await;
-        Self::settled(outcome, &written).await
+        let staging = Staging::begin(self.context.progress.run());
+        let outcome = self.try_replace(base, columns, window, &staging).await;
+        conclude(staging, outcome, Outcome::is_committed).await
     }
 
-    /// `written` is told of every file.
     async fn try_replace(
         &self,
         base: &LoadedTable,
         columns: &TableSchema,
         window: &mut WindowReport,
-        written: &mut Written,
+        staging: &Staging,
     ) -> Result<Outcome> {
         let (_, columns) = replaced(base, columns)?;
         let builder = clock::draft(&base.metadata)?;
@@ -379,12 +368,10 @@ impl Work<'_> {
         let mut builder = set_sort_order(&base.metadata, builder, sort_order(&columns)?)?;
         let after = builder.clone().build()?.metadata;
         let live = live_files(base).await?;
-        written.file_io = Some(base.file_io.clone());
-        let loaded = self.load(&columns, &after, &base.file_io, window).await?;
-        written.paths.extend(paths(&loaded));
+        let file_io = staging.file_io(&base.file_io);
+        let loaded = self.load(&columns, &after, &file_io, window).await?;
         window.files.data_removed = live.len() as u64;
-        let built = self.snapshot(Some(base), &after, &loaded, &live, &base.file_io).await?;
-        written.paths.extend(built.files);
+        let built = self.snapshot(Some(base), &after, &loaded, &live, &file_io).await?;
         let id = built.snapshot.snapshot_id();
         window.snapshot_id = Some(id.to_string());
         let mut properties = properties(&columns, self.export);
@@ -405,7 +392,7 @@ impl Work<'_> {
         let requirements = base_requirements(&base.metadata);
         let patience = self.catalog.patience();
         let commit = commit_and_settle(self.catalog, base, requirements, made.changes, id, patience);
-        self.context.progress.commit(commit).await
+        staging.commit(commit).await
     }
 
     async fn load(
@@ -466,30 +453,5 @@ impl Work<'_> {
         let mark = |time| (WATERMARK.to_owned(), watermark::watermark_property(time, snapshot_id));
         let load = |arn| (LOAD.to_owned(), watermark::load_property(arn, snapshot_id));
         time_of(self.export).map(mark).into_iter().chain(self.export.arn().map(load)).collect()
-    }
-
-    /// Deletes the files of a load that surely is in no table.
-    async fn settled(outcome: Result<Outcome>, written: &Written) -> Result<Outcome> {
-        let unknown = matches!(&outcome, Err(error) if error.kind() == Kind::Unknown);
-        if !unknown
-            && !matches!(outcome, Ok(Outcome::Committed(_)))
-            && let Some(file_io) = &written.file_io
-        {
-            discard(file_io, written.paths.iter().map(String::as_str)).await;
-        }
-        outcome
-    }
-}
-
-fn paths(loaded: &Loaded) -> impl Iterator<Item = String> {
-    loaded.files.iter().map(|file| file.file_path().to_owned())
-}
-
-/// Deletes files that no table will ever name, as far as possible.
-pub(super) async fn discard(file_io: &FileIO, paths: impl Iterator<Item = &str>) {
-    for path in paths {
-        if let Err(error) = file_io.delete(path).await {
-            tracing::warn!("{path} was left behind: {error}");
-        }
     }
 }

@@ -55,9 +55,16 @@ pub(super) fn is_code<E: ProvideErrorMetadata>(error: &SdkError<E>, codes: &[&st
     error.code().is_some_and(|code| codes.contains(&code))
 }
 
-/// The error for people.
+/// Whether the answer says that the keys have expired, or may: one to HEAD has no body that could.
+pub(super) fn is_expired<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
+    is_code(error, &["ExpiredToken", "ExpiredTokenException"])
+        || (status(error) == Some(400)
+            && error.raw_response().and_then(|r| r.body().bytes()).is_some_and(<[u8]>::is_empty))
+}
+
+/// The error for people; `lent`: the keys are not the user's own.
 #[expect(clippy::needless_pass_by_value, reason = "as `map_err` gives it")]
-pub(super) fn failed<E>(act: Act, address: &Address, error: SdkError<E>) -> Error
+pub(super) fn failed<E>(act: Act, address: &Address, lent: bool, error: SdkError<E>) -> Error
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {
@@ -73,7 +80,14 @@ where
     };
     let words = act.words();
     let error = match said.status {
-        Some(status) => said.explain(status, act, address),
+        Some(status) => {
+            let advice = if lent { said.of_lent_keys() } else { None };
+            let error = said.explain(status, act, address);
+            match advice {
+                Some(advice) => error.advice(advice),
+                None => error,
+            }
+        }
         None => unanswered(words, &error),
     };
     error.in_file(address.to_string())
@@ -107,6 +121,23 @@ struct Said {
 }
 
 impl Said {
+    /// What to do where a catalog has lent the keys that S3 does not take.
+    fn of_lent_keys(&self) -> Option<&'static str> {
+        match (self.status, self.code.as_str()) {
+            (_, "ExpiredToken" | "ExpiredTokenException") => Some(
+                "The catalog has lent these keys and gives no newer ones: check there how long they are good for, then \
+                 run the command again",
+            ),
+            (_, "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken" | "TokenRefreshRequired") => {
+                Some("The catalog has lent these keys: check there which keys it lends for this location")
+            }
+            (Some(403), _) if self.other_region(403).is_none() => {
+                Some("The catalog has lent these keys: they must be good for this location, too")
+            }
+            _ => None,
+        }
+    }
+
     fn explain(self, status: u16, act: Act, address: &Address) -> Error {
         let words = act.words();
         let Address { bucket, key } = address;
