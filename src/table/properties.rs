@@ -218,7 +218,7 @@ mod tests {
 
     fn metadata(properties: &[(&str, &str)]) -> TableMetadata {
         let properties = properties.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        (*fixture::metadata("file:///t", properties)).clone()
+        fixture::metadata("file:///t", properties)
     }
 
     #[test]

@@ -405,7 +405,7 @@ async fn one_stale_look_does_not_make_a_commit_another_writers() {
         let place = Rest::fresh(Staging::Yes);
         let catalog = place.connect(&[]).await.unwrap();
         let table = create_orders(&*catalog, &[]).await;
-        place.server.fail_times(1, Fault::DoneBut(409), Request::is_commit);
+        place.server.fail_times(1, Fault::DoneBut(409), rest_server::Request::is_commit);
         place.server.answer_stale(times);
         let (updates, id) = append(&table.metadata);
         let outcome = commit_and_settle(&*catalog, &table, base(&table.metadata), updates, id, SHORT).await.unwrap();
