@@ -10,7 +10,7 @@
 //! | 3 | [`table`], [`catalog`] |
 //! | 2 | [`columns`] |
 //! | 1 | [`schema`], [`export`] |
-//! | 0 | [`attribute`], [`storage`], [`pool`], [`progress`], [`spelling`], [`time`], [`error`] |
+//! | 0 | [`attribute`], [`storage`], [`pool`], [`progress`], [`run`], [`spelling`], [`time`], [`error`] |
 
 pub mod attribute;
 pub mod catalog;
@@ -23,6 +23,7 @@ pub mod maintenance;
 pub mod merge;
 pub mod pool;
 pub mod progress;
+pub mod run;
 pub mod schema;
 pub mod spelling;
 pub mod storage;

@@ -18,8 +18,6 @@ fn main() -> ExitCode {
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(invocation.threads())
-        // Threads of the pools may wait for what itself needs one: a name that is looked up, a file that is opened.
-        .max_blocking_threads(512 + 2 * invocation.threads())
         .thread_name("ddb-iceberg")
         .enable_all()
         .build();

@@ -13,8 +13,12 @@ mod faults;
 mod partitioned;
 #[path = "common/program.rs"]
 mod program;
+#[path = "maintenance/properties.rs"]
+mod properties;
 #[path = "common/reader.rs"]
 mod reader;
+#[path = "maintenance/sharing.rs"]
+mod sharing;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -419,6 +419,31 @@ async fn deletes() {
     assert_eq!(server.take_requests().len(), 2, "a thousand at a time");
 }
 
+/// S3 may not take an upload any more after a conflict: it is sent anew, from the beginning.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_conflict_a_multipart_upload_is_begun_anew() {
+    let (server, store) = start();
+    let mut refused = std::collections::BTreeSet::new();
+    server.fail(move |request| {
+        let id = request.query.get("uploadId").filter(|_| request.method == "POST")?.clone();
+        // The first two uploads are refused, and gone from then on.
+        if refused.len() < 2 && refused.insert(id.clone()) {
+            return Some(Fault::Answer(409, "ConditionalRequestConflict"));
+        }
+        refused.contains(&id).then_some(Fault::Answer(404, "NoSuchUpload"))
+    });
+    write(&store, "large", data(25_000)).await.unwrap();
+    assert_eq!(server.get(B, "large").unwrap().bytes, data(25_000));
+    assert_eq!((server.open_uploads(), server.uploads_begun()), (0, 3));
+
+    server.fail(|request| {
+        let completes = request.method == "POST" && request.query.contains_key("uploadId");
+        completes.then_some(Fault::Answer(409, "ConditionalRequestConflict"))
+    });
+    write(&store, "never", data(25_000)).await.unwrap_err();
+    assert_eq!(server.open_uploads(), 0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn errors_say_what_is_wrong() {
     let (server, store) = start();

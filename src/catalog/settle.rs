@@ -4,7 +4,8 @@
 //!
 //! - It is there: the commit is in the table, whatever the answer was. Even a conflict can be our own first attempt, sent
 //!   twice by something between us and the catalog.
-//! - It is not there after a conflict: another writer was first.
+//! - It is not there after a conflict, at two looks: another writer was first. The first may have got an answer that was
+//!   kept somewhere from before; so we also go on looking, for a while, as long as the table seems to be as it was.
 //! - It is not there after an unknown answer: if the table no longer meets what the commit required, it can't be applied
 //!   any more, and another writer was first. Else it may still be under way; we go on looking for [`Patience::in_flight`].
 //! - What can't be learned is an error of [`Kind::Unknown`]. Nothing that the commit refers to may be deleted then.
@@ -18,6 +19,12 @@ use uuid::Uuid;
 
 use super::{Catalog, Commit, LoadedTable, NewTable};
 use crate::error::{Error, Kind, Result};
+use crate::storage::Staging;
+
+/// Looks at a table after a conflict, before what was written for the change is given up.
+const LOOKS: u32 = 2;
+/// The same where the table does not seem to have changed.
+const LOOKS_AT_THE_SAME: u32 = 4;
 
 /// What became of a change.
 #[derive(Debug)]
@@ -26,6 +33,13 @@ pub enum Outcome {
     Committed(LoadedTable),
     /// It is not and will not be: another writer was first. The table as it is now, `None` if there is none.
     Moved(Option<LoadedTable>),
+}
+
+impl Outcome {
+    /// Whether it is in the table.
+    pub fn is_committed(&self) -> bool {
+        matches!(self, Self::Committed(_))
+    }
 }
 
 /// How long to look.
@@ -70,6 +84,20 @@ impl Mark<'_> {
             Self::Without(ids) => !ids.is_empty() && ids.iter().all(|id| metadata.snapshot_by_id(*id).is_none()),
         }
     }
+}
+
+/// Keeps the files of a change that is in the table, or may be, and takes back those of one that surely is not.
+pub async fn conclude<T>(staging: Staging, outcome: Result<T>, is_in_table: impl FnOnce(&T) -> bool) -> Result<T> {
+    let may_be = match &outcome {
+        Ok(done) => is_in_table(done),
+        Err(error) => error.kind() == Kind::Unknown,
+    };
+    if may_be {
+        staging.keep();
+    } else {
+        staging.take_back().await;
+    }
+    outcome
 }
 
 /// Learns what became of the commit of the snapshot `snapshot_id`, with the default [`Patience`].
@@ -157,12 +185,19 @@ async fn find(
     let in_flight_until = start + patience.in_flight;
     let mut reload_until = start + patience.reload;
     let mut pause = patience.first_pause;
+    let mut looks = 0;
     loop {
         let deadline = match timeout_at(reload_until, catalog.load(ident)).await {
             Ok(Ok(now)) => {
                 match now {
                     Some(table) if mark.is_in(&table.metadata) => return Ok(Outcome::Committed(table)),
-                    now if !unknown => return Ok(Outcome::Moved(now)),
+                    now if !unknown => {
+                        looks += 1;
+                        let enough = if now.as_ref().is_some_and(&cannot_apply) { LOOKS } else { LOOKS_AT_THE_SAME };
+                        if looks >= enough {
+                            return Ok(Outcome::Moved(now));
+                        }
+                    }
                     Some(table) if cannot_apply(&table) => return Ok(Outcome::Moved(Some(table))),
                     _ => {}
                 }

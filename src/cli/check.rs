@@ -26,10 +26,10 @@ pub(crate) async fn run(check: Check, settings: Arc<Settings>, progress: Arc<Pro
         Ok(mut signals) => {
             let work = perform(check, settings.clone(), report.clone(), stores.clone(), progress.clone());
             let notify = || screen.print(b"Stopping.\n");
-            supervise(tokio::spawn(work), &mut signals, &progress, Patience::default(), notify).await.0
+            supervise(tokio::spawn(work), &mut signals, progress.run(), Patience::default(), notify).await.0
         }
     };
-    tidy_up(&stores, &progress, result.is_err()).await;
+    tidy_up(&stores, progress.run(), result.is_err()).await;
     let mut report = match tokio::time::timeout(REPORT_WAIT, report.lock()).await {
         Ok(report) => report.clone(),
         Err(_) => CheckReport::default(),
@@ -53,7 +53,7 @@ async fn perform(
     let opened = configure(&settings.shared, &mut warnings).and_then(|config| {
         report.catalog = Some(config.name.clone());
         report.settings = config.properties.iter().map(|(key, value)| setting(key, value, &config.sources)).collect();
-        let stores = stores.open(Some(&config.properties), settings.memory_limit, settings.threads, &progress)?;
+        let stores = stores.open(Some(&config.properties), settings.memory_limit, settings.threads)?;
         Ok((config, stores))
     });
     report.warnings = warnings;
@@ -80,6 +80,7 @@ async fn perform(
         table: check.table,
         export: check.export,
         write: !settings.shared.dry_run,
+        run: Arc::clone(progress.run()),
     };
     Box::pin(commands::check_catalog(&request, &mut report)).await
 }

@@ -39,6 +39,7 @@ use ddb_iceberg::catalog::connect::connect;
 use ddb_iceberg::commands::{self, Context, DetectReport, Orphans, Report, Status};
 use ddb_iceberg::error::Result;
 use ddb_iceberg::progress::Progress;
+use ddb_iceberg::run::Run;
 
 /// How long a command that was stopped may hold on to its report.
 const REPORT_WAIT: Duration = Duration::from_millis(200);
@@ -74,9 +75,9 @@ pub async fn run(invocation: Invocation) -> ExitCode {
             let task = tokio::spawn(work);
             let notify =
                 || screen.print(b"Waiting for the commit that was sent, at most 30 s; once more to stop at once.\n");
-            let (result, hurried) = supervise(task, &mut signals, &progress, Patience::default(), notify).await;
+            let (result, hurried) = supervise(task, &mut signals, progress.run(), Patience::default(), notify).await;
             if !hurried {
-                let tidy = tidy_up(&stores, &progress, result.is_err());
+                let tidy = tidy_up(&stores, progress.run(), result.is_err());
                 tokio::select! {
                     _ = tokio::time::timeout(TIDY_WAIT, tidy) => {}
                     Some(()) = signals.recv() => {}
@@ -109,9 +110,9 @@ pub async fn run(invocation: Invocation) -> ExitCode {
 }
 
 /// Leaves nothing behind that no table names. What a commit that is out may name stays.
-async fn tidy_up(stores: &Stores, progress: &Progress, failed: bool) {
-    if failed && !progress.committing() {
-        stores.take_back(progress).await;
+async fn tidy_up(stores: &Stores, run: &Run, failed: bool) {
+    if failed && !run.committing() {
+        stores.take_back(run).await;
     }
     stores.close().await;
 }
@@ -161,7 +162,7 @@ async fn perform(
     let mut report = report.lock().await;
     let config = if request.needs_config() { Some(configure(&settings.shared, &mut report.warnings)?) } else { None };
     let (exports, tables) =
-        stores.open(config.as_ref().map(|c| &c.properties), settings.memory_limit, settings.threads, &progress)?;
+        stores.open(config.as_ref().map(|c| &c.properties), settings.memory_limit, settings.threads)?;
     let catalog = match (&request, &config) {
         (Request::DetectSchema(_), _) | (_, None) => None,
         (_, Some(config)) => Some(connect(&config.name, &config.properties, tables.clone()).await?),

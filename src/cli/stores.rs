@@ -1,11 +1,11 @@
 //! The storage of one run: of exports and of tables, which may be reached differently.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use ddb_iceberg::error::Result;
-use ddb_iceberg::progress::Progress;
+use ddb_iceberg::run::Run;
 use ddb_iceberg::storage::{S3Config, Store};
 
 /// A run's buffers for S3 are this part of its memory.
@@ -16,25 +16,20 @@ const AHEAD_PART: usize = 16;
 /// Files that are inflated whole take this part of its memory.
 const INFLATED_PART: usize = 4;
 
-/// How long a thread may take from noting a file to creating it.
-const SETTLE: Duration = Duration::from_millis(100);
-/// How long a file may take that is being finished, and how often that is asked.
+/// How long a file may take that is being written when the run ends.
 const FINISH: Duration = Duration::from_secs(5);
-const POLL: Duration = Duration::from_millis(10);
 
 /// Keeps what was opened, to close it when the run ends, however it ends.
 #[derive(Default)]
 pub(crate) struct Stores(Mutex<Vec<Store>>);
 
 impl Stores {
-    /// Storage of exports, and of tables: one if the same properties hold for both. What is written to tables is noted in
-    /// `progress`.
+    /// Storage of exports, and of tables: one if the same properties hold for both.
     pub fn open(
         &self,
         properties: Option<&BTreeMap<String, String>>,
         memory_limit: usize,
         threads: usize,
-        progress: &Arc<Progress>,
     ) -> Result<(Store, Store)> {
         let none = BTreeMap::new();
         let properties = properties.unwrap_or(&none);
@@ -50,7 +45,6 @@ impl Stores {
         let exports = Store::routed(exports);
         let tables = if same { exports.clone() } else { Store::routed(tables) };
         let exports = exports.inflating_within(memory_limit / INFLATED_PART);
-        let tables = tables.staged(Arc::clone(progress));
         self.0.lock().unwrap_or_else(PoisonError::into_inner).extend([exports.clone(), tables.clone()]);
         Ok((exports, tables))
     }
@@ -64,25 +58,10 @@ impl Stores {
 
     /// Takes back what a run that failed, or was stopped, has written and no table names. To be called before
     /// [`close`](Self::close).
-    pub async fn take_back(&self, progress: &Progress) {
-        let Some(tables) = self.opened().pop() else { return };
-        progress.stop();
-        let patience = Instant::now() + FINISH;
-        while progress.finishing() > 0 && Instant::now() < patience {
-            tokio::time::sleep(POLL).await;
-        }
-        // A thread that was about to create a file when the run was stopped has done so after a moment.
-        let mut left = tables.remove(progress.stop()).await;
-        if !progress.stop().is_empty() {
-            tokio::time::sleep(SETTLE).await;
-            left = tables.remove(progress.stop()).await;
-        }
-        if !left.is_empty() {
-            tracing::warn!(
-                "{} files that no table names were left behind, such as {}",
-                left.len(),
-                left.first().map_or("", String::as_str)
-            );
+    pub async fn take_back(&self, run: &Run) {
+        let left = run.take_back(FINISH).await;
+        if let Some(one) = left.first() {
+            tracing::warn!("{} files that no table names were left behind, such as {one}", left.len());
         }
     }
 

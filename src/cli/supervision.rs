@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::logs;
 use ddb_iceberg::error::{Error, Kind, Result};
-use ddb_iceberg::progress::Progress;
+use ddb_iceberg::run::Run;
 
 /// How long to wait after a signal.
 #[derive(Debug, Clone, Copy)]
@@ -37,36 +37,32 @@ const POLL: Duration = Duration::from_millis(20);
 pub(crate) async fn supervise<T>(
     mut task: JoinHandle<Result<T>>,
     signals: &mut UnboundedReceiver<()>,
-    progress: &Progress,
+    run: &Run,
     patience: Patience,
     notify: impl FnOnce(),
 ) -> (Result<T>, bool) {
     tokio::select! {
-        ended = &mut task => return (result_of(ended, progress), false),
+        ended = &mut task => return (result_of(ended, run), false),
         Some(()) = signals.recv() => {}
     }
-    if progress.committing() {
+    if run.committing() {
         notify();
     }
     tokio::select! {
-        ended = wind_down(&mut task, progress, patience) => match ended.map(|ended| result_of(ended, progress)) {
+        ended = wind_down(&mut task, run, patience) => match ended.map(|ended| result_of(ended, run)) {
             // An error behind the stop comes of it.
-            Some(result) if result.is_ok() || !progress.is_stopped() => (result, false),
-            _ => (Err(stopped(progress)), false),
+            Some(result) if result.is_ok() || !run.is_stopped() => (result, false),
+            _ => (Err(stopped(run)), false),
         },
-        Some(()) = signals.recv() => (Err(stopped(progress)), true),
+        Some(()) = signals.recv() => (Err(stopped(run)), true),
     }
 }
 
 /// Stops the task between commits. `None`: it did not end in time.
-async fn wind_down<T>(
-    task: &mut JoinHandle<T>,
-    progress: &Progress,
-    patience: Patience,
-) -> Option<Result<T, JoinError>> {
+async fn wind_down<T>(task: &mut JoinHandle<T>, run: &Run, patience: Patience) -> Option<Result<T, JoinError>> {
     let deadline = Instant::now() + patience.commit;
-    while !progress.stop_between_commits() {
-        while progress.committing() {
+    while !run.stop_between_commits() {
+        while run.committing() {
             if Instant::now() >= deadline {
                 return None;
             }
@@ -84,13 +80,13 @@ async fn wind_down<T>(
     timeout(patience.stop, task).await.ok()
 }
 
-fn result_of<T>(ended: Result<Result<T>, JoinError>, progress: &Progress) -> Result<T> {
+fn result_of<T>(ended: Result<Result<T>, JoinError>, run: &Run) -> Result<T> {
     match ended {
         Ok(result) => result,
-        Err(error) if error.is_cancelled() => Err(stopped(progress)),
+        Err(error) if error.is_cancelled() => Err(stopped(run)),
         Err(_) => {
             let text = logs::panic_message().unwrap_or_else(|| "no message".to_owned());
-            if progress.committing() {
+            if run.committing() {
                 return Err(unknown("the program has a bug and stopped inside of a commit").caused_by(text));
             }
             Err(Error::failed("the program has a bug and stopped")
@@ -100,8 +96,8 @@ fn result_of<T>(ended: Result<Result<T>, JoinError>, progress: &Progress) -> Res
     }
 }
 
-fn stopped(progress: &Progress) -> Error {
-    if progress.committing() {
+fn stopped(run: &Run) -> Error {
+    if run.committing() {
         return unknown("interrupted after the commit was sent, before its outcome was known");
     }
     Error::new(Kind::Interrupted, "interrupted").advice("Run the same command again to go on")
@@ -161,16 +157,16 @@ mod tests {
         for _ in 0..signals {
             sender.send(()).unwrap();
         }
-        let (result, hurried) = supervise(task, &mut receiver, progress, patience, || {}).await;
+        let (result, hurried) = supervise(task, &mut receiver, run, patience, || {}).await;
         assert_eq!(hurried, signals > 1);
         result
     }
 
     #[tokio::test]
     async fn without_a_signal_the_result_is_the_commands_own() {
-        let progress = Progress::default();
-        assert_eq!(run(async { Ok(7) }, &progress, patience(100), 0).await.unwrap(), 7);
-        let error = run(async { Err(Error::input("bad")) }, &progress, patience(100), 0).await.unwrap_err();
+        let run = Run::default();
+        assert_eq!(supervised(async { Ok(7) }, &run, patience(100), 0).await.unwrap(), 7);
+        let error = supervised(async { Err(Error::input("bad")) }, &run, patience(100), 0).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Input);
     }
 
@@ -189,7 +185,7 @@ mod tests {
             sleep(LONG).await;
             Ok(1)
         };
-        let error = run(command, &Progress::default(), patience(100), 1).await.unwrap_err();
+        let error = supervised(command, &Run::default(), patience(100), 1).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Interrupted);
         assert!(dropped.load(Ordering::SeqCst), "the command let go of what it held");
     }
@@ -201,34 +197,34 @@ mod tests {
 
     #[tokio::test]
     async fn a_commit_is_waited_for() {
-        let progress = Arc::new(Progress::default());
-        let within = progress.clone();
+        let run = Arc::new(Run::default());
+        let within = run.clone();
         let last = async move {
             within.commit(lasting(Duration::from_millis(150))).await?;
             Ok(1)
         };
-        assert_eq!(run(last, &progress, patience(5_000), 1).await.unwrap(), 1, "the commit was the last thing to do");
+        assert_eq!(supervised(last, &run, patience(5_000), 1).await.unwrap(), 1, "the commit was the last thing to do");
 
-        let within = progress.clone();
+        let within = run.clone();
         let not_last = async move {
             within.commit(lasting(Duration::from_millis(150))).await?;
             sleep(LONG).await;
             Ok(1)
         };
-        let error = run(not_last, &progress, patience(5_000), 1).await.unwrap_err();
+        let error = supervised(not_last, &run, patience(5_000), 1).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Interrupted, "the commit is done, the next window is not begun");
     }
 
     #[tokio::test]
     async fn a_commit_without_an_answer_is_an_unknown_outcome() {
         for (patience, signals) in [(patience(100), 1), (patience(60_000), 2)] {
-            let progress = Arc::new(Progress::default());
-            let within = progress.clone();
+            let run = Arc::new(Run::default());
+            let within = run.clone();
             let command = async move {
                 within.commit(lasting(LONG)).await?;
                 Ok(1)
             };
-            let error = timeout(Duration::from_secs(10), run(command, &progress, patience, signals))
+            let error = timeout(Duration::from_secs(10), supervised(command, &run, patience, signals))
                 .await
                 .unwrap()
                 .unwrap_err();
@@ -238,13 +234,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_an_error() {
-        let error = run(async { panic!("oh") }, &Progress::default(), patience(100), 0).await.unwrap_err();
+        let error = supervised(async { panic!("oh") }, &Run::default(), patience(100), 0).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Failed);
         assert!(error.to_string().contains("report"), "{error}");
-        let progress = Arc::new(Progress::default());
-        let within = progress.clone();
+        let run = Arc::new(Run::default());
+        let within = run.clone();
         let command = async move { within.commit(async { panic!("oh") }).await };
-        let error = run(command, &progress, patience(100), 0).await.unwrap_err();
+        let error = supervised(command, &run, patience(100), 0).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Unknown);
     }
 }

@@ -18,7 +18,9 @@ use crate::catalog::connect::connect;
 use crate::catalog::{Catalog, LoadedTable};
 use crate::error::{Error, Result};
 use crate::export::{Prefix, resolve};
-use crate::storage::{Location, Store};
+use crate::pool;
+use crate::run::Run;
+use crate::storage::{Location, Staging, Store};
 use crate::table::watermark;
 use crate::time;
 
@@ -45,6 +47,8 @@ pub struct CheckCatalog {
     pub export: Option<String>,
     /// Write a small file to the warehouse, and delete it.
     pub write: bool,
+    /// What takes that file back if the check is stopped.
+    pub run: Arc<Run>,
 }
 
 /// How a step, or the whole check, went.
@@ -196,7 +200,7 @@ pub async fn check_catalog(request: &CheckCatalog, report: &mut CheckReport) -> 
                         "no table and no warehouse says where to write: name a table with --table",
                     ),
                     (Some((place, file_io)), true) => {
-                        let outcome = within(deadline, try_to_write(&place, &file_io)).await;
+                        let outcome = within(deadline, try_to_write(&place, &file_io, &request.run)).await;
                         let outcome = outcome.map_err(|error| error.in_file(place));
                         report.add(CheckedPart::Warehouse, outcome, &mut first);
                     }
@@ -288,7 +292,9 @@ fn place(catalog: &Arc<dyn Catalog>, table: Option<&LoadedTable>) -> Option<(Str
 }
 
 /// Writes a file that nobody else can mean, reads it and deletes it. Local folders that this made are removed again.
-async fn try_to_write(place: &str, file_io: &FileIO) -> Result<String> {
+async fn try_to_write(place: &str, file_io: &FileIO, run: &Arc<Run>) -> Result<String> {
+    let staging = Staging::begin(run);
+    let file_io = staging.file_io(file_io);
     let folders = missing_folders(place);
     let file = format!("{place}/.ddb-iceberg-check-{}", Uuid::new_v4().simple());
     let failed = |what: &str, error: iceberg::Error| {
@@ -311,6 +317,11 @@ async fn try_to_write(place: &str, file_io: &FileIO) -> Result<String> {
         deleted.map_err(|e| failed("deleted", e))
     }
     .await;
+    if outcome.is_ok() {
+        staging.keep();
+    } else {
+        staging.take_back().await;
+    }
     for folder in folders {
         // Fails where someone else has put something in.
         let _ = std::fs::remove_dir(folder);
@@ -345,9 +356,7 @@ async fn look_at_export(store: &Store, export: &str, table: Option<&LoadedTable>
         return Ok("the folder can be listed; no data file is due in it".to_owned());
     };
     let mut reader = store.open(&file.location).await?;
-    tokio::task::spawn_blocking(move || reader.next_chunk())
-        .await
-        .map_err(|e| Error::failed("reading a data file was stopped").caused_by(e))??;
+    pool::spawn(move || reader.next_chunk())?.await??;
     Ok(match found.exports.as_slice() {
         [one] => format!("the export with {} data files can be read", one.files().len()),
         several => format!("{} exports are due and can be read", several.len()),

@@ -9,7 +9,7 @@ use super::request::{Compact, Context};
 use crate::catalog::{Catalog, LoadedTable};
 use crate::error::{Error, Kind, Result};
 use crate::maintenance::{Compacted, Compaction, Compactor, Policy};
-use crate::table::{check_supported, check_writable, watermark};
+use crate::table::{check_properties, check_supported, check_writable, watermark};
 
 /// Plans before other writers have won: each starts from the table as it is then.
 const ATTEMPTS: u32 = 5;
@@ -21,6 +21,7 @@ pub async fn compact(context: &Context, request: &Compact, report: &mut Report) 
         let base = load(catalog.as_ref(), &request.table).await?;
         check_writable(&base.metadata)?;
         report.describe(&base)?;
+        check_properties(&base.metadata)?;
         let compactor = compactor(context, &base);
         let policy = Policy::thorough(compactor.target_bytes()?);
         let compaction = compactor.plan(&policy).await?;
@@ -39,6 +40,7 @@ pub async fn compact(context: &Context, request: &Compact, report: &mut Report) 
         if let Some(compacted) = compactor.run(catalog.as_ref(), compaction).await? {
             adds(&mut done, &compacted);
             report.status = Status::Applied;
+            report.warn_of_properties(&compacted.table);
             report.describe(&compacted.table)?;
             report.maintenance.push(done);
             return Ok(());

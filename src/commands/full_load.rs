@@ -1,6 +1,5 @@
 //! `full-load`: a full export becomes a table. A table that appears is complete.
 
-use iceberg::io::FileIO;
 use iceberg::spec::Snapshot;
 
 use super::detect_schema::open_full;
@@ -13,7 +12,7 @@ use crate::catalog::settle::Outcome;
 use crate::catalog::{LoadedTable, is_unfinished};
 use crate::error::{Error, Kind, Result};
 use crate::export::Export;
-use crate::table::check_writable;
+use crate::table::{check_properties, check_writable};
 use crate::table::watermark::{self, EXPORT_ARN, WATERMARK};
 use crate::time;
 
@@ -65,6 +64,7 @@ pub async fn full_load(context: &Context, request: &FullLoad, report: &mut Repor
             Outcome::Committed(table) => {
                 window.status = Status::Applied;
                 report.warn_of_rescued(&window);
+                report.warn_of_properties(&table);
                 report.windows.push(window);
                 report.status = Status::Applied;
                 return report.describe(&table);
@@ -128,6 +128,7 @@ fn may_replace(
     }
     watermark::check_version(&table.metadata)?;
     check_writable(&table.metadata)?;
+    check_properties(&table.metadata)?;
     let same = watermark::source(&table.metadata).check(export);
     let is_other = same.is_err();
     if !request.allow_other_table {
@@ -153,13 +154,4 @@ fn may_replace(
 fn is_ours(snapshot: &Snapshot) -> bool {
     let summary = snapshot.summary();
     watermark::is_load(summary) || summary.additional_properties.contains_key(WATERMARK)
-}
-
-/// Deletes files that no table will ever name, as far as possible.
-pub(super) async fn discard(file_io: &FileIO, paths: impl Iterator<Item = &str>) {
-    for path in paths {
-        if let Err(error) = file_io.delete(path).await {
-            tracing::warn!("{path} was left behind: {error}");
-        }
-    }
 }

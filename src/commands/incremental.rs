@@ -11,14 +11,15 @@ use super::existing::existing;
 use super::report::{FileCounts, Report, RowCounts, Status, WindowReport};
 use super::request::{Context, Incremental, Maintenance, NewAttributes, WriteMode};
 use super::upkeep::upkeep;
-use crate::catalog::settle::{Outcome, commit_and_settle};
+use crate::catalog::settle::{Outcome, commit_and_settle, conclude};
 use crate::catalog::{Catalog, LoadedTable, clock, is_unfinished};
 use crate::error::{Error, Kind, Result};
 use crate::export::{Export, Prefix, Source, resolve};
 use crate::merge::{Allow, NewAttributesPolicy, Plan, Planner, Removal, Verdict, judge};
 use crate::schema::{Limits, TableSchema, no_such_key};
+use crate::storage::Staging;
 use crate::table::watermark::{self, EXPORT_ARN, GAPS, Gap, WATERMARK, WINDOW_FROM, WINDOW_TO, Watermark};
-use crate::table::{Partitioner, SnapshotBuilder, base_requirements, check_writable};
+use crate::table::{Partitioner, SnapshotBuilder, base_requirements, check_properties, check_writable};
 use crate::time::{self, Time};
 
 /// The table property that says how old rows are taken away, as Spark's MERGE reads it.
@@ -75,6 +76,7 @@ pub async fn incremental(context: &Context, request: &Incremental, report: &mut 
                     table = committed;
                     report.warnings.extend(warning);
                     report.warnings.extend(warnings);
+                    report.warn_of_properties(&table);
                     report.describe(&table)?;
                     break;
                 }
@@ -146,6 +148,7 @@ async fn load(catalog: &dyn Catalog, request: &Incremental) -> Result<LoadedTabl
     }
     watermark::check_version(&table.metadata)?;
     check_writable(&table.metadata)?;
+    check_properties(&table.metadata)?;
     // New images will be written by it: better to know now.
     Partitioner::new(table.metadata.default_partition_spec(), table.metadata.current_schema())?;
     Ok(table)
@@ -288,9 +291,10 @@ impl Work<'_> {
         window: &mut WindowReport,
     ) -> Result<Applied> {
         let columns = columns(base, &self.request.key)?;
+        let staging = Staging::begin(self.context.progress.run());
         let planner = Planner {
             exports: self.context.exports.clone(),
-            base: base.clone(),
+            base: LoadedTable { file_io: staging.file_io(&base.file_io), ..base.clone() },
             table: columns,
             new_attributes: match self.request.new_attributes {
                 NewAttributes::Add => NewAttributesPolicy::Add,
@@ -304,14 +308,9 @@ impl Work<'_> {
             progress: Arc::clone(&self.context.progress),
         };
         let plan = planner.plan(self.export).await?;
-        let mut manifests = Vec::new();
-        let committed = self.commit(base, &planner, &plan, gap, from, to, &mut manifests).await;
-        let unknown = matches!(&committed, Err(error) if error.kind() == Kind::Unknown);
-        if !unknown && !matches!(committed, Ok(Outcome::Committed(_))) {
-            plan.discard(base).await;
-            super::full_load::discard(&base.file_io, manifests.iter().map(String::as_str)).await;
-        }
-        let Outcome::Committed(table) = committed? else { return Ok(Applied::Moved) };
+        let committed = self.commit(base, &planner, &plan, gap, from, to, &staging).await;
+        let committed = conclude(staging, committed, Outcome::is_committed).await?;
+        let Outcome::Committed(table) = committed else { return Ok(Applied::Moved) };
         window.status = Status::Applied;
         window.snapshot_id = watermark::ancestors(&table.metadata)
             .find(|s| s.summary().additional_properties.get(WINDOW_TO) == Some(&time::format(to)))
@@ -327,8 +326,7 @@ impl Work<'_> {
         Ok(Applied::Yes(table, plan.warnings))
     }
 
-    /// Schema, snapshot and properties in one commit, on the very base that the plan was made on. `manifests` is told of
-    /// every file that it writes.
+    /// Schema, snapshot and properties in one commit, on the very base that the plan was made on.
     #[expect(clippy::too_many_arguments, reason = "each is one part of the commit")]
     async fn commit(
         &self,
@@ -338,7 +336,7 @@ impl Work<'_> {
         gap: Option<Gap>,
         from: Time,
         to: Time,
-        manifests: &mut Vec<String>,
+        staging: &Staging,
     ) -> Result<Outcome> {
         let mut builder = clock::draft(&base.metadata)?;
         let columns = plan.evolved.as_ref().unwrap_or(&planner.table);
@@ -370,8 +368,7 @@ impl Work<'_> {
         }
         snapshot.set(WINDOW_FROM, time::format(from));
         snapshot.set(WINDOW_TO, time::format(to)).set(WATERMARK, time::format(to));
-        let built = snapshot.build(&base.file_io).await?;
-        manifests.extend(built.files);
+        let built = snapshot.build(&planner.base.file_io).await?;
         let id = built.snapshot.snapshot_id();
         let properties = self.properties(base, columns, plan, gap, to, id)?;
         let made = builder.set_branch_snapshot(built.snapshot, MAIN_BRANCH)?.set_properties(properties)?.build()?;
@@ -379,7 +376,7 @@ impl Work<'_> {
         let requirements = base_requirements(&base.metadata);
         let patience = self.catalog.patience();
         let commit = commit_and_settle(self.catalog, base, requirements, made.changes, id, patience);
-        self.context.progress.commit(commit).await
+        staging.commit(commit).await
     }
 
     /// Properties that the commit sets.

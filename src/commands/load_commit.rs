@@ -12,16 +12,17 @@ use super::history::{set_schema, set_sort_order};
 use super::partitioning::{Partitioning, replaced};
 use super::report::{FileCounts, RowCounts, WindowReport};
 use super::request::{Context, FullLoad};
-use crate::catalog::settle::{Outcome, commit_and_settle, create_and_settle};
+use crate::catalog::settle::{Outcome, commit_and_settle, conclude, create_and_settle};
 use crate::catalog::{Catalog, LoadedTable, NewTable, clock};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::export::Export;
 use crate::load::{Load, Loaded};
 use crate::schema::TableSchema;
+use crate::storage::Staging;
 use crate::table::watermark::{
     self, COMMAND, EXPORT_ARN, FULL_LOAD, GAPS, LOAD, TABLE_ARN, TABLE_ID, WATERMARK, WINDOW_TO,
 };
-use crate::table::{BuiltSnapshot, LiveTable, SnapshotBuilder, base_requirements, live_table};
+use crate::table::{BuiltSnapshot, LiveTable, SnapshotBuilder, base_requirements, check_properties, live_table};
 use crate::time;
 
 /// Properties that every load sets.
@@ -77,13 +78,6 @@ fn new_table(
     Ok(builder)
 }
 
-/// The files that a load has written, and where.
-#[derive(Default)]
-struct Written {
-    file_io: Option<FileIO>,
-    paths: Vec<String>,
-}
-
 /// One load on its way into a table.
 pub(super) struct Work<'a> {
     pub context: &'a Context,
@@ -96,18 +90,12 @@ pub(super) struct Work<'a> {
 impl Work<'_> {
     /// A new table, complete with its first snapshot.
     pub async fn create(&self, columns: &TableSchema, window: &mut WindowReport) -> Result<Outcome> {
-        let mut written = Written::default();
-        let outcome = self.try_create(columns, window, &mut written).await;
-        Self::settled(outcome, &written).await
+        let staging = Staging::begin(self.context.progress.run());
+        let outcome = self.try_create(columns, window, &staging).await;
+        conclude(staging, outcome, Outcome::is_committed).await
     }
 
-    /// `written` is told of every file.
-    async fn try_create(
-        &self,
-        columns: &TableSchema,
-        window: &mut WindowReport,
-        written: &mut Written,
-    ) -> Result<Outcome> {
+    async fn try_create(&self, columns: &TableSchema, window: &mut WindowReport, staging: &Staging) -> Result<Outcome> {
         let planned =
             new_table(columns, self.export, String::new(), HashMap::new(), self.partitioning)?.build()?.metadata;
         let Some(home) = self.catalog.prepare(&self.request.table, &planned).await? else {
@@ -118,11 +106,10 @@ impl Work<'_> {
             builder = builder.assign_uuid(uuid);
         }
         let empty = builder.clone().build()?.metadata;
-        written.file_io = Some(home.file_io.clone());
-        let loaded = self.load(columns, &empty, &home.file_io, window).await?;
-        written.paths.extend(paths(&loaded));
-        let built = self.snapshot(None, &empty, &loaded, &LiveTable::default(), &home.file_io).await?;
-        written.paths.extend(built.files);
+        check_properties(&empty)?;
+        let file_io = staging.file_io(&home.file_io);
+        let loaded = self.load(columns, &empty, &file_io, window).await?;
+        let built = self.snapshot(None, &empty, &loaded, &LiveTable::default(), &file_io).await?;
         let id = built.snapshot.snapshot_id();
         window.snapshot_id = Some(id.to_string());
         let property = self.marks(id);
@@ -130,7 +117,7 @@ impl Work<'_> {
         let table = NewTable { metadata: made.metadata, updates: made.changes };
         self.catalog.ensure_namespace(self.request.table.namespace()).await?;
         let commit = create_and_settle(self.catalog, &self.request.table, table, self.catalog.patience());
-        self.context.progress.commit(commit).await
+        staging.commit(commit).await
     }
 
     /// All rows of a table replaced in one commit. History, foreign properties and the ids of fitting columns stay.
@@ -140,18 +127,17 @@ impl Work<'_> {
         columns: &TableSchema,
         window: &mut WindowReport,
     ) -> Result<Outcome> {
-        let mut written = Written::default();
-        let outcome = self.try_replace(base, columns, window, &mut written).await;
-        Self::settled(outcome, &written).await
+        let staging = Staging::begin(self.context.progress.run());
+        let outcome = self.try_replace(base, columns, window, &staging).await;
+        conclude(staging, outcome, Outcome::is_committed).await
     }
 
-    /// `written` is told of every file.
     async fn try_replace(
         &self,
         base: &LoadedTable,
         columns: &TableSchema,
         window: &mut WindowReport,
-        written: &mut Written,
+        staging: &Staging,
     ) -> Result<Outcome> {
         let (_, columns) = replaced(base, columns)?;
         let builder = clock::draft(&base.metadata)?;
@@ -160,12 +146,10 @@ impl Work<'_> {
         let mut builder = set_sort_order(&base.metadata, builder, sort_order(&columns)?)?;
         let after = builder.clone().build()?.metadata;
         let live = live_table(base).await?;
-        written.file_io = Some(base.file_io.clone());
-        let loaded = self.load(&columns, &after, &base.file_io, window).await?;
-        written.paths.extend(paths(&loaded));
+        let file_io = staging.file_io(&base.file_io);
+        let loaded = self.load(&columns, &after, &file_io, window).await?;
         window.files.data_removed = live.files.len() as u64;
-        let built = self.snapshot(Some(base), &after, &loaded, &live, &base.file_io).await?;
-        written.paths.extend(built.files);
+        let built = self.snapshot(Some(base), &after, &loaded, &live, &file_io).await?;
         let id = built.snapshot.snapshot_id();
         window.snapshot_id = Some(id.to_string());
         let mut properties = properties(&columns, self.export);
@@ -185,7 +169,7 @@ impl Work<'_> {
         let requirements = base_requirements(&base.metadata);
         let patience = self.catalog.patience();
         let commit = commit_and_settle(self.catalog, base, requirements, made.changes, id, patience);
-        self.context.progress.commit(commit).await
+        staging.commit(commit).await
     }
 
     async fn load(
@@ -249,20 +233,4 @@ impl Work<'_> {
         let load = |arn| (LOAD.to_owned(), watermark::load_property(arn, snapshot_id));
         self.export.time().map(mark).into_iter().chain(self.export.arn().map(load)).collect()
     }
-
-    /// Deletes the files of a load that surely is in no table.
-    async fn settled(outcome: Result<Outcome>, written: &Written) -> Result<Outcome> {
-        let unknown = matches!(&outcome, Err(error) if error.kind() == Kind::Unknown);
-        if !unknown
-            && !matches!(outcome, Ok(Outcome::Committed(_)))
-            && let Some(file_io) = &written.file_io
-        {
-            super::full_load::discard(file_io, written.paths.iter().map(String::as_str)).await;
-        }
-        outcome
-    }
-}
-
-fn paths(loaded: &Loaded) -> impl Iterator<Item = String> {
-    loaded.files.iter().map(|file| file.file_path().to_owned())
 }

@@ -9,7 +9,7 @@ use super::state::{Comparison, TableState};
 use crate::catalog::LoadedTable;
 use crate::error::{Error, Result};
 use crate::schema::Hint;
-use crate::table::watermark;
+use crate::table::{unfollowed, watermark};
 use crate::time::{self, Time};
 
 /// How a command, or one window of it, ended.
@@ -113,6 +113,12 @@ impl Report {
                  schema file named its type"
             ));
         }
+    }
+
+    /// Says once what the table's properties ask for that was not done.
+    pub(super) fn warn_of_properties(&mut self, table: &LoadedTable) {
+        let told = unfollowed(&table.metadata);
+        self.warnings.extend(told.filter(|told| !self.warnings.contains(told)));
     }
 
     /// Records a failure.

@@ -16,6 +16,7 @@ use super::layout::{FILES, Layout, SUMMARY};
 use super::open::is_ion;
 use super::{DataFileRef, ExportKind, View};
 use crate::error::{Error, Result};
+use crate::pool;
 use crate::storage::{Location, ReadAhead, Store};
 use crate::time::{self, Time};
 
@@ -194,9 +195,8 @@ pub(super) async fn read_files(store: &Store, folder: &Location, summary: &Summa
         return Err(named(Error::input("the export is incomplete: this manifest is missing")));
     }
     let reader = store.open(&location).await?;
-    let parsed = tokio::task::spawn_blocking(move || parse_files(reader, &layout).map(|parsed| (layout, parsed)));
-    let (layout, (files, md5)) =
-        parsed.await.map_err(|e| Error::failed("reading a manifest was stopped").caused_by(e))?.map_err(named)?;
+    let parsed = pool::spawn(move || parse_files(reader, &layout).map(|parsed| (layout, parsed)))?;
+    let (layout, (files, md5)) = parsed.await?.map_err(named)?;
     verify(store, folder, "manifest-files", md5).await.map_err(named)?;
     check_sum(&files, summary.item_count).map_err(named)?;
     check_links(store, &layout, &files).await?;

@@ -12,7 +12,7 @@ use super::duplicates::{KeyHasher, KeyHashes, find_duplicate};
 use super::spread::{Spread, Task};
 use super::task::{Loaded, Loader, duplicate};
 use super::writer::{RunWriter, Shares, key_batch, key_converter};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::export::Export;
 use crate::pool;
 use crate::progress::Progress;
@@ -54,7 +54,7 @@ impl Load<'_> {
             partitions: Some(Arc::default()),
             sort_order_id: i32::try_from(self.metadata.default_sort_order_id()).ok(),
             paths: Arc::new(DataPaths::new(self.metadata)),
-            options: WriteOptions::for_table(self.metadata, &self.table.schema),
+            options: WriteOptions::for_table(self.metadata, &self.table.schema).within(shares.run_bytes),
             helpers: Arc::default(),
             files: PendingFiles::new(shares.closing),
             progress: self.progress.clone(),
@@ -93,8 +93,7 @@ async fn check(loader: Arc<Loader>, threads: usize, files: Vec<DataFile>) -> Res
         return Ok(());
     }
     let work = move || compare(&loader.writer, &loader.hasher, &suspected, files);
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|e| Error::failed("the check for equal keys broke down; please report this as a bug").caused_by(e))?
+    pool::spawn(work)?.await?
 }
 
 /// Compares the keys whose hashes met.

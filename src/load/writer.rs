@@ -80,7 +80,7 @@ impl RunWriter {
         done
     }
 
-    /// Writes the rows in the given order, one data file a partition; `task` is part of their names. Returns what manifests
+    /// Writes the rows in the given order, one data file a partition, or more if the table wants them small; `task` is part of their names. Returns what manifests
     /// say of the files.
     pub fn write(&self, task: u32, batch: &RecordBatch, order: &[u32]) -> Result<Vec<DataFile>> {
         let groups = self.partitioner.split(batch, order)?;
@@ -90,20 +90,24 @@ impl RunWriter {
         let options = WriteOptions { plain: plain_columns(batch)?, ..self.options.clone() };
         let mut files = Vec::with_capacity(groups.len());
         for (partition, order) in groups {
-            let mut writer = DataFileWriter::create(
-                &self.file_io,
-                &self.handle,
-                self.paths.data_file(task),
-                &self.table.schema,
-                self.partitioner.spec_id(),
-                partition,
-                self.sort_order_id,
-                &options,
-            )?;
-            writer.write_ordered(batch, &order, &self.helpers)?;
-            let file = writer.finish_later(&self.files)?;
-            self.progress.add_bytes_written(file.file_size_in_bytes());
-            files.push(file);
+            let mut rest = order.as_slice();
+            while !rest.is_empty() {
+                let mut writer = DataFileWriter::create(
+                    &self.file_io,
+                    &self.handle,
+                    self.paths.data_file(task),
+                    &self.table.schema,
+                    self.partitioner.spec_id(),
+                    partition.clone(),
+                    self.sort_order_id,
+                    &options,
+                )?;
+                let written = writer.write_ordered(batch, rest, &self.helpers)?;
+                rest = rest.get(written..).unwrap_or_default();
+                let file = writer.finish_later(&self.files)?;
+                self.progress.add_bytes_written(file.file_size_in_bytes());
+                files.push(file);
+            }
         }
         Ok(files)
     }

@@ -4,25 +4,27 @@
 //! requires that main is where it was planned on.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use iceberg::arrow::schema_to_arrow_schema;
+use iceberg::io::FileIO;
 use iceberg::spec::{DataFile, MAIN_BRANCH, Operation, SortDirection, Transform};
 use tokio::runtime::Handle;
 
-use super::pick::{Candidate, Group, Policy, TARGET_BYTES, TARGET_PROPERTY, may_have_many_deletes, pick};
+use super::pick::{Candidate, Group, Policy, TARGET_BYTES, may_have_many_deletes, pick};
 use super::rewrite::Rewriter;
-use crate::catalog::settle::{Outcome, commit_and_settle};
+use crate::catalog::settle::{Outcome, commit_and_settle, conclude};
 use crate::catalog::{Catalog, LoadedTable, clock};
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::merge::Engine;
 use crate::pool;
 use crate::progress::Progress;
 use crate::schema::TableSchema;
+use crate::storage::Staging;
 use crate::table::manifest_merge::ManifestLimits;
 use crate::table::{
     DataPaths, DeleteCache, LiveDeleteFile, LiveFile, SnapshotBuilder, WriteOptions, base_requirements, live_table,
-    manifests, watermark,
+    manifests, target_file_bytes, watermark,
 };
 
 /// Makes compactions of one state of a table.
@@ -83,12 +85,7 @@ impl Compaction {
 impl Compactor {
     /// Bytes of the table's data files, as its properties say.
     pub fn target_bytes(&self) -> Result<u64> {
-        match self.base.metadata.properties().get(TARGET_PROPERTY) {
-            None => Ok(TARGET_BYTES),
-            Some(text) => text.trim().parse().ok().filter(|bytes| *bytes > 0).ok_or_else(|| {
-                Error::usage(format!("the table property {TARGET_PROPERTY} is {text:?}, not a number of bytes"))
-            }),
-        }
+        Ok(target_file_bytes(self.base.metadata.properties())?.unwrap_or(TARGET_BYTES))
     }
 
     /// What is worth doing.
@@ -105,13 +102,10 @@ impl Compactor {
         let mut candidates: Vec<Candidate> =
             live.files.iter().map(|file| Candidate { live: file.clone(), deleted: 0 }).collect();
         let cache = self.cache();
-        let counted = tokio::task::spawn_blocking(move || {
+        let counted = pool::spawn(move || {
             suspects.into_iter().map(|(n, file)| Ok((n, cache.positions(&file)?.len()))).collect::<Result<Vec<_>>>()
         });
-        let counted = counted
-            .await
-            .map_err(|e| Error::failed("counting deletes broke down; please report this as a bug").caused_by(e))?;
-        for (n, deleted) in counted? {
+        for (n, deleted) in counted?.await?? {
             if let Some(candidate) = candidates.get_mut(n) {
                 candidate.deleted = u64::try_from(deleted).unwrap_or(u64::MAX);
             }
@@ -144,29 +138,21 @@ impl Compactor {
     /// Writes the files and commits; `None` if another writer was first. If it fails, nothing it wrote is left, as far as
     /// possible, unless the outcome is unknown.
     pub async fn run(&self, catalog: &dyn Catalog, compaction: Compaction) -> Result<Option<Compacted>> {
-        let mut written = Vec::new();
-        let result = self.try_run(catalog, compaction, &mut written).await;
-        let unknown = matches!(&result, Err(error) if error.kind() == Kind::Unknown);
-        if !unknown && !matches!(result, Ok(Some(_))) {
-            for path in written {
-                if let Err(error) = self.base.file_io.delete(&path).await {
-                    tracing::warn!("{path} was left behind: {error}");
-                }
-            }
-        }
-        result
+        let staging = Staging::begin(self.progress.run());
+        let result = self.try_run(catalog, compaction, &staging).await;
+        conclude(staging, result, Option::is_some).await
     }
 
-    /// `written` is told of every file.
     async fn try_run(
         &self,
         catalog: &dyn Catalog,
         compaction: Compaction,
-        written: &mut Vec<String>,
+        staging: &Staging,
     ) -> Result<Option<Compacted>> {
         let base = &self.base;
+        let file_io = staging.file_io(&base.file_io);
         let removed: Vec<LiveFile> = compaction.rewritten().cloned().collect();
-        let added = self.rewrite(compaction.groups, written).await?;
+        let added = self.rewrite(compaction.groups, &file_io).await?;
         let mut snapshot = SnapshotBuilder::new(Some(&base.metadata), &base.metadata, Operation::Replace);
         for (spec_id, file) in &added {
             snapshot.add_data_file(*spec_id, file.clone());
@@ -178,14 +164,13 @@ impl Compactor {
             snapshot.remove_delete_file(delete);
         }
         snapshot.merge_manifests();
-        let built = snapshot.build(&base.file_io).await?;
-        written.extend(built.files);
+        let built = snapshot.build(&file_io).await?;
         let snapshot_id = built.snapshot.snapshot_id();
         let builder = clock::draft(&base.metadata)?;
         let made = builder.set_branch_snapshot(built.snapshot, MAIN_BRANCH)?.build()?;
         let requirements = base_requirements(&base.metadata);
         let commit = commit_and_settle(catalog, base, requirements, made.changes, snapshot_id, catalog.patience());
-        match self.progress.commit(commit).await? {
+        match staging.commit(commit).await? {
             Outcome::Committed(table) => {
                 let added = added.into_iter().map(|(_, file)| file).collect();
                 Ok(Some(Compacted { table, snapshot_id, added }))
@@ -194,7 +179,7 @@ impl Compactor {
         }
     }
 
-    async fn rewrite(&self, groups: Vec<Group>, written: &mut Vec<String>) -> Result<Vec<(i32, DataFile)>> {
+    async fn rewrite(&self, groups: Vec<Group>, file_io: &FileIO) -> Result<Vec<(i32, DataFile)>> {
         if groups.is_empty() {
             return Ok(Vec::new());
         }
@@ -203,7 +188,7 @@ impl Compactor {
         let columns = self.columns()?;
         let rewriter = Arc::new(Rewriter {
             metadata: self.base.metadata.clone(),
-            file_io: self.base.file_io.clone(),
+            file_io: file_io.clone(),
             handle: Handle::current(),
             engine: Engine::new(self.threads, self.memory_limit / 2)?,
             deletes: Arc::new(self.cache()),
@@ -211,27 +196,20 @@ impl Compactor {
             key_fields: if columns.mapping.key.is_empty() { Vec::new() } else { columns.key_fields()? },
             sort_order: self.sort_order(&columns)?,
             paths: DataPaths::new(&self.base.metadata),
-            options: WriteOptions::for_table(&self.base.metadata, &columns.schema),
+            options: WriteOptions::for_table(&self.base.metadata, &columns.schema).within(self.share() / 4),
             target_bytes: self.target_bytes()?,
             batch_memory: self.share() / 4,
             progress: Arc::clone(&self.progress),
             schema: columns.schema,
         });
-        let abandoned = Mutex::new(Vec::new());
-        let undo = |files: Vec<(i32, DataFile)>| {
-            abandoned.lock().unwrap_or_else(PoisonError::into_inner).extend(files.into_iter().map(path));
-        };
         let tasks: Vec<(u32, Group)> = (0..).zip(groups).collect();
         let work = move |(number, group): (u32, Group), stop: &pool::Stop| {
             let spec_id = group.files.first().map_or(0, |live| live.spec_id);
             let files = rewriter.run(number, &group, stop)?;
             Ok(files.into_iter().map(|file| (spec_id, file)).collect::<Vec<_>>())
         };
-        let result = pool::run(self.threads, tasks, work, undo).await;
-        written.extend(abandoned.into_inner().unwrap_or_else(PoisonError::into_inner));
-        let files: Vec<_> = result?.into_iter().flatten().collect();
-        written.extend(files.iter().cloned().map(path));
-        Ok(files)
+        let written = pool::run(self.threads, tasks, work, drop).await?;
+        Ok(written.into_iter().flatten().collect())
     }
 
     fn columns(&self) -> Result<TableSchema> {
@@ -262,8 +240,4 @@ impl Compactor {
     fn share(&self) -> usize {
         self.memory_limit / self.threads.max(1)
     }
-}
-
-fn path((_, file): (i32, DataFile)) -> String {
-    file.file_path().to_owned()
 }

@@ -58,7 +58,7 @@ pub async fn expire(
     let updates = updates(&base.metadata, retention);
     let patience = catalog.patience();
     let commit = remove_and_settle(catalog, base, requirements, updates, &retention.snapshots, patience);
-    let Outcome::Committed(table) = progress.commit(commit).await? else { return Ok(None) };
+    let Outcome::Committed(table) = progress.run().commit(commit).await? else { return Ok(None) };
     let mut expired = Expired { table, files_deleted: 0, warnings: Vec::new() };
     // The snapshots are gone, whatever becomes of the files.
     match unneeded(&expired.table, &base.metadata, &expired.table.metadata).await {

@@ -12,8 +12,6 @@ use crate::table::{LiveFile, PartitionKey};
 
 /// Bytes of a data file, where the table does not say.
 pub const TARGET_BYTES: u64 = 256 * 1024 * 1024;
-/// Table property: bytes of a data file.
-pub const TARGET_PROPERTY: &str = "write.target-file-size-bytes";
 /// A file below this part of the target, in percent, is small. As in Iceberg Java.
 const SMALL_PERCENT: u64 = 75;
 /// Deleted rows, in percent, from which on a file is rewritten.

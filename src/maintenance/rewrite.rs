@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::Poll;
 
 use arrow::array::RecordBatch;
 use arrow::compute::SortOptions;
@@ -10,19 +11,17 @@ use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 use iceberg::io::FileIO;
 use iceberg::spec::{DataFile, NestedFieldRef, SchemaRef, Struct, TableMetadataRef};
 use tokio::runtime::Handle;
 
 use super::pick::Group;
 use crate::error::{Error, Result};
-use crate::merge::{Engine, Fill, Send, convert, source};
+use crate::merge::{BatchStream, Engine, convert, streams};
 use crate::pool::Stop;
 use crate::progress::Progress;
-use crate::table::{
-    DataFileWriter, DataPaths, DeleteCache, LiveFile, WriteOptions, conform, row_bytes, scan_rows_within,
-};
+use crate::table::{DataFileWriter, DataPaths, DeleteCache, LiveFile, WriteOptions, conform, row_bytes, row_stream};
 
 /// Batches of one file that are in memory at a time: read, on their way, and being merged.
 const BATCHES_A_FILE: usize = 6;
@@ -75,7 +74,7 @@ impl Written {
 }
 
 impl Rewriter {
-    /// Runs on a blocking thread. If it fails, what it wrote is deleted, as far as possible.
+    /// Runs on a blocking thread.
     pub(super) fn run(self: &Arc<Self>, number: u32, group: &Group, stop: &Stop) -> Result<Vec<DataFile>> {
         let wanted = ((group.bytes + self.target_bytes / 2) / self.target_bytes.max(1)).max(1);
         let mut written =
@@ -94,14 +93,7 @@ impl Rewriter {
                 Err(error)
             }
         };
-        if let Err(error) = result {
-            for file in &written.done {
-                if let Err(error) = self.handle.block_on(self.file_io.delete(file.file_path())) {
-                    tracing::warn!("{} was left behind: {error}", file.file_path());
-                }
-            }
-            return Err(error);
-        }
+        result?;
         let bytes = written.done.iter().map(DataFile::file_size_in_bytes).sum();
         self.progress.add_bytes_written(bytes);
         Ok(written.done)
@@ -113,11 +105,11 @@ impl Rewriter {
         let target = (first.spec_id, &partition);
         if !group.sorted || group.files.len() < 2 {
             for live in &group.files {
-                let read = Arc::clone(&written.read);
-                self.scan(live, BATCH_BYTES.1, &read, &mut |batch| {
+                let mut rows = self.stream(live, BATCH_BYTES.1, &written.read)?;
+                while let Some(batch) = self.handle.block_on(rows.next()) {
                     stop.check()?;
-                    self.append(number, group.sorted, target, &batch, written)
-                })?;
+                    self.append(number, group.sorted, target, &batch?, written)?;
+                }
             }
             return Ok(());
         }
@@ -126,11 +118,9 @@ impl Rewriter {
         for live in &group.files {
             widest = widest.max(row_bytes(&self.file_io, &self.handle, live)?);
         }
-        let (this, files, read) = (Arc::clone(self), group.files.clone(), Arc::clone(&written.read));
-        let fill: Arc<Fill> = Arc::new(move |n: usize, send: &mut Send<'_>| {
-            files.get(n).map_or(Ok(()), |live| this.scan(live, batch_bytes, &read, send))
-        });
-        let sources = source(&self.arrow_schema, group.files.len(), &fill)?;
+        // Streams: a thread for each file would wait for the merge, which may wait for a file that has got none.
+        let sources = group.files.iter().map(|live| self.stream(live, batch_bytes, &written.read));
+        let sources = streams(&self.arrow_schema, sources.collect::<Result<_>>()?)?;
         let merged: Arc<dyn ExecutionPlan> = Arc::new(SortPreservingMergeExec::new(self.order()?, sources));
         let engine = self.engine.with_batch_rows((BATCH_BYTES.1 / widest).clamp(1, 8192));
         let mut stream = self.handle.block_on(async { engine.execute(&merged, 0) })?;
@@ -141,16 +131,19 @@ impl Rewriter {
         Ok(())
     }
 
-    fn scan(&self, live: &LiveFile, batch_bytes: usize, read: &AtomicU64, on_batch: &mut Send<'_>) -> Result<()> {
+    /// The rows of a file that are not deleted, counted in `read`.
+    fn stream(&self, live: &LiveFile, batch_bytes: usize, read: &Arc<AtomicU64>) -> Result<BatchStream> {
         let without = self.deletes.positions(live)?;
-        let schema = &self.arrow_schema;
-        let mut counted = |batch: RecordBatch| {
+        let (read, progress) = (Arc::clone(read), Arc::clone(&self.progress));
+        let rows = row_stream(self.file_io.clone(), live.clone(), self.arrow_schema.clone(), without, batch_bytes);
+        let rows = rows.inspect_ok(move |batch| {
             read.fetch_add(u64::try_from(batch.num_rows()).unwrap_or(u64::MAX), Relaxed);
-            on_batch(batch)
-        };
-        scan_rows_within(&self.file_io, &self.handle, live, schema, &without, batch_bytes, &mut counted)?;
-        self.progress.file_done();
-        Ok(())
+        });
+        let done = futures::stream::poll_fn(move |_| {
+            progress.file_done();
+            Poll::Ready(None)
+        });
+        Ok(rows.chain(done).boxed())
     }
 
     /// By key, ascending: the order in which every run is written.

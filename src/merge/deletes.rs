@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use iceberg::spec::Struct;
+use iceberg::spec::{DataFile, Struct};
 
-use super::plan::Plan;
 use super::work::Work;
 use crate::error::Result;
 use crate::table::{DeleteGroup, LiveDeleteFile, LiveFile, PartitionKey, conform, write_position_deletes};
@@ -21,10 +20,17 @@ struct Group<'a> {
     files: Vec<(&'a LiveFile, Vec<u64>)>,
 }
 
+/// New delete files, with the spec of what they delete from, and those that they take the place of.
+#[derive(Default)]
+pub(super) struct Deletes {
+    pub written: Vec<(i32, DataFile)>,
+    pub replaced: Vec<Arc<LiveDeleteFile>>,
+}
+
 impl Work {
     /// Writes position deletes, one file a partition. Where data files have gathered many delete files, the new one takes
-    /// in what those say of live data files, and they go.
-    pub(super) fn write_deletes(&self, positions: Vec<Vec<u64>>, plan: &mut Plan) -> Result<()> {
+    /// in what those say of live data files, and they go. Synchronous: for a thread that may wait.
+    pub(super) fn write_deletes(&self, positions: Vec<Vec<u64>>) -> Result<Deletes> {
         let mut groups: BTreeMap<usize, Group<'_>> = BTreeMap::new();
         let mut known: HashMap<(i32, PartitionKey), usize> = HashMap::new();
         for (live, positions) in self.live.files.iter().zip(positions) {
@@ -33,6 +39,7 @@ impl Work {
             let new = || Group { spec_id: live.spec_id, partition: live.file.partition(), files: Vec::new() };
             groups.entry(number).or_insert_with(new).files.push((live, positions));
         }
+        let mut deletes = Deletes::default();
         let mut written = Vec::new();
         for mut group in groups.into_values() {
             if group.files.iter().all(|(_, positions)| positions.is_empty()) {
@@ -40,7 +47,7 @@ impl Work {
             }
             let gathered = group.files.iter().any(|(live, _)| live.deletes.len() >= DELETE_FILES);
             if gathered {
-                self.take_in(&mut group, plan)?;
+                self.take_in(&mut group, &mut deletes.replaced)?;
             }
             let files = group.files.into_iter().filter(|(_, positions)| !positions.is_empty());
             written.push(DeleteGroup {
@@ -49,18 +56,18 @@ impl Work {
                 files: files.map(|(live, positions)| (live.file.file_path().to_owned(), positions)).collect(),
             });
         }
-        plan.delete_files =
+        deletes.written =
             write_position_deletes(&self.base.file_io, &self.handle, &self.paths, 0, written, &self.options)?;
-        let bytes = plan.delete_files.iter().map(|(_, file)| file.file_size_in_bytes()).sum();
+        let bytes = deletes.written.iter().map(|(_, file)| file.file_size_in_bytes()).sum();
         self.progress.add_bytes_written(bytes);
-        Ok(())
+        Ok(deletes)
     }
 
     /// Adds the positions of all delete files that apply in the group, and marks those files for removal.
     ///
     /// A delete file applies to data files of its own partition only, unless it names its one data file; so once all data
     /// files of the group have its positions, nothing else needs it.
-    fn take_in(&self, group: &mut Group<'_>, plan: &mut Plan) -> Result<()> {
+    fn take_in(&self, group: &mut Group<'_>, replaced: &mut Vec<Arc<LiveDeleteFile>>) -> Result<()> {
         let mut old: BTreeMap<String, Arc<LiveDeleteFile>> = BTreeMap::new();
         for (live, positions) in &mut group.files {
             positions.extend(self.live.deletes.positions(live)?.as_slice());
@@ -68,7 +75,7 @@ impl Work {
                 old.insert(delete.file.file_path().to_owned(), delete.clone());
             }
         }
-        plan.deletes_removed.extend(old.into_values());
+        replaced.extend(old.into_values());
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
-//! DataFusion as we need it: a memory pool, a place to spill, and sources that are fed from blocking threads.
+//! DataFusion as we need it: a memory pool, a place to spill, and sources that are fed from threads or are streams.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -10,11 +10,15 @@ use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::stream::RecordBatchReceiverStream;
+use datafusion::physical_plan::stream::{RecordBatchReceiverStream, RecordBatchStreamAdapter};
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use datafusion::prelude::SessionConfig;
+use futures::future::ready;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 
 use crate::error::{Error, Result};
+use crate::pool::spawn;
 
 /// Rows of a batch between operators.
 pub(super) const BATCH_ROWS: usize = 8192;
@@ -66,13 +70,49 @@ pub(crate) type Send<'a> = dyn FnMut(RecordBatch) -> Result<()> + 'a;
 /// Fills one partition of a source, by its number.
 pub(crate) type Fill = dyn Fn(usize, &mut Send<'_>) -> Result<()> + std::marker::Send + Sync;
 
-/// A plan whose partitions are filled by a function that runs on blocking threads, one call a partition.
+/// A plan whose partitions are filled by a function that runs on threads of their own, one call a partition: for few.
 pub(crate) fn source(schema: &SchemaRef, partitions: usize, fill: &Arc<Fill>) -> Result<Arc<dyn ExecutionPlan>> {
     let partitions = (0..partitions.max(1)).map(|number| {
         Arc::new(Partition { schema: schema.clone(), number, fill: fill.clone() }) as Arc<dyn PartitionStream>
     });
     let exec = StreamingTableExec::try_new(schema.clone(), partitions.collect(), None, [], false, None);
     Ok(Arc::new(exec.map_err(convert)?))
+}
+
+/// A plan whose partitions are the given streams, which need no thread; each is read once.
+pub(crate) fn streams(schema: &SchemaRef, streams: Vec<BatchStream>) -> Result<Arc<dyn ExecutionPlan>> {
+    let partitions = streams.into_iter().map(|stream| {
+        Arc::new(Stream { schema: schema.clone(), stream: Mutex::new(Some(stream)) }) as Arc<dyn PartitionStream>
+    });
+    let exec = StreamingTableExec::try_new(schema.clone(), partitions.collect(), None, [], false, None);
+    Ok(Arc::new(exec.map_err(convert)?))
+}
+
+/// Batches of rows, or what went wrong.
+pub(crate) type BatchStream = BoxStream<'static, Result<RecordBatch>>;
+
+struct Stream {
+    schema: SchemaRef,
+    stream: Mutex<Option<BatchStream>>,
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Stream")
+    }
+}
+
+impl PartitionStream for Stream {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let twice = || futures::stream::once(ready(Err(Error::failed("a source was read twice")))).boxed();
+        let stream = stream.unwrap_or_else(twice).map_err(|e| DataFusionError::External(Box::new(e)));
+        Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), stream))
+    }
 }
 
 struct Partition {
@@ -97,11 +137,15 @@ impl PartitionStream for Partition {
         let mut stream = RecordBatchReceiverStream::builder(self.schema.clone(), 1);
         let sender = stream.tx();
         let (fill, number) = (self.fill.clone(), self.number);
-        stream.spawn_blocking(move || {
-            let mut send = |batch: RecordBatch| {
-                sender.blocking_send(Ok(batch)).map_err(|_| Error::failed("the reader of a source went away"))
-            };
-            fill(number, &mut send).map_err(|e| DataFusionError::External(Box::new(e)))
+        stream.spawn(async move {
+            let filled = spawn(move || {
+                let mut send = |batch: RecordBatch| {
+                    sender.blocking_send(Ok(batch)).map_err(|_| Error::failed("the reader of a source went away"))
+                };
+                fill(number, &mut send)
+            });
+            let filled = async { filled?.await? };
+            filled.await.map_err(|e| DataFusionError::External(Box::new(e)))
         });
         stream.build()
     }

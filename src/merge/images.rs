@@ -47,7 +47,7 @@ struct Written {
 
 impl Work {
     /// Writes the new images, in parallel where there are many.
-    pub(super) fn write_images(&self, images: Images, plan: &mut Plan) -> Result<()> {
+    pub(super) async fn write_images(&self, images: Images, plan: &mut Plan) -> Result<()> {
         let partitioner = Partitioner::new(self.base.metadata.default_partition_spec(), &self.table.schema)?;
         let spec_id = partitioner.spec_id();
         let writer = RunWriter {
@@ -71,7 +71,7 @@ impl Work {
         let all = Arc::new(ImageTasks { images, writer, spread });
         let shared = Arc::clone(&all);
         let work = move |task: Task, stop: &pool::Stop| shared.run(&task, stop);
-        let parts = self.handle.block_on(all.writer.run(threads, tasks, work))?;
+        let parts = all.writer.run(threads, tasks, work).await?;
         let expected = plan.inserted;
         let mut rows = 0;
         for written in parts {

@@ -12,6 +12,6 @@ mod work;
 
 pub use changes::NewAttributesPolicy;
 pub use engine::Engine;
-pub(crate) use engine::{Fill, Send, convert, source};
+pub(crate) use engine::{BatchStream, convert, streams};
 pub use plan::{Plan, Planner, Removal};
 pub use windows::{Allow, Verdict, judge};

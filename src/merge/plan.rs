@@ -149,7 +149,8 @@ impl Planner {
             engine: Engine::unbounded(self.threads),
             live: Arc::new(live),
             paths: Arc::new(DataPaths::new(&self.base.metadata)),
-            options: WriteOptions::for_table(&self.base.metadata, &table.schema),
+            options: WriteOptions::for_table(&self.base.metadata, &table.schema)
+                .within(self.memory_limit / self.threads.max(1) / 4),
             base: self.base.clone(),
             arrow_schema: Arc::new(schema_to_arrow_schema(&table.schema)?),
             table,
@@ -157,21 +158,7 @@ impl Planner {
             chunk_bytes: self.memory_limit / CHUNK_PART,
             progress: self.progress.clone(),
         };
-        let removal = self.removal;
-        let (done, result) = tokio::task::spawn_blocking(move || {
-            let mut done = Plan::default();
-            let result = work.run(first, newest, images, removal, &mut done);
-            (done, result)
-        })
-        .await
-        .map_err(|e| Error::failed("the merge broke down; please report this as a bug").caused_by(e))?;
-        plan.rescued = done.rescued;
-        plan.data_files = done.data_files;
-        plan.delete_files = done.delete_files;
-        plan.data_removed = done.data_removed;
-        plan.deletes_removed = done.deletes_removed;
-        (plan.inserted, plan.updated, plan.deleted) = (done.inserted, done.updated, done.deleted);
-        result
+        work.run(first, newest, images, self.removal, plan).await
     }
 
     fn read(&self, export: &Export) -> Result<Newest> {

@@ -20,7 +20,7 @@ struct RewriteTask {
 
 impl Work {
     /// Writes the files again, in parallel; one without a row left just goes. Deletes that applied are applied for good.
-    pub(super) fn rewrite_files(&self, positions: Vec<Vec<u64>>, plan: &mut Plan) -> Result<()> {
+    pub(super) async fn rewrite_files(&self, positions: Vec<Vec<u64>>, plan: &mut Plan) -> Result<()> {
         let affected = self.live.files.iter().zip(positions).filter(|(_, positions)| !positions.is_empty());
         let tasks: Vec<_> = (1..)
             .zip(affected)
@@ -38,7 +38,7 @@ impl Work {
             stop.check()?;
             shared.rewrite_file(&task)
         };
-        let result = self.handle.block_on(pool::run(self.engine.threads, tasks, work, undo));
+        let result = pool::run(self.engine.threads, tasks, work, undo).await;
         plan.data_files.extend(abandoned.into_inner().unwrap_or_else(PoisonError::into_inner));
         plan.data_files.extend(result?.into_iter().flatten());
 

@@ -1,5 +1,4 @@
-//! The part of a plan that runs on a blocking thread: the newest changes come in, their old rows are found, and files are
-//! written.
+//! The newest changes come in, their old rows are found, and files are written.
 
 use std::sync::Arc;
 
@@ -15,6 +14,7 @@ use super::locate::{LiveKeys, locate};
 use super::plan::{Plan, Removal};
 use crate::catalog::LoadedTable;
 use crate::error::{Error, Result};
+use crate::pool::spawn;
 use crate::progress::Progress;
 use crate::schema::TableSchema;
 use crate::table::{DataFileWriter, DataPaths, WriteOptions};
@@ -37,7 +37,7 @@ pub(super) struct Work {
 
 impl Work {
     /// Takes in all changes; what was written is in the plan even if it fails.
-    pub fn run(
+    pub async fn run(
         &self,
         first: RecordBatch,
         mut newest: Newest,
@@ -60,23 +60,29 @@ impl Work {
             chunk_bytes += batch.get_array_memory_size();
             chunk.push(batch.project(&wanted)?);
             if chunk_bytes >= self.chunk_bytes {
-                self.locate(std::mem::take(&mut chunk), &mut positions, plan)?;
+                self.locate(std::mem::take(&mut chunk), &mut positions, plan).await?;
                 chunk_bytes = 0;
             }
-            next = self.handle.block_on(newest.next())?;
+            next = newest.next().await?;
         }
         if !chunk.is_empty() {
-            self.locate(chunk, &mut positions, plan)?;
+            self.locate(chunk, &mut positions, plan).await?;
         }
         images.superseded = newest.into_superseded()?;
         if plan.inserted > 0 {
-            self.write_images(images, plan)?;
+            self.write_images(images, plan).await?;
         }
         // Every image was counted as an insert so far.
         plan.inserted = plan.inserted.saturating_sub(plan.updated);
         match removal {
-            Removal::MergeOnRead => self.write_deletes(positions, plan),
-            Removal::CopyOnWrite => self.rewrite_files(positions, plan),
+            Removal::MergeOnRead => {
+                let work = self.clone();
+                let deletes = spawn(move || work.write_deletes(positions))?.await??;
+                plan.delete_files = deletes.written;
+                plan.deletes_removed = deletes.replaced;
+                Ok(())
+            }
+            Removal::CopyOnWrite => self.rewrite_files(positions, plan).await,
         }
     }
 
@@ -94,7 +100,7 @@ impl Work {
     }
 
     /// Finds the old rows of a chunk of changed keys, each with its kind behind it. Updates are counted here, and taken off the inserts.
-    fn locate(&self, chunk: Vec<RecordBatch>, positions: &mut [Vec<u64>], plan: &mut Plan) -> Result<()> {
+    async fn locate(&self, chunk: Vec<RecordBatch>, positions: &mut [Vec<u64>], plan: &mut Plan) -> Result<()> {
         let Some(first) = chunk.first() else { return Ok(()) };
         if self.live.files.is_empty() {
             return Ok(());
@@ -102,7 +108,7 @@ impl Work {
         let mut keys = concat_batches(&first.schema(), &chunk)?;
         drop(chunk);
         let kinds: BooleanArray = keys.remove_column(self.live.key_fields.len()).as_boolean().clone();
-        let located = self.handle.block_on(locate(&self.engine, &self.live, &keys))?;
+        let located = locate(&self.engine, &self.live, &keys).await?;
         for (found, deleted) in located.found.iter().zip(kinds.values()) {
             match (found, deleted) {
                 (true, true) => plan.deleted += 1,

@@ -1,14 +1,17 @@
-//! A bounded pool for heavy tasks: many more tasks than threads, run on blocking threads, results in the tasks' order.
+//! A bounded pool for heavy tasks: many more tasks than threads, run on threads of their own, results in the tasks' order.
 
 mod helpers;
+mod thread;
 
 pub use helpers::Helpers;
+pub use thread::{Thread, spawn, spawn_in};
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::task::JoinSet;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 
 use crate::error::{Error, Result};
 
@@ -67,11 +70,11 @@ where
     let count = tasks.len();
     let queue: Arc<Mutex<VecDeque<(usize, T)>>> = Arc::new(Mutex::new(tasks.into_iter().enumerate().collect()));
     let work = Arc::new(work);
-    let mut workers = JoinSet::new();
+    let mut workers = FuturesUnordered::new();
     let threads = threads.max(1);
     for _ in 0..threads {
         let (queue, work, stop, helpers) = (queue.clone(), work.clone(), stop.clone(), helpers.clone());
-        workers.spawn_blocking(move || {
+        let worker = spawn(move || {
             // Not before: a thread that can't be started must not be waited for.
             let busy = helpers.busy();
             let mut done = Vec::new();
@@ -93,10 +96,18 @@ where
                 }
             }
         });
+        match worker {
+            Ok(worker) => workers.push(worker),
+            Err(error) if workers.is_empty() => return Err(error),
+            Err(error) => {
+                tracing::info!("going on with {} threads: {error}", workers.len());
+                break;
+            }
+        }
     }
     let mut results: Vec<(usize, R)> = Vec::with_capacity(count);
     let mut failure = None;
-    while let Some(joined) = workers.join_next().await {
+    while let Some(joined) = workers.next().await {
         match joined {
             Ok((done, error)) => {
                 results.extend(done);
@@ -104,7 +115,7 @@ where
             }
             Err(panic) => {
                 stop.set();
-                failure = Some(Error::failed("a task broke down; please report this as a bug").caused_by(panic));
+                failure = Some(panic);
             }
         }
     }
@@ -148,13 +159,14 @@ mod tests {
         assert!(run(2, vec![0, 1, 2], work, drop).await.unwrap_err().to_string().contains("bug"));
     }
 
-    /// As where a container bounds threads.
+    /// As where storage looks up a name, for as many tasks at once as there are threads.
     #[test]
-    fn threads_that_can_not_be_started_are_not_waited_for() {
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().max_blocking_threads(2).enable_all().build().unwrap();
-        let helpers = Arc::default();
-        let tasks = run_with_helpers(&helpers, 5, (0..9u64).collect(), |n, _| Ok(n), drop);
+    fn tasks_may_wait_for_the_runtimes_blocking_threads() {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        let runtime = builder.worker_threads(1).max_blocking_threads(1).enable_all().build().unwrap();
+        let handle = runtime.handle().clone();
+        let work = move |n: u64, _: &Stop| Ok(handle.block_on(tokio::task::spawn_blocking(move || n)).unwrap());
+        let tasks = run(5, (0..9u64).collect(), work, drop);
         let done = runtime.block_on(async { tokio::time::timeout(std::time::Duration::from_secs(20), tasks).await });
         assert_eq!(done.unwrap().unwrap(), (0..9).collect::<Vec<_>>());
     }

@@ -15,15 +15,13 @@ mod read_ahead;
 mod room;
 mod routed;
 mod s3;
-mod staged;
+mod staging;
 
 use std::fmt::Debug;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::StreamExt;
-use futures::future::ready;
 use iceberg::io::{FileIO, FileIOBuilder, Storage, StorageConfig, StorageFactory};
 use serde::{Deserialize, Serialize};
 
@@ -36,13 +34,11 @@ pub(crate) use self::properties::Properties;
 pub use self::read_ahead::{CHUNK, Lookahead, ReadAhead};
 pub use self::room::{Buffer, Room};
 pub use self::routed::RoutedStore;
-pub use self::s3::{Encryption, KeyLender, LentKeys, RetryPolicy, S3Config, S3Store, Transfer};
+pub(crate) use self::s3::strip_scheme;
+pub use self::s3::{Encryption, KeyLender, LentKeys, RetryPolicy, S3Access, S3Config, S3Store, Transfer};
+pub use self::staging::Staging;
 use crate::error::{Error, Result};
-use crate::progress::Progress;
 use crate::time::Time;
-
-/// Files deleted at once.
-const REMOVED_AT_ONCE: usize = 16;
 
 /// A file in a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,8 +115,9 @@ pub trait ObjectStore: Storage {
         0
     }
 
-    /// The same with S3 reached in another way, within the same memory and closed together; `None` where there is no S3.
-    fn with_s3(&self, _config: S3Config, _lender: Option<Arc<dyn KeyLender>>) -> Option<Arc<dyn ObjectStore>> {
+    /// The same with S3 reached in another way, and in ways of their own below some prefixes of locations, of which the
+    /// longest counts; within the same memory and closed together. `None` where there is no S3.
+    fn with_s3(&self, _access: S3Access, _below: Vec<(String, S3Access)>) -> Option<Arc<dyn ObjectStore>> {
         None
     }
 
@@ -156,22 +153,10 @@ impl Store {
         Self { backend, kept: None, room: None }
     }
 
-    /// The same storage, whose new files are noted in `progress` until a commit is sent that may name them
-    /// ([`Progress::stage`]).
-    #[must_use]
-    pub fn staged(&self, progress: Arc<Progress>) -> Self {
-        Self::new(Arc::new(staged::StagedStore::new(Arc::clone(&self.backend), progress)))
-    }
-
-    /// Deletes files that no table names, several at a time; those that are left are told.
-    pub async fn remove(&self, paths: Vec<String>) -> Vec<String> {
-        let delete = |path: String| async move { self.backend.delete(&path).await.is_err().then_some(path) };
-        futures::stream::iter(paths).map(delete).buffer_unordered(REMOVED_AT_ONCE).filter_map(ready).collect().await
-    }
-
     /// The same storage as iceberg's `FileIO`.
     pub fn file_io(&self) -> FileIO {
-        FileIOBuilder::new(Arc::new(Factory { backend: Some(Arc::clone(&self.backend)) })).build()
+        let backend: Arc<dyn Storage> = Arc::<dyn ObjectStore>::clone(&self.backend);
+        file_io_over(backend)
     }
 
     /// As [`ObjectStore::list`].
@@ -247,11 +232,10 @@ impl Store {
         self.backend.open_ahead(location)
     }
 
-    /// As [`ObjectStore::with_s3`]; the same store where there is no S3. With a lender its keys are used, not those of
-    /// `config`.
+    /// As [`ObjectStore::with_s3`]; the same store where there is no S3.
     #[must_use]
-    pub fn with_s3(&self, config: S3Config, lender: Option<Arc<dyn KeyLender>>) -> Self {
-        self.backend.with_s3(config, lender).map_or_else(|| self.clone(), Self::new)
+    pub fn with_s3(&self, access: S3Access, below: Vec<(String, S3Access)>) -> Self {
+        self.backend.with_s3(access, below).map_or_else(|| self.clone(), Self::new)
     }
 
     /// As [`ObjectStore::close`]. To be called before the program ends.
@@ -260,20 +244,22 @@ impl Store {
     }
 }
 
-/// Gives iceberg the backend that a [`Store`] already has.
+/// A storage as iceberg's `FileIO`.
+fn file_io_over(storage: Arc<dyn Storage>) -> FileIO {
+    FileIOBuilder::new(Arc::new(Factory { storage: Some(storage) })).build()
+}
+
+/// Gives iceberg a storage that is there already.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Factory {
     #[serde(skip)]
-    backend: Option<Arc<dyn ObjectStore>>,
+    storage: Option<Arc<dyn Storage>>,
 }
 
 #[typetag::serde(name = "DdbIcebergStore")]
 impl StorageFactory for Factory {
     fn build(&self, _config: &StorageConfig) -> iceberg::Result<Arc<dyn Storage>> {
-        let Some(backend) = &self.backend else {
-            return Err(into_iceberg(Error::failed("the storage handle was sent to another process")));
-        };
-        let backend: Arc<dyn Storage> = Arc::<dyn ObjectStore>::clone(backend);
-        Ok(backend)
+        let sent = || into_iceberg(Error::failed("the storage handle was sent to another process"));
+        self.storage.clone().ok_or_else(sent)
     }
 }

@@ -1,5 +1,6 @@
 //! One store for all locations: `s3://` goes to S3, everything else to the local disk.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -10,7 +11,7 @@ use iceberg::io::{FileMetadata, FileRead, FileWrite, InputFile, OutputFile, Stor
 use serde::{Deserialize, Serialize};
 
 use super::s3::strip_scheme;
-use super::{KeyLender, Listing, LocalStore, Location, ObjectStore, ReadAhead, S3Config, S3Store};
+use super::{Listing, LocalStore, Location, ObjectStore, ReadAhead, S3Access, S3Config, S3Store};
 use crate::error::Result;
 
 /// Local files and S3.
@@ -18,16 +19,39 @@ use crate::error::Result;
 pub struct RoutedStore {
     local: LocalStore,
     s3: S3Store,
+    /// S3 below prefixes that are reached in ways of their own, the longest prefix first.
+    below: Vec<(String, S3Store)>,
+}
+
+/// A location as one that a prefix can be compared with.
+fn comparable(location: &str) -> String {
+    strip_scheme(location).map_or_else(|| location.to_owned(), |rest| format!("s3://{rest}"))
 }
 
 impl RoutedStore {
     /// Nothing is asked of S3 before a location there is used.
     pub fn new(s3: S3Config) -> Self {
-        Self { local: LocalStore, s3: S3Store::new(s3) }
+        Self { local: LocalStore, s3: S3Store::new(s3), below: Vec::new() }
     }
 
     fn at(&self, path: &str) -> &dyn ObjectStore {
-        if strip_scheme(path).is_some() { &self.s3 } else { &self.local }
+        match self.place(path) {
+            None => &self.local,
+            Some(place) => self.s3_at(place),
+        }
+    }
+
+    /// `None` if it is local, else the place of its prefix, which is past the last if none is its.
+    fn place(&self, path: &str) -> Option<usize> {
+        let rest = strip_scheme(path)?;
+        // A folder may be named without the slash that its prefix ends with.
+        let location = format!("s3://{rest}/");
+        let found = self.below.iter().position(|(prefix, _)| location.starts_with(prefix.as_str()));
+        Some(found.unwrap_or(self.below.len()))
+    }
+
+    fn s3_at(&self, place: usize) -> &S3Store {
+        self.below.get(place).map_or(&self.s3, |(_, store)| store)
     }
 }
 
@@ -57,8 +81,11 @@ impl ObjectStore for RoutedStore {
         self.at(location.as_str()).open_ahead(location)
     }
 
-    fn with_s3(&self, config: S3Config, lender: Option<Arc<dyn KeyLender>>) -> Option<Arc<dyn ObjectStore>> {
-        Some(Arc::new(Self { local: self.local.clone(), s3: self.s3.sibling(config, lender) }))
+    fn with_s3(&self, access: S3Access, below: Vec<(String, S3Access)>) -> Option<Arc<dyn ObjectStore>> {
+        let sibling = |(prefix, access): (String, S3Access)| (comparable(&prefix), self.s3.sibling(access));
+        let mut below: Vec<_> = below.into_iter().map(sibling).collect();
+        below.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+        Some(Arc::new(Self { local: self.local.clone(), s3: self.s3.sibling(access), below }))
     }
 
     async fn close(&self) {
@@ -104,9 +131,17 @@ impl Storage for RoutedStore {
     async fn delete_stream(&self, paths: BoxStream<'static, String>) -> iceberg::Result<()> {
         let mut batches = paths.chunks(1000);
         while let Some(batch) = batches.next().await {
-            let (s3, local): (Vec<_>, Vec<_>) = batch.into_iter().partition(|path| strip_scheme(path).is_some());
-            self.s3.delete_stream(futures::stream::iter(s3).boxed()).await?;
-            self.local.delete_stream(futures::stream::iter(local).boxed()).await?;
+            let mut stores: BTreeMap<Option<usize>, Vec<String>> = BTreeMap::new();
+            for path in batch {
+                stores.entry(self.place(&path)).or_default().push(path);
+            }
+            for (place, paths) in stores {
+                let paths = futures::stream::iter(paths).boxed();
+                match place {
+                    None => self.local.delete_stream(paths).await?,
+                    Some(place) => self.s3_at(place).delete_stream(paths).await?,
+                }
+            }
         }
         Ok(())
     }

@@ -8,10 +8,12 @@ use arrow::array::{Array, RecordBatch};
 use arrow::compute::concat;
 use arrow::datatypes::{Schema, SchemaRef};
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::types::SchemaDescriptor;
 
 use super::chunk::{Column, columns};
 use super::extremes::Extremes;
@@ -38,9 +40,11 @@ pub(super) fn is_wide(schema: &Schema) -> bool {
 }
 
 impl<W: Write + Send> Encoder<W> {
-    pub fn new(sink: W, schema: &SchemaRef, properties: WriterProperties) -> Result<Self> {
+    /// `parquet` is the schema in Parquet's terms.
+    pub fn new(sink: W, schema: &SchemaRef, parquet: SchemaDescriptor, properties: WriterProperties) -> Result<Self> {
         let is_wide = is_wide(schema);
-        let writer = ArrowWriter::try_new(sink, Arc::clone(schema), Some(properties))?;
+        let options = ArrowWriterOptions::new().with_properties(properties).with_parquet_schema(parquet);
+        let writer = ArrowWriter::try_new_with_options(sink, Arc::clone(schema), options)?;
         if !is_wide {
             return Ok(Self::AtOnce(Box::new(writer)));
         }

@@ -10,7 +10,7 @@
 //! - [`snapshot`], [`summary`]: manifests, manifest list and summary of one change; [`manifest_merge`]: many manifests as few.
 //! - [`partition`]: which partition rows belong to; [`prune`], [`sought`]: which data files cannot hold a key, by
 //!   their partitions, and by their bounds.
-//! - [`paths`]: where new files go.
+//! - [`paths`]: where new files go; [`properties`]: how a table wants them written.
 //! - [`watermark`]: up to which time the table is complete, and the properties that say so.
 //!
 //! Functions over one file are synchronous and take a runtime handle: they belong on blocking threads. Planning
@@ -34,9 +34,11 @@ pub mod manifest_merge;
 mod manifest_trim;
 pub mod metrics;
 mod parquet_file;
+mod parquet_schema;
 pub mod partition;
 pub mod paths;
 mod pending;
+pub mod properties;
 pub mod prune;
 pub mod rows;
 mod sink;
@@ -62,8 +64,9 @@ pub use metrics::{MetricsConfig, MetricsMode};
 pub use partition::{PartitionRows, Partitioner, conform};
 pub use paths::DataPaths;
 pub use pending::PendingFiles;
+pub use properties::{check_properties, target_file_bytes, unfollowed};
 pub use prune::KeyPartitions;
-pub use rows::{row_bytes, scan_rows, scan_rows_within};
+pub use rows::{row_bytes, row_stream, scan_rows};
 pub use snapshot::{BuiltSnapshot, SnapshotBuilder, base_requirements};
 pub use sought::SoughtKeys;
 pub use write::{DataFileWriter, WriteOptions};

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use futures::{FutureExt, StreamExt, TryStreamExt};
+use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
 use iceberg::io::{FileIO, FileRead};
 use iceberg::spec::DataFile;
 use parquet::arrow::ProjectionMask;
@@ -102,17 +102,29 @@ impl ParquetFile {
         batch_size: usize,
         on_batch: &mut dyn FnMut(RecordBatch) -> Result<()>,
     ) -> Result<()> {
+        let mut stream = self.batches(columns, row_groups, batch_size)?;
+        while let Some(batch) = handle.block_on(stream.next()) {
+            on_batch(batch?)?;
+        }
+        Ok(())
+    }
+
+    /// The same as a stream, which needs no thread.
+    pub(super) fn batches(
+        &self,
+        columns: &[usize],
+        row_groups: Vec<usize>,
+        batch_size: usize,
+    ) -> Result<impl Stream<Item = Result<RecordBatch>> + Send + Unpin + use<>> {
         let mask = ProjectionMask::roots(self.metadata.parquet_schema(), columns.iter().copied());
-        let mut stream = ParquetRecordBatchStreamBuilder::new_with_metadata(self.input.clone(), self.metadata.clone())
+        let stream = ParquetRecordBatchStreamBuilder::new_with_metadata(self.input.clone(), self.metadata.clone())
             .with_projection(mask)
             .with_row_groups(row_groups)
             .with_batch_size(batch_size)
             .build()
             .map_err(|e| from_parquet(e).in_file(&self.location))?;
-        while let Some(batch) = handle.block_on(stream.next()) {
-            on_batch(batch.map_err(|e| from_parquet(e).in_file(&self.location))?)?;
-        }
-        Ok(())
+        let location = self.location.clone();
+        Ok(stream.map_err(move |e| from_parquet(e).in_file(&location)))
     }
 }
 

@@ -4,13 +4,13 @@
 //! rows meanwhile.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use iceberg::io::FileIO;
 use tokio::runtime::Handle;
-use tokio::task::JoinHandle;
 
 use crate::error::{Error, Result};
+use crate::pool::{Thread, spawn_in};
 
 /// Files of several threads, some of which are still being closed. One may be referred to once they are
 /// [settled](Self::settle), when no thread adds to them any more.
@@ -23,7 +23,7 @@ pub struct PendingFiles {
 #[derive(Debug, Default)]
 struct State {
     locations: Vec<String>,
-    closing: VecDeque<JoinHandle<Result<()>>>,
+    closing: VecDeque<Thread<Result<()>>>,
     failure: Option<Error>,
 }
 
@@ -45,7 +45,7 @@ impl PendingFiles {
         state.locations.push(location.to_owned());
         while let Some(closing) = state.closing.pop_front_if(|closing| closing.is_finished()) {
             // It is there: nothing is waited for.
-            if let Err(error) = handle.block_on(closed(closing)) {
+            if let Err(error) = handle.block_on(closing).and_then(|closed| closed) {
                 state.failure.get_or_insert(error);
             }
         }
@@ -54,11 +54,15 @@ impl PendingFiles {
         }
         if state.closing.iter().filter(|closing| !closing.is_finished()).count() < self.most_closing {
             // Syncing a file blocks.
-            let runtime = handle.clone();
-            state.closing.push_back(handle.spawn_blocking(move || runtime.block_on(close)));
-            return Ok(());
+            let close = Arc::new(Mutex::new(Some(close)));
+            let (runtime, shared) = (handle.clone(), Arc::clone(&close));
+            if let Ok(closing) = spawn_in(handle, move || runtime.block_on(taken(&shared))) {
+                state.closing.push_back(closing);
+                return Ok(());
+            }
+            drop(state);
+            return handle.block_on(taken(&close));
         }
-        // Not one of the others: where no thread can be started, nobody closes those before this one has ended.
         drop(state);
         handle.block_on(close)
     }
@@ -69,7 +73,7 @@ impl PendingFiles {
         let mut result = self.lock().failure.take().map_or(Ok(()), Err);
         loop {
             let Some(closing) = self.lock().closing.pop_front() else { return result };
-            result = result.and(closed(closing).await);
+            result = result.and(closing.await.and_then(|closed| closed));
         }
     }
 
@@ -89,16 +93,18 @@ impl PendingFiles {
     }
 }
 
-async fn closed(closing: JoinHandle<Result<()>>) -> Result<()> {
-    closing
-        .await
-        .unwrap_or_else(|e| Err(Error::failed("closing a file broke down; please report this as a bug").caused_by(e)))
+/// Closes a file, on the one thread that does.
+async fn taken(close: &Mutex<Option<impl Future<Output = Result<()>>>>) -> Result<()> {
+    let close = close.lock().unwrap_or_else(PoisonError::into_inner).take();
+    match close {
+        Some(close) => close.await,
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, ListArray, MapArray, RecordBatch, StructArray, new_null_array};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef as ArrowSchemaRef};
+use futures::future::ready;
+use futures::{Stream, StreamExt, TryStreamExt};
 use iceberg::io::FileIO;
 use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
@@ -37,42 +39,73 @@ pub fn scan_rows(
     without: &Positions,
     on_batch: &mut dyn FnMut(RecordBatch) -> Result<()>,
 ) -> Result<()> {
-    scan_rows_within(file_io, handle, live, schema, without, BATCH_BYTES, on_batch)
+    let mut scan = handle.block_on(RowScan::open(file_io, live, schema))?;
+    let mut batches = scan.batches(BATCH_BYTES)?;
+    while let Some(batch) = handle.block_on(batches.next()) {
+        if let Some(batch) = scan.live_rows(batch?, without)? {
+            on_batch(batch)?;
+        }
+    }
+    Ok(())
 }
 
-/// As [`scan_rows`], in batches of about `batch_bytes`.
-pub fn scan_rows_within(
-    file_io: &FileIO,
-    handle: &Handle,
-    live: &LiveFile,
-    schema: &ArrowSchemaRef,
-    without: &Positions,
+/// As [`scan_rows`], in batches of about `batch_bytes`, as a stream, which needs no thread.
+pub fn row_stream(
+    file_io: FileIO,
+    live: LiveFile,
+    schema: ArrowSchemaRef,
+    without: Positions,
     batch_bytes: usize,
-    on_batch: &mut dyn FnMut(RecordBatch) -> Result<()>,
-) -> Result<()> {
-    let file = ParquetFile::open(file_io, handle, &live.file)?;
-    let batch_rows = (batch_bytes / widest_row(file.metadata())).clamp(1, BATCH_ROWS);
-    let wanted: Vec<usize> = schema.fields().iter().filter_map(|f| file.column(field_id(f)?)).collect();
-    if wanted.is_empty() {
-        return Err(Error::failed("the data file has none of the table's columns").in_file(file.location()));
+) -> impl Stream<Item = Result<RecordBatch>> + Send {
+    let opened = async move {
+        let mut scan = RowScan::open(&file_io, &live, &schema).await?;
+        let batches = scan.batches(batch_bytes)?;
+        let live_rows =
+            move |batch: Result<RecordBatch>| ready(batch.and_then(|b| scan.live_rows(b, &without)).transpose());
+        Ok::<_, Error>(batches.filter_map(live_rows))
+    };
+    futures::stream::once(opened).try_flatten()
+}
+
+/// A data file whose rows are read in order.
+struct RowScan {
+    file: ParquetFile,
+    schema: ArrowSchemaRef,
+    /// The position of the next row.
+    next: i64,
+}
+
+impl RowScan {
+    async fn open(file_io: &FileIO, live: &LiveFile, schema: &ArrowSchemaRef) -> Result<Self> {
+        let file = ParquetFile::open_async(file_io, &live.file).await?;
+        Ok(Self { file, schema: schema.clone(), next: 0 })
     }
-    let groups = (0..file.metadata().num_row_groups()).collect();
-    let mut cursor = without.cursor();
-    let mut next: i64 = 0;
-    file.read(handle, &wanted, groups, batch_rows, &mut |batch| {
-        let rows = batch.num_rows();
-        let count = i64::try_from(rows).map_err(|_| Error::failed("a batch of too many rows"))?;
-        let positions: Vec<i64> = (next..next + count).collect();
-        next += count;
-        let kept = match live_rows(&positions, &mut cursor) {
+
+    /// All rows, in the file's own columns.
+    fn batches(&self, batch_bytes: usize) -> Result<impl Stream<Item = Result<RecordBatch>> + Send + Unpin + use<>> {
+        let metadata = self.file.metadata();
+        let batch_rows = (batch_bytes / widest_row(metadata)).clamp(1, BATCH_ROWS);
+        let wanted: Vec<usize> = self.schema.fields().iter().filter_map(|f| self.file.column(field_id(f)?)).collect();
+        if wanted.is_empty() {
+            return Err(Error::failed("the data file has none of the table's columns").in_file(self.file.location()));
+        }
+        self.file.batches(&wanted, (0..metadata.num_row_groups()).collect(), batch_rows)
+    }
+
+    /// What is left of the next batch, in the table's columns; `None` if nothing is.
+    fn live_rows(&mut self, batch: RecordBatch, without: &Positions) -> Result<Option<RecordBatch>> {
+        let count = i64::try_from(batch.num_rows()).map_err(|_| Error::failed("a batch of too many rows"))?;
+        let positions: Vec<i64> = (self.next..self.next + count).collect();
+        self.next += count;
+        let kept = match live_rows(&positions, &mut without.cursor()) {
             None => batch,
-            Some(mask) if mask.true_count() == 0 => return Ok(()),
+            Some(mask) if mask.true_count() == 0 => return Ok(None),
             Some(mask) => filter_record_batch(&batch, &mask)?,
         };
-        let columns = fields(schema.fields(), kept.schema().fields(), kept.columns(), kept.num_rows());
-        let columns = columns.map_err(|e| e.in_file(file.location()))?;
-        on_batch(RecordBatch::try_new(schema.clone(), columns)?)
-    })
+        let columns = fields(self.schema.fields(), kept.schema().fields(), kept.columns(), kept.num_rows());
+        let columns = columns.map_err(|e| e.in_file(self.file.location()))?;
+        Ok(Some(RecordBatch::try_new(self.schema.clone(), columns)?))
+    }
 }
 
 /// About how many bytes a row of the file takes in memory, by its footer; at least 1.

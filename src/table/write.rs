@@ -1,4 +1,4 @@
-//! Writes data files: Parquet with zstd, and a manifest entry whose bounds are true.
+//! Writes data files: Parquet, and a manifest entry whose bounds are true.
 
 use std::sync::Arc;
 
@@ -7,8 +7,6 @@ use arrow::datatypes::{DataType, SchemaRef as ArrowSchemaRef};
 use iceberg::arrow::schema_to_arrow_schema;
 use iceberg::io::FileIO;
 use iceberg::spec::{DataContentType, DataFile, SchemaRef, Struct, TableMetadata};
-use parquet::arrow::ArrowSchemaConverter;
-use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 use tokio::runtime::Handle;
@@ -16,7 +14,9 @@ use tokio::runtime::Handle;
 use super::describe::{Entry, describe, is_repeated};
 use super::encoder::{Encoder, is_wide};
 use super::metrics::{MetricsConfig, MetricsMode, RowMetrics};
+use super::parquet_schema::parquet_schema;
 use super::pending::PendingFiles;
+use super::properties::{Encoding, target_file_bytes};
 use super::sink::{CHUNK_BYTES, Sink};
 use crate::error::{Error, Result};
 use crate::pool::Helpers;
@@ -39,18 +39,19 @@ const ORDERED_VALUES: usize = 4 << 20;
 /// Rows of a row group that are worth waking other threads for.
 const HELPED_ROWS: usize = 4096;
 
-const CODEC: &str = "write.parquet.compression-codec";
-const LEVEL: &str = "write.parquet.compression-level";
-
 /// How data files are written.
 #[derive(Debug, Clone)]
 pub struct WriteOptions {
-    /// Encoded bytes after which a row group ends.
+    /// Encoded bytes after which a row group of a data file ends.
     pub row_group_bytes: usize,
     /// Rows after which a row group ends.
     pub row_group_rows: usize,
-    /// zstd's level, 1 to 22.
-    pub zstd_level: i32,
+    /// How data files are encoded.
+    pub encoding: Encoding,
+    /// How delete files are encoded.
+    pub deletes: Encoding,
+    /// Bytes after which a load begins another data file, if the table says so.
+    pub target_bytes: Option<u64>,
     /// How much the manifest entry says of each column.
     pub metrics: MetricsConfig,
     /// Columns that get no dictionary ([`plain_columns`](super::plain_columns)).
@@ -58,22 +59,29 @@ pub struct WriteOptions {
 }
 
 impl WriteOptions {
-    /// What the table's properties ask for, for files of the given schema: metrics modes, and the compression level where
-    /// the codec is zstd (the only one written). Row groups have this crate's default sizes.
+    /// What the table's properties ask for, for files of the given schema; where they say nothing, or what
+    /// [`check_properties`](super::check_properties) refuses, this crate's defaults.
     pub fn for_table(metadata: &TableMetadata, schema: &SchemaRef) -> Self {
         let properties = metadata.properties();
-        let is_zstd = properties.get(CODEC).is_none_or(|codec| codec.eq_ignore_ascii_case("zstd"));
-        let level = properties
-            .get(LEVEL)
-            .and_then(|level| level.parse().ok())
-            .filter(|level| is_zstd && (1..=22).contains(level));
+        let encoding = Encoding::of_data(properties);
+        let target_bytes = target_file_bytes(properties).unwrap_or_default();
+        let most = target_bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(usize::MAX);
         Self {
-            row_group_bytes: DEFAULT_ROW_GROUP_BYTES,
+            row_group_bytes: encoding.row_group_bytes.min(most),
             row_group_rows: DEFAULT_ROW_GROUP_ROWS,
-            zstd_level: level.unwrap_or(DEFAULT_ZSTD_LEVEL),
+            encoding,
+            deletes: Encoding::of_deletes(properties),
+            target_bytes,
             metrics: MetricsConfig::from_properties(properties, schema, Some(metadata.default_sort_order().as_ref())),
             plain: Vec::new(),
         }
+    }
+
+    /// The same for writers that may each hold a row group of so many bytes, if that is more than the default.
+    #[must_use]
+    pub fn within(mut self, bytes: usize) -> Self {
+        self.row_group_bytes = self.row_group_bytes.min(bytes.max(DEFAULT_ROW_GROUP_BYTES));
+        self
     }
 }
 
@@ -90,6 +98,7 @@ pub struct DataFileWriter {
     rows: u64,
     row_group_bytes: usize,
     row_group_rows: usize,
+    target_bytes: Option<u64>,
     entry: Entry,
 }
 
@@ -177,7 +186,12 @@ impl DataFileWriter {
             sort_order_id: None,
             referenced_data_file,
         };
-        let options = WriteOptions { metrics: MetricsConfig::uniform(MetricsMode::Full), ..options.clone() };
+        let options = WriteOptions {
+            metrics: MetricsConfig::uniform(MetricsMode::Full),
+            encoding: options.deletes,
+            row_group_bytes: options.deletes.row_group_bytes.min(DEFAULT_ROW_GROUP_BYTES),
+            ..options.clone()
+        };
         Self::start(file_io, handle, location, schema, entry, &options)
     }
 
@@ -192,16 +206,25 @@ impl DataFileWriter {
         let arrow_schema = Arc::new(schema_to_arrow_schema(schema)?);
         let mut properties = WriterProperties::builder()
             .set_created_by(concat!("ddb-iceberg version ", env!("CARGO_PKG_VERSION")).to_owned())
-            .set_compression(Compression::ZSTD(ZstdLevel::try_new(options.zstd_level)?))
+            .set_compression(options.encoding.compression)
             .set_dictionary_enabled(!is_wide(&arrow_schema))
             .set_statistics_enabled(EnabledStatistics::Chunk)
             .set_offset_index_disabled(true)
             .set_max_row_group_row_count(Some(options.row_group_rows.max(1)))
             .set_max_row_group_bytes(Some(options.row_group_bytes.max(1)));
+        if let Some(bytes) = options.encoding.page_bytes {
+            properties = properties.set_data_page_size_limit(bytes);
+        }
+        if let Some(rows) = options.encoding.page_rows {
+            properties = properties.set_data_page_row_count_limit(rows);
+        }
+        if let Some(bytes) = options.encoding.dictionary_bytes {
+            properties = properties.set_dictionary_page_size_limit(bytes);
+        }
         for path in &options.plain {
             properties = properties.set_column_dictionary_enabled(path.clone(), false);
         }
-        let parquet = ArrowSchemaConverter::new().convert(&arrow_schema)?;
+        let parquet = parquet_schema(schema, &arrow_schema)?;
         for leaf in parquet.columns().iter().filter(|leaf| is_repeated(leaf)) {
             properties = properties.set_column_statistics_enabled(leaf.path().clone(), EnabledStatistics::None);
         }
@@ -219,7 +242,7 @@ impl DataFileWriter {
             }
         };
         let sink = Sink::new(Some(file), handle.clone());
-        let encoder = Encoder::new(sink, &arrow_schema, properties.build())?;
+        let encoder = Encoder::new(sink, &arrow_schema, parquet, properties.build())?;
         Ok(Self {
             encoder: Some(encoder),
             guard,
@@ -229,6 +252,7 @@ impl DataFileWriter {
             rows: 0,
             row_group_bytes: options.row_group_bytes.max(1),
             row_group_rows: options.row_group_rows.max(1),
+            target_bytes: options.target_bytes,
             entry,
         })
     }
@@ -280,11 +304,11 @@ impl DataFileWriter {
         Ok(())
     }
 
-    /// Appends the rows at the given positions, in their order. The columns are as in [`write`](Self::write); helpers encode
-    /// some of them.
-    pub fn write_ordered(&mut self, batch: &RecordBatch, order: &[u32], helpers: &Arc<Helpers>) -> Result<()> {
+    /// Appends the rows at the given positions, in their order, up to the bytes that a file is to have; gives how many. The
+    /// columns are as in [`write`](Self::write); helpers encode some of them.
+    pub fn write_ordered(&mut self, batch: &RecordBatch, order: &[u32], helpers: &Arc<Helpers>) -> Result<usize> {
         if order.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         let batch = self.conforming(batch)?;
         let encoder = self.encoder.take().ok_or_else(gone)?;
@@ -295,16 +319,21 @@ impl DataFileWriter {
         let most = rows_of_a_group(&batch, self.row_group_bytes, self.row_group_rows);
         // Row groups of about the same length, not a short one at the end.
         let length = order.len().div_ceil(order.len().div_ceil(most));
+        let mut written = 0;
         for group in order.chunks(length) {
+            if written > 0 && self.target_bytes.is_some_and(|bytes| self.size() >= bytes) {
+                break;
+            }
             let encoder = self.encoder.as_mut().ok_or_else(gone)?;
             let helpers = if group.len() < HELPED_ROWS { &Arc::default() } else { helpers };
             match encoder.write_row_group(&batch, group.to_vec(), helpers) {
                 Ok(found) => self.metrics.take_in(found)?,
                 Err(error) => return Err(self.failure(error)),
             }
+            written += group.len();
         }
-        self.rows = self.rows.saturating_add(u64::try_from(order.len()).unwrap_or(u64::MAX));
-        Ok(())
+        self.rows = self.rows.saturating_add(u64::try_from(written).unwrap_or(u64::MAX));
+        Ok(written)
     }
 
     /// The batch in the file's own schema.

@@ -333,6 +333,86 @@ async fn a_tables_files_are_read_and_written_with_the_keys_that_the_server_lends
     }
 }
 
+/// Keys for one prefix each, of which only some are good.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_file_is_read_and_written_with_the_keys_of_its_longest_prefix() {
+    let s3 = S3Server::start(&["lake", "other"]);
+    let place = Rest::fresh(Staging::Yes);
+    place.server.warehouse("s3://lake/w");
+    let good = json!({"s3.access-key-id": crate::s3_server::ACCESS_KEY,
+        "s3.secret-access-key": crate::s3_server::SECRET_KEY});
+    let bad = json!({"s3.access-key-id": "OLD", "s3.secret-access-key": "hush", "s3.session-token": "hush"});
+    let mut config = json!({"s3.endpoint": s3.endpoint(), "s3.region": crate::s3_server::REGION});
+    config.as_object_mut().unwrap().extend(bad.as_object().unwrap().clone());
+    place.server.lend(config, None);
+    place.server.lend_below(json!([
+        {"prefix": "s3://other", "config": bad}, {"prefix": "s3://lake/", "config": good},
+        {"prefix": "gs://lake/", "config": {"gcs.oauth2.token": "hush"}},
+        {"prefix": "s3://other/data/", "config": good},
+    ]));
+    let catalog = place.connect(&[]).await.unwrap();
+    let home = home(&*catalog, &orders()).await.unwrap().unwrap();
+    let table = create_orders(&*catalog, &[]).await;
+    for (n, file_io) in [&home.file_io, &table.file_io].into_iter().enumerate() {
+        for folder in ["s3://lake/w", "s3://other/data", "s3a://other/data/deep"] {
+            let file = format!("{folder}/{n}");
+            file_io.new_output(&file).unwrap().write("1".into()).await.unwrap();
+            assert_eq!(file_io.new_input(&file).unwrap().read().await.unwrap(), "1");
+        }
+        for file in ["s3://other/else/1", "s3://other/database"] {
+            let error = file_io.new_output(file).unwrap().write("1".into()).await.unwrap_err().to_string();
+            assert!(error.contains("The catalog has lent these keys") && !error.contains("hush"), "{error}");
+        }
+    }
+    let all: Vec<String> = ["s3://lake/w/0", "s3://other/data/0", "s3://lake/w/1"].map(str::to_owned).into();
+    table.file_io.delete_stream(futures::stream::iter(all)).await.unwrap();
+    assert_eq!(s3.keys("lake").len() + s3.keys("other").len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_without_an_end_are_renewed_once_s3_says_that_they_have_expired() {
+    let s3 = S3Server::start(&["lake"]);
+    let place = Rest::fresh(Staging::Yes);
+    place.server.warehouse("s3://lake/w");
+    let keys = |token: &str| {
+        json!({"s3.endpoint": s3.endpoint(), "s3.region": crate::s3_server::REGION, "s3.session-token": token,
+            "s3.access-key-id": crate::s3_server::ACCESS_KEY, "s3.secret-access-key": crate::s3_server::SECRET_KEY})
+    };
+    place.server.lend(keys("first"), None);
+    let catalog = place.connect(&[]).await.unwrap();
+    let table = create_orders(&*catalog, &[]).await;
+    s3.fail(|request| {
+        let old = request.header("x-amz-security-token") == Some("first");
+        old.then_some(crate::s3_server::Fault::Answer(400, "ExpiredToken"))
+    });
+    let write =
+        async |name: &str| table.file_io.new_output(format!("s3://lake/w/{name}")).unwrap().write("1".into()).await;
+    let error = write("a").await.unwrap_err().to_string();
+    assert!(error.contains("have expired") && error.contains("lent these keys") && !error.contains("sso"), "{error}");
+
+    place.server.lend(keys("second"), None);
+    place.server.take_requests();
+    write("a").await.unwrap();
+    assert!(table.file_io.exists("s3://lake/w/a").await.unwrap());
+    write("b").await.unwrap();
+    assert_eq!(place.server.take_requests().len(), 1, "asked once");
+}
+
+/// A cache between us and the server: a conflict, then a table as it was before our commit, which was applied.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_stale_look_does_not_make_a_commit_another_writers() {
+    for times in [1, 2] {
+        let place = Rest::fresh(Staging::Yes);
+        let catalog = place.connect(&[]).await.unwrap();
+        let table = create_orders(&*catalog, &[]).await;
+        place.server.fail_times(1, Fault::DoneBut(409), rest_server::Request::is_commit);
+        place.server.answer_stale(times);
+        let (updates, id) = append(&table.metadata);
+        let outcome = commit_and_settle(&*catalog, &table, base(&table.metadata), updates, id, SHORT).await.unwrap();
+        assert!(outcome.is_committed(), "{outcome:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_server_overrides_counts_for_storage() {
     let s3 = S3Server::start(&["lake"]);

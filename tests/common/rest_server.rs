@@ -108,6 +108,11 @@ struct State {
     config: Value,
     credentials: Option<Value>,
     overrides: BTreeMap<String, String>,
+    /// `storage-credentials` of every table.
+    prefixes: Option<Value>,
+    /// So many loads of a table are answered with what a cache has kept from before the last commit.
+    stale: usize,
+    before: BTreeMap<Name, Table>,
 }
 
 /// The server; it lives as long as the process.
@@ -134,6 +139,9 @@ impl RestServer {
             config: json!({}),
             credentials: None,
             overrides: BTreeMap::new(),
+            prefixes: None,
+            stale: 0,
+            before: BTreeMap::new(),
         }));
         let shared = Arc::clone(&state);
         std::thread::spawn(move || {
@@ -167,6 +175,16 @@ impl RestServer {
         let mut state = self.state.lock().unwrap();
         state.config = config;
         state.credentials = credentials;
+    }
+
+    /// What is said of every table's storage by prefix.
+    pub fn lend_below(&self, credentials: Value) {
+        self.state.lock().unwrap().prefixes = Some(credentials);
+    }
+
+    /// After the next commit so many loads are answered as before it.
+    pub fn answer_stale(&self, times: usize) {
+        self.state.lock().unwrap().stale = times;
     }
 
     /// New tables go there, and metadata files stay in memory.
@@ -348,7 +366,15 @@ fn answer(request: &Request, state: &mut State) -> Answer {
         ("GET", ["namespaces", _]) => error(404, "NoSuchNamespaceException", "no such namespace"),
         ("POST", ["namespaces", namespace, "tables"]) => create(state, levels(namespace), &body),
         ("GET", ["namespaces", namespace, "tables", name]) => {
-            match state.tables.get(&(levels(namespace), decode(name))) {
+            let name = (levels(namespace), decode(name));
+            if state.stale > 0
+                && let Some(table) = state.before.get(&name)
+            {
+                let answer = result(state, &table.metadata, Some(&table.location));
+                state.stale -= 1;
+                return (200, answer);
+            }
+            match state.tables.get(&name) {
                 Some(table) => (200, result(state, &table.metadata, Some(&table.location))),
                 None => error(404, "NoSuchTableException", "no such table"),
             }
@@ -363,7 +389,11 @@ fn answer(request: &Request, state: &mut State) -> Answer {
 }
 
 fn result(state: &State, metadata: &TableMetadata, location: Option<&str>) -> Value {
-    json!({"metadata-location": location, "metadata": metadata, "config": state.config})
+    let mut result = json!({"metadata-location": location, "metadata": metadata, "config": state.config});
+    if let Some(prefixes) = &state.prefixes {
+        result["storage-credentials"] = prefixes.clone();
+    }
+    result
 }
 
 fn create(state: &mut State, namespace: Vec<String>, body: &Value) -> Answer {
@@ -421,7 +451,9 @@ fn commit(state: &mut State, name: Name, body: &Value) -> Answer {
     };
     let location = write(&metadata, metadata.metadata_log().len());
     let answer = json!({"metadata-location": location, "metadata": metadata});
-    state.tables.insert(name, Table { metadata, location });
+    if let Some(old) = state.tables.insert(name.clone(), Table { metadata, location }) {
+        state.before.insert(name, old);
+    }
     (200, answer)
 }
 

@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, redirect};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -243,6 +243,10 @@ impl Client {
         let url = format!("{}/{path}", self.http.settings.base);
         let mut headers = self.http.settings.headers.clone();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        if method == Method::GET {
+            // What became of a commit is not to be read out of a cache.
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        }
         if !body.is_empty() {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }

@@ -1,8 +1,10 @@
 //! Storage for one table's files, with what the server says of it: `config` and `storage-credentials` over the catalog's
-//! own properties.
+//! own properties. For each file the credentials with the longest prefix of its location count, as in Java's `S3FileIO`; for
+//! what no prefix is for, `config`.
 //!
-//! Keys that come with their end are asked for again before it, by loading the table's credentials or, where the server has
-//! none to load, the table; for a table that is only staged, by staging it again.
+//! Keys that come with their end are asked for again before it, others once S3 says that they have expired: by loading the
+//! table's credentials or, where the server has none to load, the table; for a table that is only staged, by staging it
+//! again.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -18,7 +20,7 @@ use reqwest::Method;
 use super::session::Session;
 use super::wire::{LoadTableResult, StorageCredential};
 use crate::error::{Error, Result};
-use crate::storage::{KeyLender, LentKeys, S3Config, Store};
+use crate::storage::{KeyLender, LentKeys, S3Access, S3Config, Store, strip_scheme};
 
 const KEY_ID: &str = "s3.access-key-id";
 const SECRET: &str = "s3.secret-access-key";
@@ -41,8 +43,8 @@ const IDENTITY: [&str; 11] = [
 /// Stores that are kept for tables; a program has one or two.
 const MOST_KEPT: usize = 64;
 
-/// A table's location, and its configuration without keys.
-type Place = (String, BTreeMap<String, String>);
+/// A table's location, and what the server says of it without keys, in all and below each prefix.
+type Place = (String, Vec<(String, BTreeMap<String, String>)>);
 
 /// Storage by table.
 pub(super) struct Lending {
@@ -71,34 +73,55 @@ impl Lending {
         staged: Option<Bytes>,
     ) -> Result<FileIO> {
         let location = table.metadata.location();
-        let given = given(location, table.config.as_ref(), table.storage_credentials.as_deref().unwrap_or_default());
-        if given.is_empty() {
+        let credentials = table.storage_credentials.as_deref().unwrap_or_default();
+        let prefixes: Vec<&str> = credentials.iter().map(|c| c.prefix.as_str()).filter(|p| is_of_s3(p)).collect();
+        let config = table.config.as_ref();
+        // What no prefix is for comes first.
+        let places: Vec<(String, BTreeMap<String, String>)> = std::iter::once((String::new(), given("", config, &[])))
+            .chain(prefixes.iter().map(|prefix| ((*prefix).to_owned(), given(prefix, config, credentials))))
+            .collect();
+        if places.iter().all(|(_, given)| given.is_empty()) {
             return Ok(self.plain());
         }
-        let keys = keys(&given);
-        let mut properties = session.properties.clone();
-        let mut lasting = given.clone();
-        if keys.is_some() {
-            properties.retain(|key, _| !is_identity(key));
-            lasting.retain(|key, _| !is_identity(key));
-        }
-        let renews = keys.as_ref().is_some_and(|keys| keys.expires.is_some());
-        let id = (location.to_owned(), if renews { lasting } else { given.clone() });
+        let lends = places.iter().any(|(_, given)| keys(given).is_some());
+        let lasting = places.iter().map(|(prefix, given)| {
+            let mut lasting = given.clone();
+            if keys(given).is_some() {
+                lasting.retain(|key, _| !is_identity(key));
+            }
+            (prefix.clone(), lasting)
+        });
+        let id = (location.to_owned(), lasting.collect());
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = kept.get(&id) {
             return Ok(found.clone());
         }
-        properties.extend(given.into_iter().filter(|(key, _)| {
-            // A server that offers to sign requests offers keys beside it.
-            !(keys.is_some() && (key.starts_with("s3.signer") || key == "s3.remote-signing-enabled"))
-        }));
-        let config = S3Config::from_properties(&properties)?;
-        let lender = keys.filter(|_| renews).map(|keys| {
-            let current = tokio::sync::Mutex::new(keys);
-            let (session, ident, location) = (Arc::clone(session), ident.clone(), location.to_owned());
-            Arc::new(Lender { session, ident, location, staged, current }) as Arc<dyn KeyLender>
-        });
-        let file_io = self.store.with_s3(config, lender).file_io();
+        let access = |prefix: Option<&str>, given: BTreeMap<String, String>| -> Result<S3Access> {
+            let keys = keys(&given);
+            let mut properties = session.properties.clone();
+            if keys.is_some() {
+                properties.retain(|key, _| !is_identity(key));
+            }
+            properties.extend(given.into_iter().filter(|(key, _)| {
+                // A server that offers to sign requests offers keys beside it.
+                !(lends && (key.starts_with("s3.signer") || key == "s3.remote-signing-enabled"))
+            }));
+            let lender = keys.map(|keys| {
+                Arc::new(Lender {
+                    session: Arc::clone(session),
+                    ident: ident.clone(),
+                    path: prefix.unwrap_or(location).to_owned(),
+                    of_config: prefix.is_none() && !prefixes.is_empty(),
+                    staged: staged.clone(),
+                    current: tokio::sync::Mutex::new(keys),
+                }) as Arc<dyn KeyLender>
+            });
+            Ok(S3Access { config: S3Config::from_properties(&properties)?, lender })
+        };
+        let mut places = places.into_iter();
+        let all = access(None, places.next().map(|(_, given)| given).unwrap_or_default())?;
+        let below = places.map(|(prefix, given)| Ok((prefix.clone(), access(Some(&prefix), given)?)));
+        let file_io = self.store.with_s3(all, below.collect::<Result<_>>()?).file_io();
         if kept.len() < MOST_KEPT {
             kept.insert(id, file_io.clone());
         }
@@ -106,11 +129,17 @@ impl Lending {
     }
 }
 
+/// Whether credentials with this prefix are for S3; some servers give none, or only "s3".
+fn is_of_s3(prefix: &str) -> bool {
+    prefix.is_empty() || prefix == "s3" || strip_scheme(prefix).is_some()
+}
+
 fn is_identity(key: &str) -> bool {
     IDENTITY.iter().any(|name| *name == key || name.strip_prefix("s3.") == key.strip_prefix("client."))
 }
 
-/// What the server says of S3: of credentials those with the longest prefix of the location, over the table's `config`.
+/// What the server says of S3 below a prefix or location: of credentials those with its longest prefix, over the table's
+/// `config`.
 fn given(
     location: &str,
     config: Option<&BTreeMap<String, String>>,
@@ -141,42 +170,62 @@ fn keys(given: &BTreeMap<String, String>) -> Option<LentKeys> {
     })
 }
 
-/// Renews the keys of one table.
+/// Renews the keys of one table, or of what is below a prefix.
 struct Lender {
     session: Arc<Session>,
     ident: TableIdent,
-    location: String,
+    /// What the keys are for.
+    path: String,
+    /// They are those of the table's `config`, beside others by prefix.
+    of_config: bool,
     staged: Option<Bytes>,
     current: tokio::sync::Mutex<LentKeys>,
 }
 
 impl fmt::Debug for Lender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lender").field("ident", &self.ident).finish_non_exhaustive()
+        f.debug_struct("Lender").field("ident", &self.ident).field("path", &self.path).finish_non_exhaustive()
     }
 }
 
-#[async_trait]
-impl KeyLender for Lender {
-    async fn lend(&self) -> Result<LentKeys> {
-        let mut current = self.current.lock().await;
-        if current.are_fresh() {
-            return Ok(current.clone());
+impl Lender {
+    /// Those of these keys that are for our path.
+    fn ours(&self, config: Option<&BTreeMap<String, String>>, credentials: &[StorageCredential]) -> Option<LentKeys> {
+        keys(&given(&self.path, config, if self.of_config { &[] } else { credentials }))
+    }
+
+    async fn ask(&self) -> Result<Option<LentKeys>> {
+        if !self.of_config
+            && let Some(credentials) = self.session.credentials(&self.ident).await?
+            && let Some(found) = self.ours(None, &credentials)
+        {
+            return Ok(Some(found));
         }
-        tracing::info!("the keys for the files of {} expire; asking for new ones", self.ident);
-        let mut again = self.session.keys(&self.ident).await?;
-        if let (None, Some(request)) = (&again, &self.staged) {
+        let mut table = self.session.load(&self.ident).await?;
+        if let (None, Some(request)) = (&table, &self.staged) {
             let asked = "stage the table again";
             let path = self.session.tables(self.ident.namespace());
             let answer = self.session.client.ask(Method::POST, &path, request.clone()).await?;
             if answer.status != 200 {
                 return Err(self.session.refused(asked, &answer));
             }
-            let table: LoadTableResult = self.session.read(asked, &answer)?;
-            again = Some((table.config.unwrap_or_default(), table.storage_credentials.unwrap_or_default()));
+            table = Some(self.session.read(asked, &answer)?);
         }
-        let found = again.and_then(|(config, credentials)| keys(&given(&self.location, Some(&config), &credentials)));
-        let Some(found) = found else {
+        Ok(table.and_then(|table| {
+            self.ours(table.config.as_ref(), table.storage_credentials.as_deref().unwrap_or_default())
+        }))
+    }
+}
+
+#[async_trait]
+impl KeyLender for Lender {
+    async fn lend(&self, refused: Option<&LentKeys>) -> Result<LentKeys> {
+        let mut current = self.current.lock().await;
+        if current.are_fresh() && refused != Some(&*current) {
+            return Ok(current.clone());
+        }
+        tracing::info!("the keys for the files of {} expire; asking for new ones", self.ident);
+        let Some(found) = self.ask().await? else {
             return Err(Error::failed(format!("the catalog gives no more keys for the files of {}", self.ident)));
         };
         *current = found.clone();

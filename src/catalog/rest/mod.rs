@@ -40,7 +40,7 @@ use self::wire::{
 };
 use super::{Catalog, Commit, LOADING, LoadedTable, NewTable, TableHome, is_unfinished, property};
 use crate::error::{Error, Result};
-use crate::storage::{S3Config, Store};
+use crate::storage::{S3Access, S3Config, Store};
 
 /// How often a commit is sent when the server says to come again.
 const SENDS: u32 = 4;
@@ -71,7 +71,11 @@ impl RestCatalog {
         let session = Session::open(name, properties).await?;
         // The server may say more of the storage than the user did.
         let config = S3Config::from_properties(&session.properties)?;
-        let store = if config == S3Config::from_properties(properties)? { store } else { store.with_s3(config, None) };
+        let store = if config == S3Config::from_properties(properties)? {
+            store
+        } else {
+            store.with_s3(S3Access { config, lender: None }, Vec::new())
+        };
         Ok(Self { session: Arc::new(session), lending: Lending::new(store), homes: Mutex::default() })
     }
 

@@ -96,18 +96,18 @@ impl Session {
         }
     }
 
-    /// Keys for a table's files, again: the table's `config`, and credentials by location.
-    pub async fn keys(&self, ident: &TableIdent) -> Result<Option<(BTreeMap<String, String>, Vec<StorageCredential>)>> {
-        if self.lends {
-            let path = format!("{}/credentials", self.table(ident));
-            let answer = self.client.ask(Method::GET, &path, Bytes::new()).await?;
-            if answer.status == 200 {
-                let read: LoadCredentialsResponse = self.read("lend keys", &answer)?;
-                return Ok(Some((BTreeMap::new(), read.storage_credentials)));
-            }
+    /// Keys for a table's files, again; `None` where the server has no endpoint for that.
+    pub async fn credentials(&self, ident: &TableIdent) -> Result<Option<Vec<StorageCredential>>> {
+        if !self.lends {
+            return Ok(None);
         }
-        let loaded = self.load(ident).await?;
-        Ok(loaded.map(|table| (table.config.unwrap_or_default(), table.storage_credentials.unwrap_or_default())))
+        let path = format!("{}/credentials", self.table(ident));
+        let answer = self.client.ask(Method::GET, &path, Bytes::new()).await?;
+        if answer.status != 200 {
+            return Ok(None);
+        }
+        let read: LoadCredentialsResponse = self.read("lend keys", &answer)?;
+        Ok(Some(read.storage_credentials))
     }
 
     /// What an answer of status 200 holds.

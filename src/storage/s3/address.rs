@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 const SCHEMES: [&str; 3] = ["s3://", "s3a://", "s3n://"];
 
 /// What follows the scheme of an S3 location; `None` if it is another kind of location.
-pub(in crate::storage) fn strip_scheme(location: &str) -> Option<&str> {
+pub(crate) fn strip_scheme(location: &str) -> Option<&str> {
     SCHEMES.iter().find_map(|scheme| location.strip_prefix(scheme))
 }
 

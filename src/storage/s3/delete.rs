@@ -19,8 +19,7 @@ const AGAIN: [&str; 4] = ["SlowDown", "InternalError", "ServiceUnavailable", "Re
 
 /// Deletes one object; that it is not there is fine.
 pub(super) async fn one(shared: &Shared, address: &Address) -> Result<()> {
-    let client = shared.client().await?;
-    match client.delete_object().bucket(&address.bucket).key(&address.key).send().await {
+    match shared.send(|client| client.delete_object().bucket(&address.bucket).key(&address.key).send()).await? {
         Err(error) if !is_code(&error, &["NoSuchKey"]) => Err(shared.failed(Act::Delete, address, error)),
         _ => Ok(()),
     }
@@ -55,7 +54,6 @@ pub(super) async fn below(shared: &Shared, folder: &Address) -> Result<()> {
 }
 
 async fn batch(shared: &Shared, bucket: &str, mut keys: Vec<String>) -> Result<()> {
-    let client = shared.client().await?;
     let at = |key: &str| Address { bucket: bucket.to_owned(), key: key.to_owned() };
     let mut attempts = 0;
     while let Some(first) = keys.first() {
@@ -65,12 +63,9 @@ async fn batch(shared: &Shared, bucket: &str, mut keys: Vec<String>) -> Result<(
             keys.iter().map(|key| ObjectIdentifier::builder().key(key).build()).collect::<Result<Vec<_>, _>>();
         let delete = objects.and_then(|objects| Delete::builder().set_objects(Some(objects)).quiet(true).build());
         let delete = delete.map_err(|e| Error::failed("a request to delete could not be made").caused_by(e))?;
-        let answer = client
-            .delete_objects()
-            .bucket(bucket)
-            .delete(delete)
-            .send()
-            .await
+        let answer = shared
+            .send(|client| client.delete_objects().bucket(bucket).delete(delete.clone()).send())
+            .await?
             .map_err(|error| shared.failed(Act::Delete, &first, error))?;
         let mut left = Vec::new();
         for error in answer.errors() {

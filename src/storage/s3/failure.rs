@@ -56,6 +56,13 @@ pub(super) fn is_code<E: ProvideErrorMetadata>(error: &SdkError<E>, codes: &[&st
     error.code().is_some_and(|code| codes.contains(&code))
 }
 
+/// Whether the answer says that the keys have expired, or may: one to HEAD has no body that could.
+pub(super) fn is_expired<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
+    is_code(error, &["ExpiredToken", "ExpiredTokenException"])
+        || (status(error) == Some(400)
+            && error.raw_response().and_then(|r| r.body().bytes()).is_some_and(<[u8]>::is_empty))
+}
+
 impl Shared {
     /// The error for people.
     #[expect(clippy::needless_pass_by_value, reason = "as `map_err` gives it")]
@@ -74,7 +81,12 @@ impl Shared {
             request: error.raw_response().and_then(|r| r.headers().get("x-amz-request-id")).map(shorten),
         };
         let error = if let Some(status) = said.status {
-            said.explain(status, act, address)
+            let advice = if self.loans.is_some() { said.of_lent_keys() } else { None };
+            let error = said.explain(status, act, address);
+            match advice {
+                Some(advice) => error.advice(advice),
+                None => error,
+            }
         } else {
             let region = self.client.get().and_then(|client| client.config().region());
             unanswered(act.words(), &self.config.access.place("s3", region), &error)
@@ -105,6 +117,23 @@ struct Said {
 }
 
 impl Said {
+    /// What to do where a catalog has lent the keys that S3 does not take.
+    fn of_lent_keys(&self) -> Option<&'static str> {
+        match (self.status, self.code.as_str()) {
+            (_, "ExpiredToken" | "ExpiredTokenException") => Some(
+                "The catalog has lent these keys and gives no newer ones: check there how long they are good for, then \
+                 run the command again",
+            ),
+            (_, "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken" | "TokenRefreshRequired") => {
+                Some("The catalog has lent these keys: check there which keys it lends for this location")
+            }
+            (Some(403), _) if self.other_region(403).is_none() => {
+                Some("The catalog has lent these keys: they must be good for this location, too")
+            }
+            _ => None,
+        }
+    }
+
     fn explain(self, status: u16, act: Act, address: &Address) -> Error {
         let words = act.words();
         let Address { bucket, key } = address;

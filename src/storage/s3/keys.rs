@@ -41,11 +41,11 @@ impl fmt::Debug for LentKeys {
     }
 }
 
-/// Lends keys; asked again when the last ones are about to expire.
+/// Lends keys; asked again when the last ones are about to expire, or have.
 #[async_trait]
 pub trait KeyLender: fmt::Debug + Send + Sync {
-    /// Keys that are good for a while.
-    async fn lend(&self) -> Result<LentKeys>;
+    /// Keys that are good for a while; others than those that S3 has `refused` as expired, if there are any.
+    async fn lend(&self, refused: Option<&LentKeys>) -> Result<LentKeys>;
 }
 
 /// A client for each loan.
@@ -60,23 +60,39 @@ impl Loans {
     }
 
     /// As `base`, with keys that are good for a while.
-    pub async fn client(&self, base: &Client) -> Result<Client> {
+    pub async fn client(&self, base: &Client) -> Result<(Client, LentKeys)> {
         let mut current = self.current.lock().await;
-        if let Some((client, _)) = current.as_ref().filter(|(_, keys)| keys.are_fresh()) {
-            return Ok(client.clone());
+        if let Some(known) = current.as_ref().filter(|(_, keys)| keys.are_fresh()) {
+            return Ok(known.clone());
         }
-        let keys = match (self.lender.lend().await, current.as_ref()) {
+        let keys = match (self.lender.lend(None).await, current.as_ref()) {
             (Ok(keys), _) => keys,
             // The old ones may be good for some seconds yet; if not, S3 says so.
-            (Err(error), Some((client, keys))) if keys.expires.is_some_and(|end| end > SystemTime::now()) => {
+            (Err(error), Some(known)) if known.1.expires.is_some_and(|end| end > SystemTime::now()) => {
                 tracing::warn!("the catalog did not renew the keys of a table: {error}");
-                return Ok(client.clone());
+                return Ok(known.clone());
             }
             (Err(error), _) => return Err(error),
         };
+        Ok(Self::take(&mut current, base, keys))
+    }
+
+    /// The same with other keys than those that S3 has refused as expired; `None` if there are no others.
+    pub async fn other_client(&self, base: &Client, refused: &LentKeys) -> Result<Option<Client>> {
+        let mut current = self.current.lock().await;
+        if let Some((client, _)) = current.as_ref().filter(|(_, keys)| keys != refused) {
+            return Ok(Some(client.clone()));
+        }
+        let keys = self.lender.lend(Some(refused)).await?;
+        if keys == *refused {
+            return Ok(None);
+        }
+        Ok(Some(Self::take(&mut current, base, keys).0))
+    }
+
+    fn take(current: &mut Option<(Client, LentKeys)>, base: &Client, keys: LentKeys) -> (Client, LentKeys) {
         let credentials = Credentials::new(&keys.id, &keys.secret, keys.token.clone(), None, "ddb-iceberg");
         let client = Client::from_conf(base.config().to_builder().credentials_provider(credentials).build());
-        *current = Some((client.clone(), keys));
-        Ok(client)
+        current.insert((client, keys)).clone()
     }
 }

@@ -90,22 +90,22 @@ async fn page(
     start_after: Option<String>,
     token: Option<String>,
 ) -> Result<ListObjectsV2Output> {
-    let client = shared.client().await?;
     let mut attempts = 0;
     loop {
         attempts += 1;
-        let page = client
-            .list_objects_v2()
-            .bucket(&folder.bucket)
-            .set_prefix(Some(prefix.to_owned()).filter(|prefix| !prefix.is_empty()))
-            .set_delimiter(delimiter.map(str::to_owned))
-            .set_start_after(start_after.clone())
-            .set_continuation_token(token.clone())
-            // Keys may have characters that XML has not.
-            .encoding_type(EncodingType::Url)
-            .send()
-            .await
-            .map_err(|error| shared.failed(Act::List, folder, error))?;
+        let ask = |client: aws_sdk_s3::Client| {
+            client
+                .list_objects_v2()
+                .bucket(&folder.bucket)
+                .set_prefix(Some(prefix.to_owned()).filter(|prefix| !prefix.is_empty()))
+                .set_delimiter(delimiter.map(str::to_owned))
+                .set_start_after(start_after.clone())
+                .set_continuation_token(token.clone())
+                // Keys may have characters that XML has not.
+                .encoding_type(EncodingType::Url)
+                .send()
+        };
+        let page = shared.send(ask).await?.map_err(|error| shared.failed(Act::List, folder, error))?;
         if is_whole(&page) {
             return Ok(page);
         }

@@ -65,9 +65,10 @@ pub(super) async fn abort_lost(shared: &Shared, address: &Address) {
 }
 
 async fn uploads_of(shared: &Shared, address: &Address) -> Result<Vec<String>> {
-    let client = shared.client().await?;
     // Ours are the first ones: a key sorts before the longer ones that begin with it.
-    let asked = client.list_multipart_uploads().bucket(&address.bucket).prefix(&address.key).send().await;
+    let asked = shared
+        .send(|client| client.list_multipart_uploads().bucket(&address.bucket).prefix(&address.key).send())
+        .await?;
     let listed = asked.map_err(|error| shared.failed(Act::ListUploads, address, error))?;
     let ours = listed.uploads().iter().filter(|upload| upload.key() == Some(address.key.as_str()));
     Ok(ours.filter_map(|upload| upload.upload_id()).map(str::to_owned).collect())

@@ -27,6 +27,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -35,8 +36,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 
 use self::address::Address;
-pub(super) use self::address::strip_scheme;
+pub(crate) use self::address::strip_scheme;
 pub use self::config::{Encryption, RetryPolicy, S3Config, Transfer};
+use self::failure::Act;
 use self::keys::Loans;
 pub use self::keys::{KeyLender, LentKeys};
 use self::multipart::S3Write;
@@ -44,6 +46,15 @@ use self::read::S3Read;
 use super::failure::into_iceberg;
 use super::{Listing, Location, Lookahead, ObjectStore, ReadAhead};
 use crate::error::{Error, Result};
+
+/// One way to reach S3.
+#[derive(Debug, Clone)]
+pub struct S3Access {
+    /// How it is reached.
+    pub config: S3Config,
+    /// Who lends the keys, if not those of the configuration are used.
+    pub lender: Option<Arc<dyn KeyLender>>,
+}
 
 /// Buffers are counted in such units.
 const UNIT: usize = 1 << 10;
@@ -101,7 +112,8 @@ impl S3Store {
     }
 
     /// Another store, within the same memory, that is closed with this one.
-    pub(super) fn sibling(&self, mut config: S3Config, lender: Option<Arc<dyn KeyLender>>) -> Self {
+    pub(super) fn sibling(&self, access: S3Access) -> Self {
+        let S3Access { mut config, lender } = access;
         let Some(shared) = &self.shared else { return Self::with_buffers(config, Arc::new(Semaphore::new(0)), lender) };
         config.transfer = shared.config.transfer;
         let sibling = Self::with_buffers(config, Arc::clone(&shared.buffers), lender);
@@ -115,11 +127,26 @@ impl S3Store {
 }
 
 impl Shared {
-    async fn client(&self) -> Result<aws_sdk_s3::Client> {
-        let client = self.client.get_or_try_init(|| Box::pin(client::connect(&self.config))).await?;
-        match &self.loans {
-            None => Ok(client.clone()),
-            Some(loans) => loans.client(client).await,
+    /// Sends a request; once more with new keys where those that were lent have expired.
+    async fn send<T, E, F>(&self, request: impl Fn(aws_sdk_s3::Client) -> F) -> Result<Result<T, SdkError<E>>>
+    where
+        F: Future<Output = Result<T, SdkError<E>>>,
+        E: ProvideErrorMetadata,
+    {
+        let base = self.client.get_or_try_init(|| Box::pin(client::connect(&self.config))).await?;
+        let Some(loans) = &self.loans else { return Ok(request(base.clone()).await) };
+        let (client, keys) = loans.client(base).await?;
+        let answer = request(client).await;
+        if !answer.as_ref().is_err_and(failure::is_expired) {
+            return Ok(answer);
+        }
+        match loans.other_client(base, &keys).await {
+            Ok(Some(client)) => Ok(request(client).await),
+            Ok(None) => Ok(answer),
+            Err(error) => {
+                tracing::warn!("the catalog gives no new keys for those that have expired: {error}");
+                Ok(answer)
+            }
         }
     }
 
@@ -127,6 +154,13 @@ impl Shared {
     fn room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         let units = u32::try_from(bytes.div_ceil(UNIT)).ok()?;
         Arc::clone(&self.buffers).try_acquire_many_owned(units).ok()
+    }
+
+    /// Room for what is only kept in case that it is needed again: no more than half of all.
+    fn spare_room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let half = self.config.transfer.buffers / UNIT / 2;
+        let rest = self.buffers.available_permits().checked_sub(bytes.div_ceil(UNIT))?;
+        if rest >= half { self.room(bytes) } else { None }
     }
 
     fn uploads(&self) -> std::sync::MutexGuard<'_, HashMap<String, Address>> {

@@ -44,6 +44,8 @@ pub(super) struct S3Write {
     upload: Option<String>,
     parts: Vec<CompletedPart>,
     in_flight: VecDeque<JoinHandle<Result<CompletedPart>>>,
+    /// All parts so far, in case that S3 wants the upload begun anew; `None` once there was no room for one.
+    kept: Option<Vec<(Bytes, OwnedSemaphorePermit)>>,
     closed: bool,
 }
 
@@ -62,6 +64,7 @@ impl S3Write {
             upload: None,
             parts: Vec::new(),
             in_flight: VecDeque::new(),
+            kept: Some(Vec::new()),
             closed: false,
         })
     }
@@ -121,6 +124,10 @@ impl S3Write {
         }
         let number = i32::try_from(sent + 1).unwrap_or(i32::MAX);
         let bytes = Bytes::from(std::mem::take(&mut self.buffer));
+        match (&mut self.kept, self.shared.spare_room(bytes.len())) {
+            (Some(kept), Some(room)) => kept.push((bytes.clone(), room)),
+            (kept, _) => *kept = None,
+        }
         let room = loop {
             let full = self.in_flight.len() >= self.shared.config.transfer.parts.max(1);
             let room = if full { None } else { self.shared.room(bytes.len()) };
@@ -144,24 +151,25 @@ impl S3Write {
     }
 
     async fn begin(&mut self) -> Result<String> {
-        let client = self.shared.client().await?;
         let (encryption, key) = encryption(&self.shared);
         let attempts = Attempts::default();
         // Before it is sent: whoever waits for the answer may go away.
         self.shared.lost().insert(self.address.clone());
-        let begun = client
-            .create_multipart_upload()
-            .bucket(&self.address.bucket)
-            .key(&self.address.key)
-            .metadata(TOKEN, &self.token)
-            .checksum_algorithm(ChecksumAlgorithm::Crc32)
-            .set_server_side_encryption(encryption)
-            .set_ssekms_key_id(key)
-            .set_acl(acl(&self.shared))
-            .customize()
-            .interceptor(attempts.clone())
-            .send()
-            .await;
+        let begin = |client: aws_sdk_s3::Client| {
+            client
+                .create_multipart_upload()
+                .bucket(&self.address.bucket)
+                .key(&self.address.key)
+                .metadata(TOKEN, &self.token)
+                .checksum_algorithm(ChecksumAlgorithm::Crc32)
+                .set_server_side_encryption(encryption.clone())
+                .set_ssekms_key_id(key.clone())
+                .set_acl(acl(&self.shared))
+                .customize()
+                .interceptor(attempts.clone())
+                .send()
+        };
+        let begun = self.shared.send(begin).await?;
         let known = begun.as_ref().map_or_else(|error| status(error).is_some_and(|status| status < 500), |_| true);
         if known && !attempts.repeated() {
             self.shared.lost().remove(&self.address);
@@ -184,29 +192,54 @@ impl S3Write {
         while !self.in_flight.is_empty() {
             self.land().await?;
         }
-        let Some(id) = self.upload.clone() else { return Ok(()) };
-        let client = self.shared.client().await?;
-        let upload = CompletedMultipartUpload::builder().set_parts(Some(std::mem::take(&mut self.parts))).build();
         let mut attempts = 0;
+        let mut refused = false;
         loop {
+            let Some(id) = self.upload.clone() else { return Ok(()) };
+            let upload = CompletedMultipartUpload::builder().set_parts(Some(self.parts.clone())).build();
             attempts += 1;
             let condition = condition(&self.shared, &self.address, Existing::Keep).await?;
-            let sent = client
-                .complete_multipart_upload()
-                .bucket(&self.address.bucket)
-                .key(&self.address.key)
-                .upload_id(&id)
-                .set_if_none_match(condition)
-                .multipart_upload(upload.clone())
-                .send()
-                .await;
-            let Err(error) = sent else { return Ok(()) };
+            let complete = |client: aws_sdk_s3::Client| {
+                client
+                    .complete_multipart_upload()
+                    .bucket(&self.address.bucket)
+                    .key(&self.address.key)
+                    .upload_id(&id)
+                    .set_if_none_match(condition.clone())
+                    .multipart_upload(upload.clone())
+                    .send()
+            };
+            let Err(error) = self.shared.send(complete).await? else { return Ok(()) };
+            let (conflict, gone) = (status(&error) == Some(409), status(&error) == Some(404));
+            refused |= conflict;
             match judge(&self.shared, &self.address, error, attempts, &self.token, self.size).await {
                 Next::Done => return Ok(()),
+                Next::Fail(error) if refused && gone => {
+                    return Err(error.advice("S3 wants the object sent anew after a conflict; run the command again"));
+                }
                 Next::Fail(error) => return Err(error),
+                Next::Again if conflict => self.begin_anew().await?,
                 Next::Again => {}
             }
         }
+    }
+
+    /// Sends everything again, in another upload: after a conflict S3 may not take this one any more. Where not all parts
+    /// were kept there is nothing to do but to try it.
+    async fn begin_anew(&mut self) -> Result<()> {
+        let Some(kept) = self.kept.take() else { return Ok(()) };
+        if let Some(id) = self.upload.take() {
+            abort(&self.shared, &self.address, &id).await;
+        }
+        tracing::info!("{}: sending the object anew after a conflict", self.address);
+        let id = self.begin().await?;
+        self.parts.clear();
+        for ((bytes, _), number) in kept.iter().zip(1..) {
+            let part = send(Arc::clone(&self.shared), self.address.clone(), id.clone(), number, bytes.clone(), None);
+            self.parts.push(part.await?);
+        }
+        self.kept = Some(kept);
+        Ok(())
     }
 
     /// An upload can only be aborted for good when none of its parts still travels.
@@ -233,19 +266,18 @@ async fn send(
     bytes: Bytes,
     _room: Option<OwnedSemaphorePermit>,
 ) -> Result<CompletedPart> {
-    let sent = shared
-        .client()
-        .await?
-        .upload_part()
-        .bucket(&address.bucket)
-        .key(&address.key)
-        .upload_id(id)
-        .part_number(number)
-        .checksum_algorithm(ChecksumAlgorithm::Crc32)
-        .body(ByteStream::from(bytes))
-        .send()
-        .await
-        .map_err(|error| shared.failed(Act::Write, &address, error))?;
+    let put = |client: aws_sdk_s3::Client| {
+        client
+            .upload_part()
+            .bucket(&address.bucket)
+            .key(&address.key)
+            .upload_id(&id)
+            .part_number(number)
+            .checksum_algorithm(ChecksumAlgorithm::Crc32)
+            .body(ByteStream::from(bytes.clone()))
+            .send()
+    };
+    let sent = shared.send(put).await?.map_err(|error| shared.failed(Act::Write, &address, error))?;
     Ok(CompletedPart::builder()
         .part_number(number)
         .set_e_tag(sent.e_tag)
@@ -255,14 +287,12 @@ async fn send(
 
 /// Aborts an upload; one that is gone is fine.
 pub(super) async fn abort(shared: &Shared, address: &Address, id: &str) {
-    let aborted = match shared.client().await {
-        Ok(client) => {
-            let asked = client.abort_multipart_upload().bucket(&address.bucket).key(&address.key).upload_id(id);
-            match asked.send().await {
-                Err(error) if !is_code(&error, &["NoSuchUpload"]) => Err(shared.failed(Act::Write, address, error)),
-                _ => Ok(()),
-            }
-        }
+    let ask = |client: aws_sdk_s3::Client| {
+        client.abort_multipart_upload().bucket(&address.bucket).key(&address.key).upload_id(id).send()
+    };
+    let aborted = match shared.send(ask).await {
+        Ok(Err(error)) if !is_code(&error, &["NoSuchUpload"]) => Err(shared.failed(Act::Write, address, error)),
+        Ok(_) => Ok(()),
         Err(error) => Err(error),
     };
     match aborted {

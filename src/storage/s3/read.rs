@@ -37,8 +37,7 @@ pub(super) struct Piece {
 
 /// Looks at an object; `None` if it is not there.
 pub(super) async fn look(shared: &Shared, address: &Address) -> Result<Option<Found>> {
-    let client = shared.client().await?;
-    let asked = client.head_object().bucket(&address.bucket).key(&address.key).send().await;
+    let asked = shared.send(|client| client.head_object().bucket(&address.bucket).key(&address.key).send()).await?;
     match asked {
         Ok(found) => Ok(Some(Found {
             size: size_of(found.content_length(), address)?,
@@ -47,7 +46,7 @@ pub(super) async fn look(shared: &Shared, address: &Address) -> Result<Option<Fo
         Err(error) if status(&error) == Some(404) => Ok(None),
         // An answer to HEAD has no body that could say why; one byte of the object does.
         Err(error) if matches!(status(&error), Some(400 | 403)) => {
-            let asked = client.get_object().bucket(&address.bucket).key(&address.key).range("bytes=0-0").send().await;
+            let asked = shared.send(|client| request(client, address, 0..1, None)).await?;
             match asked {
                 Err(why) if status(&why) != Some(404) => Err(shared.failed(Act::Look, address, why)),
                 _ => Err(shared.failed(Act::Look, address, error)),
@@ -116,14 +115,14 @@ async fn fetch(
     maybe: bool,
 ) -> Result<Option<Piece>> {
     let policy = &shared.config.retry;
-    let client = shared.client().await?;
     let mut etag = etag.map(str::to_owned);
     let mut got = BytesMut::new();
     let mut attempts = 0;
     loop {
         attempts += 1;
         let start = range.start.saturating_add(u64::try_from(got.len()).unwrap_or(u64::MAX));
-        let answer = Box::pin(request(&client, address, start..range.end, etag.as_deref())).await;
+        let answer =
+            Box::pin(shared.send(|client| request(client, address, start..range.end, etag.as_deref()))).await?;
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) if maybe && is_code(&error, &["NoSuchKey"]) => return Ok(None),
@@ -165,7 +164,7 @@ async fn fetch(
 }
 
 async fn request(
-    client: &aws_sdk_s3::Client,
+    client: aws_sdk_s3::Client,
     address: &Address,
     range: Range<u64>,
     etag: Option<&str>,

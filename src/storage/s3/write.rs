@@ -53,26 +53,26 @@ pub(super) async fn put_as(
     existing: Existing,
     token: &str,
 ) -> Result<()> {
-    let client = shared.client().await?;
     let (encryption, key) = encryption(shared);
     let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     let mut attempts = 0;
     loop {
         attempts += 1;
         let condition = condition(shared, address, existing).await?;
-        let sent = client
-            .put_object()
-            .bucket(&address.bucket)
-            .key(&address.key)
-            .metadata(TOKEN, token)
-            .set_if_none_match(condition)
-            .set_server_side_encryption(encryption.clone())
-            .set_ssekms_key_id(key.clone())
-            .set_acl(acl(shared))
-            .body(ByteStream::from(bytes.clone()))
-            .send()
-            .await;
-        let Err(error) = sent else { return Ok(()) };
+        let put = |client: aws_sdk_s3::Client| {
+            client
+                .put_object()
+                .bucket(&address.bucket)
+                .key(&address.key)
+                .metadata(TOKEN, token)
+                .set_if_none_match(condition.clone())
+                .set_server_side_encryption(encryption.clone())
+                .set_ssekms_key_id(key.clone())
+                .set_acl(acl(shared))
+                .body(ByteStream::from(bytes.clone()))
+                .send()
+        };
+        let Err(error) = shared.send(put).await? else { return Ok(()) };
         match judge(shared, address, error, attempts, token, size).await {
             Next::Done => return Ok(()),
             Next::Fail(error) => return Err(error),

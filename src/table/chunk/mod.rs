@@ -4,6 +4,7 @@
 //! into pages. Here each value goes from where it stands into its page, and what is known of it is told by the way. Pages
 //! are of the first version, which all readers know; headers and the footer are Parquet's own.
 
+mod compress;
 mod hybrid;
 mod levels;
 mod pages;
@@ -20,7 +21,9 @@ use bytes::Bytes;
 use parquet::basic::{Encoding, Type as PhysicalType};
 use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::{ParquetError, Result};
-use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesPtr};
+use parquet::file::properties::{
+    DEFAULT_DICTIONARY_PAGE_SIZE_LIMIT, EnabledStatistics, WriterProperties, WriterPropertiesPtr,
+};
 use parquet::file::writer::SerializedRowGroupWriter;
 use parquet::schema::types::{ColumnDescPtr, ColumnDescriptor};
 
@@ -119,7 +122,7 @@ fn encode(leaf: &Leaf, descriptor: &ColumnDescPtr, properties: &WriterProperties
     }
     let path = descriptor.path();
     let dictionary = if properties.dictionary_enabled(path) && !slots.positions().is_empty() {
-        values.dictionary(slots.positions(), DICTIONARY_SLACK * properties.dictionary_page_size_limit())
+        values.dictionary(slots.positions(), dictionary_limit(properties))
     } else {
         None
     };
@@ -181,6 +184,14 @@ fn encode(leaf: &Leaf, descriptor: &ColumnDescPtr, properties: &WriterProperties
         offset_index: None,
     };
     Ok(Chunk { bytes, close, extremes })
+}
+
+/// Bytes that a dictionary may have: a limit that a table sets is one.
+fn dictionary_limit(properties: &WriterProperties) -> usize {
+    match properties.dictionary_page_size_limit() {
+        limit @ DEFAULT_DICTIONARY_PAGE_SIZE_LIMIT => DICTIONARY_SLACK * limit,
+        limit => limit,
+    }
 }
 
 /// The leaves of Parquet's schema that belong to each column of the table.

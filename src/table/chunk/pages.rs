@@ -10,13 +10,14 @@ use parquet::file::metadata::{ColumnChunkMetaData, PageEncodingStats};
 use parquet::file::statistics::Statistics;
 use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
 use parquet::schema::types::ColumnDescPtr;
-use zstd::bulk::Compressor;
+
+use super::compress::Compressor;
 
 /// The pages of a chunk, one after the other.
 pub(super) struct Pages {
     sink: TrackedWrite<Vec<u8>>,
     compression: Compression,
-    compressor: Compressor<'static>,
+    compressor: Compressor,
     /// The values of a page in the plain encoding.
     pub data: Vec<u8>,
     /// A page, not compressed.
@@ -29,13 +30,10 @@ pub(super) struct Pages {
 
 impl Pages {
     pub fn new(compression: Compression) -> Result<Self> {
-        let Compression::ZSTD(level) = compression else {
-            return Err(ParquetError::General(format!("pages are not compressed by {compression}")));
-        };
         Ok(Self {
             sink: TrackedWrite::new(Vec::new()),
             compression,
-            compressor: Compressor::new(level.compression_level())?,
+            compressor: Compressor::new(compression)?,
             data: Vec::new(),
             page: Vec::new(),
             uncompressed: 0,
@@ -71,7 +69,7 @@ impl Pages {
     }
 
     fn add(&mut self, page_type: PageType, encoding: Encoding, page: impl FnOnce(Bytes) -> Page) -> Result<()> {
-        let compressed = Bytes::from(self.compressor.compress(&self.page)?);
+        let compressed = self.compressor.compress(&self.page)?;
         let page = CompressedPage::new(page(compressed), self.page.len());
         self.uncompressed += SerializedPageWriter::new(&mut self.sink).write_page(page)?.uncompressed_size;
         match self.stats.iter_mut().find(|stats| stats.page_type == page_type) {
