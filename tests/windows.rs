@@ -6,10 +6,10 @@
 mod chains;
 #[path = "windows/damaged.rs"]
 mod damaged;
-#[path = "windows/places.rs"]
-mod places;
 #[path = "common/exports.rs"]
 mod exports;
+#[path = "windows/places.rs"]
+mod places;
 #[path = "common/program.rs"]
 mod program;
 #[path = "common/reader.rs"]

@@ -21,7 +21,9 @@ mod verify;
 pub use check_catalog::{
     CheckCatalog, CheckReport, CheckStatus, CheckStep, CheckedPart, Setting, TIME_LIMIT, check_catalog,
 };
-pub use report::{DetectReport, ErrorReport, FileCounts, MaintenanceReport, Report, RowCounts, SkippedWindow, Status, WindowReport};
+pub use report::{
+    DetectReport, ErrorReport, FileCounts, MaintenanceReport, Report, RowCounts, SkippedWindow, Status, WindowReport,
+};
 pub use request::{
     Compact, Context, DetectSchema, Expire, FullLoad, IfExists, Incremental, Maintenance, NewAttributes, Orphans,
     TableStatus, Verify, WriteMode,

@@ -71,10 +71,12 @@ impl Layout {
         if let Err(why) = check_segments(inside.unwrap_or(key)) {
             return Err(wrong("dataFileS3Key", key, why));
         }
-        let place = |rest: &str| self.places.iter().find_map(|(start, folder)| Some(folder.join(rest.strip_prefix(start)?)));
+        let place =
+            |rest: &str| self.places.iter().find_map(|(start, folder)| Some(folder.join(rest.strip_prefix(start)?)));
         inside.and_then(place).ok_or_else(|| {
-            wrong("dataFileS3Key", key, &format!("it is outside of the export's own {}", self.prefix))
-                .advice("A copy must keep the layout: AWSDynamoDB/<id>/ with the manifests, and the data beside or below it")
+            wrong("dataFileS3Key", key, &format!("it is outside of the export's own {}", self.prefix)).advice(
+                "A copy must keep the layout: AWSDynamoDB/<id>/ with the manifests, and the data beside or below it",
+            )
         })
     }
 
@@ -177,7 +179,11 @@ mod tests {
             let manifest = format!("{prefix}AWSDynamoDB/ID/manifest-files.json");
             for folder in ["s3://b/p//AWSDynamoDB", "/d/p/AWSDynamoDB"] {
                 let data = format!("{prefix}AWSDynamoDB/data/x.gz");
-                assert_eq!(at(&format!("{folder}/ID"), &manifest, &data), some(&format!("{folder}/data/x.gz")), "{prefix}");
+                assert_eq!(
+                    at(&format!("{folder}/ID"), &manifest, &data),
+                    some(&format!("{folder}/data/x.gz")),
+                    "{prefix}"
+                );
                 for rest in ["data//x", "/data/x", "data/../../x", "./data/x"] {
                     assert_eq!(at(&format!("{folder}/ID"), &manifest, &format!("{prefix}AWSDynamoDB/{rest}")), None);
                 }
@@ -210,10 +216,16 @@ mod tests {
         let long = format!("AWSDynamoDB/data/{}", "x".repeat(1100));
         assert_eq!(locate(&format!("/d/AWSDynamoDB/{ID}"), manifest, &long), None);
         let folder = Location::parse("/d/x").unwrap();
-        for manifest in
-            ["manifest-files.json", "../manifest-files.json", "a/b/other.json", "/a/manifest-files.json", "",
-                "../AWSDynamoDB/x/manifest-files.json", "AWSDynamoDB/../manifest-files.json", "AWSDynamoDB//manifest-files.json"]
-        {
+        for manifest in [
+            "manifest-files.json",
+            "../manifest-files.json",
+            "a/b/other.json",
+            "/a/manifest-files.json",
+            "",
+            "../AWSDynamoDB/x/manifest-files.json",
+            "AWSDynamoDB/../manifest-files.json",
+            "AWSDynamoDB//manifest-files.json",
+        ] {
             assert_eq!(Layout::new(&folder, manifest).unwrap_err().kind(), Kind::Input, "{manifest:?}");
         }
     }

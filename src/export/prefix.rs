@@ -80,8 +80,11 @@ pub struct Looked {
 
 impl Looked {
     fn at(candidates: &[Candidate], until: i64) -> Self {
-        let mut places: Vec<_> =
-            candidates.iter().filter(|one| one.id.is_some_and(|id| id <= until)).map(|one| one.folder.as_str()).collect();
+        let mut places: Vec<_> = candidates
+            .iter()
+            .filter(|one| one.id.is_some_and(|id| id <= until))
+            .map(|one| one.folder.as_str())
+            .collect();
         places.sort_unstable();
         let digest = Md5::digest(places.join("\n")).iter().map(|byte| format!("{byte:02x}")).collect();
         Self { until, digest, open: BTreeSet::new() }
@@ -108,12 +111,7 @@ pub async fn resolve(store: &Store, arg: &str, hint: &Prefix<'_>) -> Result<Reso
 }
 
 /// As [`resolve`], but windows that end before the watermark are given too, from `back` on.
-pub async fn resolve_back(
-    store: &Store,
-    arg: &str,
-    hint: &Prefix<'_>,
-    back: Option<LookBack<'_>>,
-) -> Result<Resolved> {
+pub async fn resolve_back(store: &Store, arg: &str, hint: &Prefix<'_>, back: Option<LookBack<'_>>) -> Result<Resolved> {
     let top = match look(store, arg).await? {
         Found::Export(folder) => {
             let summary = read_summary(store, &folder).await?.check(&folder)?;

@@ -134,7 +134,6 @@ impl Window {
     fn touches(&self, other: &Self) -> bool {
         self.from < other.to && other.from < self.to
     }
-
 }
 
 impl fmt::Display for Window {
@@ -152,13 +151,7 @@ pub(super) fn late(gaps: &[Gap], window: &Window) -> bool {
 /// nothing continues, an overlap or a gap is gone over as far as that is allowed, and the chain behind it follows.
 ///
 /// `windows` are in an order of the caller's; of equals the first is taken.
-pub fn choose(
-    mark: Option<Watermark>,
-    gaps: &[Gap],
-    windows: &[Window],
-    unseen: &Unseen,
-    allow: Allow,
-) -> Choice {
+pub fn choose(mark: Option<Watermark>, gaps: &[Gap], windows: &[Window], unseen: &Unseen, allow: Allow) -> Choice {
     let gaps: Vec<_> = gaps.iter().map(Recorded::new).collect();
     let recorded = |window: &Window| gaps.iter().find(|gap| gap.span.touches(window));
     let mut order: Vec<usize> = (0..windows.len()).collect();
@@ -240,7 +233,8 @@ impl Walk<'_> {
                 return self.stop(first, why, None);
             }
             let first = self.chains.at(self.windows[first].from).unwrap_or(first);
-            let warning = format!("the table had no watermark; the window {} was applied as its first", self.windows[first]);
+            let warning =
+                format!("the table had no watermark; the window {} was applied as its first", self.windows[first]);
             return self.take(first, None, Some(warning));
         };
         if let Some(first) = self.chains.at(mark.time) {
@@ -248,8 +242,10 @@ impl Walk<'_> {
         } else if mark.of_load {
             // Windows start at whole seconds, a full export's time has milliseconds.
             let begins = |index: &&usize| self.windows[**index].from.timestamp() == mark.time.timestamp();
-            let astride = |index: &&usize| self.windows[**index].from < mark.time && mark.time < self.windows[**index].to;
-            let start = self.order.partition_point(|index| self.windows[*index].from.timestamp() < mark.time.timestamp());
+            let astride =
+                |index: &&usize| self.windows[**index].from < mark.time && mark.time < self.windows[**index].to;
+            let start =
+                self.order.partition_point(|index| self.windows[*index].from.timestamp() < mark.time.timestamp());
             let near = self.order[start..].iter().take_while(begins).filter(astride).filter(|index| usable(index));
             let best = near.copied().max_by_key(|index| (self.chains.rank(*index), Reverse(*index)));
             if let Some(first) = best {

@@ -136,7 +136,11 @@ fn a_window_of_a_recorded_gap_is_told_and_stops_nothing_else() {
     for allow in [NO, GAP, OVERLAP, BOTH] {
         let choose = |windows: &[(i64, i64)]| chosen(mark(30), &gaps, windows, &NONE_UNSEEN, allow);
         let choice = choose(&[(0, 15), (30, 45), (5, 40), (-600, 840)]);
-        assert_eq!((due(&choice), skipped(&choice)), (vec![1], vec![3]), "what starts before the gap was never missing");
+        assert_eq!(
+            (due(&choice), skipped(&choice)),
+            (vec![1], vec![3]),
+            "what starts before the gap was never missing"
+        );
         let late: Vec<_> = choice.stops.iter().map(|stop| (stop.window, &stop.why)).collect();
         assert_eq!(late, [(0, &Why::Late(gaps[0].clone())), (2, &Why::Late(gaps[0].clone()))]);
         // Where nothing else continues, it is an error whichever way it touches.

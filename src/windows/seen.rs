@@ -41,9 +41,9 @@ impl Seen {
 
     /// Notes what was found in a folder. Late windows are read again, since an error tells them each time.
     pub fn note(&mut self, folder: &str, mut looked: Looked, exports: &[Export], gaps: &[Gap]) {
-        let late = exports.iter().filter(|export| {
-            export.window().is_some_and(|(from, to, _)| late(gaps, &Window { from, to }))
-        });
+        let late = exports
+            .iter()
+            .filter(|export| export.window().is_some_and(|(from, to, _)| late(gaps, &Window { from, to })));
         looked.open.extend(late.map(|export| export.location().to_string()));
         if looked.open.len() <= MOST {
             self.now.insert(folder.to_owned(), looked);

@@ -38,7 +38,8 @@ fn result(place: &Place, arguments: &[&str], code: i32) -> Value {
 /// The objects of exports that were read or looked for.
 fn read(place: &Place) -> Vec<String> {
     let requests = place.server.take_requests();
-    let of_exports = requests.iter().filter(|request: &&Request| request.bucket == "exports" && !request.key.is_empty());
+    let of_exports =
+        requests.iter().filter(|request: &&Request| request.bucket == "exports" && !request.key.is_empty());
     of_exports.map(|request| request.key.clone()).filter(|key| key.contains("/AWSDynamoDB/")).collect()
 }
 
@@ -58,7 +59,8 @@ fn manifests_from_before_a_recorded_gap_are_not_read_again() {
     let other = IncrementalExport::new("customers").prefix(super::PREFIX).from(&at(15)).to(&at(30)).files([[""; 0]]);
     applied.push(place.upload(&other));
     result(&place, &[&RUN[..], &["--allow-gap"]].concat(), 0);
-    let is_old = |key: &String| applied[..3].iter().chain(&applied[4..]).any(|old| key.contains(&old[old.len() - 23..]));
+    let is_old =
+        |key: &String| applied[..3].iter().chain(&applied[4..]).any(|old| key.contains(&old[old.len() - 23..]));
 
     // Nothing is due; then, each run is of a window more.
     place.server.take_requests();
@@ -107,7 +109,10 @@ fn prefixes_of_all_shapes_are_searched() {
                 assert_eq!(run["watermark"], json!(at(15 * n + 15)), "{prefix} {argument}: {run}");
             }
             let asked = read(&place);
-            assert!(!place.server.keys("exports").is_empty() && asked.iter().all(|key| !key.ends_with('/')), "{asked:?}");
+            assert!(
+                !place.server.keys("exports").is_empty() && asked.iter().all(|key| !key.ends_with('/')),
+                "{asked:?}"
+            );
         }
     }
 }

@@ -91,7 +91,9 @@ async fn a_long_window_at_the_watermark_takes_the_place_of_short_ones() {
             site.window(60, 75, vec![put("a", 6)]),
         ];
         // The same window again, with another view.
-        all.push(window(60, 75).id("01768390000000-00000000").view("NEW_IMAGE").files([[put("a", 6)]]).write(site.bucket()));
+        all.push(
+            window(60, 75).id("01768390000000-00000000").view("NEW_IMAGE").files([[put("a", 6)]]).write(site.bucket()),
+        );
         let bucket = site.bucket();
         let arguments: Vec<&Path> =
             if named { all.iter().rev().map(|path| path.as_path()).collect() } else { vec![&bucket] };
@@ -124,7 +126,8 @@ async fn the_window_that_stops_is_in_the_result_and_named() {
     let run = site.run(&["status", bucket.to_str().unwrap()]).expect(0);
     let state = &run.report["state"];
     assert_eq!((&state["next"]["from"], &state["next"]["to"]), (&json!(at(15)), &json!(at(30))), "as incremental says");
-    let problems: Vec<_> = state["due"].as_array().unwrap().iter().map(|due| due["problem"].as_str().unwrap()).collect();
+    let problems: Vec<_> =
+        state["due"].as_array().unwrap().iter().map(|due| due["problem"].as_str().unwrap()).collect();
     assert!(problems[0].contains("gap") && problems[1].contains(&at(30)) && problems.len() == 2, "{problems:?}");
     // A window whose data can't be read is in the result too, and what is damaged is named.
     site.incremental(&[&folder], &["--allow-gap"]).expect(0);

@@ -11,7 +11,8 @@ fn applied(site: &Site, argument: &str) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn prefixes_below_a_folder_called_aws_dynamodb_are_searched() {
-    let prefixes = ["AWSDynamoDB/incremental", "AWSDynamoDB", "AWSDynamoDB/a/b", "AWSDynamoDB/0", "AWSDynamoDB/01-x", "data"];
+    let prefixes =
+        ["AWSDynamoDB/incremental", "AWSDynamoDB", "AWSDynamoDB/a/b", "AWSDynamoDB/0", "AWSDynamoDB/01-x", "data"];
     for prefix in prefixes {
         for slash in ["", "/", "/.", "//"] {
             let site = site();
@@ -73,9 +74,12 @@ async fn what_is_not_searched_is_counted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn windows_of_a_namesake_in_another_region_or_account_are_hinted_at() {
     let site = site();
-    for (n, arn) in ["arn:aws:dynamodb:eu-west-1:123456789012:table/orders", "arn:aws:dynamodb:eu-north-1:999999999999:table/orders"]
-        .into_iter()
-        .enumerate()
+    for (n, arn) in [
+        "arn:aws:dynamodb:eu-west-1:123456789012:table/orders",
+        "arn:aws:dynamodb:eu-north-1:999999999999:table/orders",
+    ]
+    .into_iter()
+    .enumerate()
     {
         IncrementalExport::new(SOURCE)
             .from(&at(0))
@@ -88,7 +92,10 @@ async fn windows_of_a_namesake_in_another_region_or_account_are_hinted_at() {
     IncrementalExport::new("customers").from(&at(0)).to(&at(15)).files([[put("a", 9)]]).write(site.bucket());
     let run = site.incremental(&[&site.bucket()], &[]).expect(0);
     let told = run.warnings();
-    assert!(told.contains("eu-west-1:123456789012:table/orders") && told.contains("999999999999:table/orders"), "{told}");
+    assert!(
+        told.contains("eu-west-1:123456789012:table/orders") && told.contains("999999999999:table/orders"),
+        "{told}"
+    );
     assert!(told.contains("another region or account"), "{told}");
     assert_eq!(pairs(&site.rows().await), [("a", 1)]);
 }
