@@ -49,7 +49,7 @@ async fn a_renamed_export_is_found() {
 /// A copy has one slash where S3's keys have two.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_prefix_that_ends_with_a_slash() {
-    for prefix in ["backups/", "/backups", "./backups", "a//b/"] {
+    for prefix in ["backups/", "./backups", "a//b/"] {
         let site = site();
         window(0, 15).prefix(prefix).files([[put("a", 2)]]).write(site.bucket());
         assert_eq!(applied(&site, site.bucket().to_str().unwrap()), [at(15)], "{prefix}");
