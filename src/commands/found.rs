@@ -77,7 +77,7 @@ impl Found {
         };
         let arn = table.metadata.properties().get(TABLE_ARN);
         let command = arn.zip(stop.missing).map(|(arn, missing)| export_command(arn, missing, arguments));
-        stop.error(window, command.as_deref()).in_file(export.location().to_string())
+        stop.error(window, &export.location().to_string(), command.as_deref())
     }
 }
 

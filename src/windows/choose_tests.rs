@@ -83,7 +83,7 @@ fn a_gap_behind_a_chain_stops_and_names_what_is_missing() {
     assert_eq!((due(&choice), &choice.waiting[..], skipped(&choice)), (vec![0], &[2][..], vec![3]));
     let stop = &choice.stops[0];
     assert_eq!((stop.window, stop.missing, &stop.why), (1, Some(window(15, 30)), &Why::Gap { pending: 0 }));
-    let error = stop.error(window(30, 45), Some("aws …"));
+    let error = stop.error(window(30, 45), "/e", Some("aws …"));
     assert_eq!(error.kind(), Kind::Window);
     let text = error.to_string();
     assert!(text.contains(&window(15, 30).to_string()) && text.contains("aws …"), "{text}");
@@ -284,7 +284,7 @@ proptest! {
             }
         }
         for stop in &choice.stops {
-            prop_assert_eq!(stop.error(windows[stop.window], None).kind(), Kind::Window);
+            prop_assert_eq!(stop.error(windows[stop.window], "/e", None).kind(), Kind::Window);
             if let Some(missing) = stop.missing {
                 prop_assert_eq!(missing.from, end);
                 prop_assert!(missing.to - missing.from >= TimeDelta::minutes(15));

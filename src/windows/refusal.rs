@@ -5,9 +5,9 @@ use crate::error::Error;
 use crate::time;
 
 impl Stop {
-    /// The error, of kind `Window`; `window` is that of the stop, `command` exports the missing one.
-    pub fn error(&self, window: Window, command: Option<&str>) -> Error {
-        let window = format!("the window {window}");
+    /// The error, of kind `Window`; `window` and `export` are those of the stop, `command` exports the missing one.
+    pub fn error(&self, window: Window, export: &str, command: Option<&str>) -> Error {
+        let window = format!("the window {window} ({export})");
         let mark = self.reached.map(time::format).unwrap_or_default();
         let missing = self.missing.map(|missing| missing.to_string()).unwrap_or_default();
         let command = command.map(|command| format!(": `{command}`")).unwrap_or_default();

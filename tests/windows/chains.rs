@@ -118,7 +118,7 @@ async fn the_window_that_stops_is_in_the_result_and_named() {
         let failed = &run.report["windows"][1];
         assert_eq!((&failed["export_arn"], &failed["from"]), (&json!(arn), &json!(at(30))));
         assert!(failed["snapshot_id"].is_null());
-        assert_eq!(run.report["error"]["file"], folder.to_str().unwrap());
+        assert!(run.message().contains(folder.to_str().unwrap()), "{}", run.message());
         let told = run.message();
         assert!(told.contains("ExportFromTime=2026-01-14T10:15:00Z,ExportToTime=2026-01-14T10:30:00Z"), "{told}");
     }
