@@ -216,7 +216,7 @@ struct Walk<'a> {
     /// Where in it those begin that start after `end`.
     position: usize,
     /// Windows that start before `end` and may end after it, the best on top: its chain's rank, the least overlap, the first.
-    astride: BinaryHeap<(Rank, Time, Reverse<usize>)>,
+    astride: BinaryHeap<(Rank, Time, Reverse<(Time, usize)>)>,
     /// The time up to which the table is complete.
     end: Option<Time>,
     choice: Choice,
@@ -265,14 +265,14 @@ impl Walk<'_> {
         let Some(end) = self.end else { return false };
         while let Some(index) = self.order.get(self.position).copied().filter(|i| self.windows[*i].from <= end) {
             if let Some(rank) = self.chains.rank(index) {
-                self.astride.push((rank, self.windows[index].from, Reverse(index)));
+                self.astride.push((rank, self.windows[index].from, Reverse((self.windows[index].to, index))));
             }
             self.position += 1;
         }
-        while self.astride.peek().is_some_and(|(.., Reverse(index))| self.windows[*index].to <= end) {
+        while self.astride.peek().is_some_and(|(.., Reverse((_, index)))| self.windows[*index].to <= end) {
             self.astride.pop();
         }
-        let astride = self.astride.peek().map(|(.., Reverse(index))| *index);
+        let astride = self.astride.peek().map(|(.., Reverse((_, index)))| *index);
         let mut later = self.order.iter().skip(self.position).copied();
         let later = later.find(|index| self.chains.rank(*index).is_some());
         let pending = if unseen.newest_pending.is_some_and(|begun| end < begun) { unseen.pending } else { 0 };
