@@ -6,7 +6,7 @@
 //! | floor | modules |
 //! |---|---|
 //! | 5 | [`commands`] |
-//! | 4 | [`load`], [`merge`], [`maintenance`], [`verify`] |
+//! | 4 | [`load`], [`merge`], [`maintenance`], [`verify`], [`windows`] |
 //! | 3 | [`table`], [`catalog`] |
 //! | 2 | [`columns`] |
 //! | 1 | [`schema`], [`export`] |
@@ -30,3 +30,4 @@ pub mod storage;
 pub mod table;
 pub mod time;
 pub mod verify;
+pub mod windows;

@@ -473,8 +473,8 @@ async fn a_damaged_second_window_leaves_the_first_applied() {
     site.window(30, 45, vec![put("a", 4)]);
     let run = site.incremental(&[&site.bucket()], &[]).expect(3);
     names_line(&run, &last_name(&site, &damaged), 2);
-    assert_eq!(run.statuses(), ("failed", vec!["applied"]));
-    assert_eq!(run.report["watermark"], at(15));
+    assert_eq!(run.statuses(), ("failed", vec!["applied", "failed"]));
+    assert_eq!((&run.report["windows"][1]["from"], &run.report["watermark"]), (&json!(at(15)), &json!(at(15))));
     assert_eq!(run.report["metadata_location"], site.table().await.unwrap().metadata_location);
     assert_eq!(pairs(&site.rows().await), [("a", 2)]);
     // The way out: the export is copied again.

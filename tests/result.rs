@@ -35,8 +35,8 @@ const RESULT: [&str; 15] = [
     "warnings",
     "error",
 ];
-/// Parts that one command alone has.
-const PARTS: [&str; 2] = ["state", "comparison"];
+/// Parts that one command alone has, or that are there where there is something to tell.
+const PARTS: [&str; 3] = ["state", "comparison", "skipped"];
 const WINDOW: [&str; 9] =
     ["export_arn", "from", "to", "status", "snapshot_id", "rows", "rescued", "columns_added", "files"];
 const ROWS: [&str; 3] = ["inserted", "updated", "deleted"];

@@ -7,6 +7,8 @@ mod exports;
 mod reader;
 #[path = "common/s3_server.rs"]
 mod s3_server;
+#[path = "s3_scenario/windows.rs"]
+mod windows;
 
 use std::collections::BTreeMap;
 use std::path::Path;

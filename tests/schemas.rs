@@ -7,7 +7,7 @@ use std::fs;
 
 use ddb_iceberg::commands::{
     AppliedWindow, CheckReport, CheckedPart, Comparison, DifferingKey, DueWindow, FileCounts, LiveFiles,
-    MaintenanceReport, NextWindow, Report, RowCounts, Status, TableState, WindowReport,
+    MaintenanceReport, NextWindow, Report, RowCounts, SkippedWindow, Status, TableState, WindowReport,
 };
 use ddb_iceberg::error::Error;
 use ddb_iceberg::table::watermark::Gap;
@@ -30,6 +30,12 @@ fn full_report(from: Option<&str>) -> Report {
         rescued: BTreeMap::from([("a".to_owned(), 1)]),
         columns_added: vec!["b".to_owned()],
         files: FileCounts::default(),
+    });
+    report.skipped.push(SkippedWindow {
+        export_arn: None,
+        from: "2026-01-14T10:15:00.000Z".to_owned(),
+        to: "2026-01-14T10:30:00.000Z".to_owned(),
+        reason: "other windows are taken for its time".to_owned(),
     });
     report.maintenance.push(MaintenanceReport::new("compact", Status::Applied));
     let text = || "2026-01-14T10:30:00.000Z".to_owned();

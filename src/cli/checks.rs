@@ -1,7 +1,7 @@
 //! What `status` and `verify` found, in words.
 
 use super::escape;
-use super::summary::{bytes, count, group};
+use super::summary::{bytes, count, group, skipped};
 use ddb_iceberg::commands::{AppliedWindow, Comparison, Report, TableState};
 use ddb_iceberg::time;
 
@@ -43,6 +43,7 @@ fn status(table: &str, report: &Report, state: &TableState) -> Vec<String> {
     if let Some(more @ 1..) = state.due.len().checked_sub(MAX_DUE_LINES) {
         lines.push(format!("  and {} more due", group(more)));
     }
+    lines.extend(skipped(report));
     if report.pending > 0 {
         lines.push(format!("  {} not completed yet", count(report.pending, "export")));
     }

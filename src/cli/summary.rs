@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use super::table::{self, Form};
 use super::{checks, escape, maintenance};
-use ddb_iceberg::commands::{FileCounts, Report, RowCounts, Status, WindowReport};
+use ddb_iceberg::commands::{FileCounts, Report, RowCounts, SkippedWindow, Status, WindowReport};
 use ddb_iceberg::time;
 
 /// Windows that get a line of their own; the JSON result has them all.
 const MAX_WINDOW_LINES: usize = 20;
+/// So of those that are skipped.
+const MAX_SKIPPED_LINES: usize = 5;
 
 /// The lines for people; none when a command failed before it did anything.
 pub(crate) fn of(report: &Report) -> Vec<String> {
@@ -117,11 +119,24 @@ fn details(report: &Report, done: &[&WindowReport], lines: &mut Vec<String>) {
             seconds(report.seconds)
         ));
     }
+    lines.extend(skipped(report));
     match report.pending {
         0 => {}
         1 => lines.push("  1 export has not completed yet".to_owned()),
         n => lines.push(format!("  {} exports have not completed yet", group(n))),
     }
+}
+
+/// What is not needed, and why.
+pub(crate) fn skipped(report: &Report) -> Vec<String> {
+    let span = |window: &SkippedWindow| format!("{} to {}", escape::line(&window.from), escape::line(&window.to));
+    let told = report.skipped.iter().take(MAX_SKIPPED_LINES);
+    let mut lines: Vec<_> =
+        told.map(|window| format!("  skipped: {}: {}", span(window), escape::line(&window.reason))).collect();
+    if let Some(more @ 1..) = report.skipped.len().checked_sub(MAX_SKIPPED_LINES) {
+        lines.push(format!("  and {} more skipped", group(more)));
+    }
+    lines
 }
 
 fn total_rows(windows: &[&WindowReport]) -> RowCounts {

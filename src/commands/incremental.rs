@@ -1,6 +1,6 @@
 //! `incremental`: due windows are merged into the table in order, one commit each.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,19 +8,21 @@ use chrono::Utc;
 use iceberg::spec::{MAIN_BRANCH, Operation};
 
 use super::existing::existing;
+use super::found::{Found, holder};
 use super::report::{FileCounts, Report, RowCounts, Status, WindowReport};
 use super::request::{Context, Incremental, Maintenance, NewAttributes, WriteMode};
 use super::upkeep::upkeep;
 use crate::catalog::settle::{Outcome, commit_and_settle, conclude};
 use crate::catalog::{Catalog, LoadedTable, clock, is_unfinished};
 use crate::error::{Error, Kind, Result};
-use crate::export::{Export, Prefix, Source, resolve};
-use crate::merge::{Allow, NewAttributesPolicy, Plan, Planner, Removal, Verdict, judge};
+use crate::export::{Export, Prefix, resolve_back};
+use crate::merge::{NewAttributesPolicy, Plan, Planner, Removal};
 use crate::schema::{Limits, TableSchema, no_such_key};
-use crate::storage::Staging;
+use crate::storage::{Location, Staging};
 use crate::table::watermark::{self, EXPORT_ARN, GAPS, Gap, WATERMARK, WINDOW_FROM, WINDOW_TO, Watermark};
 use crate::table::{Partitioner, SnapshotBuilder, base_requirements, check_properties, check_writable};
 use crate::time::{self, Time};
+use crate::windows::{Allow, Choice, GAPS_SEEN, Seen, Why};
 
 /// The table property that says how old rows are taken away, as Spark's MERGE reads it.
 const MERGE_MODE: &str = "write.merge.mode";
@@ -30,83 +32,103 @@ const ATTEMPTS: u32 = 10;
 
 /// Applies every window that is due, in order.
 ///
-/// Windows applied before an error stay applied, and are in the report. Where an export below a folder is damaged, those
-/// that follow the watermark without a gap are applied before that is the error.
+/// Windows applied before an error stay applied, and are in the report, as is the window that failed. Where an export below a
+/// folder is damaged, those that follow the watermark without a gap are applied before that is the error.
 pub async fn incremental(context: &Context, request: &Incremental, report: &mut Report) -> Result<()> {
     let catalog = context.catalog()?;
     let mut table = load(catalog.as_ref(), request).await?;
     report.describe(&table)?;
-    let Collected { exports, mut damaged } = collect(context, &request.exports, &table, report).await?;
-    // What is damaged may hold the very window that is missing.
-    let sound = damaged.is_none();
-    let allow = Allow { gap: request.allow_gap && sound, overlap: request.allow_overlap && sound };
-
-    let mut imagined: Option<(Watermark, Source)> = None;
-    for export in exports {
-        let Some((from, to, _)) = export.window() else { continue };
-        let mut window = WindowReport::new(export.arn(), Some(from), Some(to));
-        let mut attempt = 0;
-        loop {
-            let (mark, mut source) = match imagined.clone() {
-                Some((mark, source)) => (Some(mark), source),
-                None => (watermark::watermark(&table.metadata)?, watermark::source(&table.metadata)),
-            };
-            // Of the table as it is now: what came before this window may have told it its source.
-            source.check(&export)?;
-            let gaps = watermark::gaps(&table.metadata)?;
-            let verdict = judge(mark, &gaps, from, to, allow).map_err(|error| damaged.take().unwrap_or(error))?;
-            let (gap, warning) = match verdict {
-                Verdict::Already => {
-                    window.status = Status::AlreadyApplied;
-                    window.snapshot_id = holder(&table, &export);
-                    break;
-                }
-                Verdict::Due { gap, warning } => (gap, warning),
-            };
-            if request.dry_run {
-                report.warnings.extend(warning);
-                source.learn(&export);
-                imagined = Some((Watermark { time: to, of_load: false }, source));
-                window.status = Status::DryRun;
-                break;
+    let mut found = collect(context, &request.exports, &table, report).await?;
+    let damaged = found.damaged.take();
+    let allow = Allow { gap: request.allow_gap, overlap: request.allow_overlap };
+    let mut told = HashSet::new();
+    let (mut base, mut choice) = begin(&found, &table, allow, &mut told, report)?;
+    let (mut position, mut attempt) = (0, 0);
+    let mut source = watermark::source(&table.metadata);
+    while let Some(due) = choice.due.get(position).cloned()
+        && let Some((export, span)) = found.get(due.window)
+    {
+        let mut window = found.report(due.window);
+        // Of the table as it is now: what came before this window may have told it its source.
+        if let Err(error) = source.check(export) {
+            window.status = Status::Failed;
+            report.windows.push(window);
+            report.skipped = found.skipped(&choice);
+            return Err(error);
+        }
+        if request.dry_run {
+            source.learn(export);
+            report.warnings.extend(due.warning);
+            window.status = Status::DryRun;
+            told.insert(due.window);
+            report.windows.push(window);
+            position += 1;
+            continue;
+        }
+        let work = Work { context, catalog: catalog.as_ref(), request, export, seen: &found.seen };
+        let applied = match work.apply(&table, due.gap.clone(), span.from, span.to, &mut window).await {
+            Ok(Applied::Moved) if attempt + 1 >= ATTEMPTS => Err(Error::new(
+                Kind::Contended,
+                format!("other writers changed the table {ATTEMPTS} times while this window was merged"),
+            )
+            .advice("Nothing of the window was applied; run the command again")),
+            applied => applied,
+        };
+        match applied {
+            Err(error) => {
+                window.status = Status::Failed;
+                report.windows.push(window);
+                report.skipped = found.skipped(&choice);
+                return Err(error);
             }
-            let work = Work { context, catalog: catalog.as_ref(), request, export: &export };
-            match work.apply(&table, gap, from, to, &mut window).await? {
-                Applied::Yes(committed, warnings) => {
-                    table = committed;
-                    report.warnings.extend(warning);
-                    report.warnings.extend(warnings);
-                    report.warn_of_properties(&table);
-                    report.describe(&table)?;
-                    break;
+            Ok(Applied::Yes(committed, warnings)) => {
+                table = committed;
+                report.warnings.extend(due.warning);
+                report.warnings.extend(warnings);
+                report.warn_of_rescued(&window);
+                report.warn_of_properties(&table);
+                report.windows.push(window);
+                report.describe(&table)?;
+                source = watermark::source(&table.metadata);
+                told.insert(due.window);
+                base.follow(span.to, due.gap);
+                (position, attempt) = (position + 1, 0);
+                if request.maintenance == Maintenance::Auto {
+                    // Also in between: a long run of late windows would slow down with every small file.
+                    table = upkeep(context, catalog.as_ref(), table, false, report).await;
                 }
-                Applied::Moved => {
-                    attempt += 1;
-                    if attempt >= ATTEMPTS {
-                        return Err(Error::new(
-                            Kind::Contended,
-                            format!("other writers changed the table {ATTEMPTS} times while this window was merged"),
-                        )
-                        .advice("Nothing of the window was applied; run the command again"));
-                    }
-                    let pause = Duration::from_millis(50 << attempt.min(6));
-                    tracing::info!("another writer changed the table; planning again");
-                    tokio::time::sleep(pause).await;
-                    table = load(catalog.as_ref(), request).await?;
-                    report.describe(&table)?;
-                }
+            }
+            Ok(Applied::Moved) => {
+                attempt += 1;
+                let pause = Duration::from_millis(50 << attempt.min(6));
+                tracing::info!("another writer changed the table; planning again");
+                tokio::time::sleep(pause).await;
+                table = load(catalog.as_ref(), request).await?;
+                report.describe(&table)?;
+                source = watermark::source(&table.metadata);
             }
         }
-        report.warn_of_rescued(&window);
-        let applied = window.status == Status::Applied;
-        report.windows.push(window);
-        if applied && request.maintenance == Maintenance::Auto {
-            // Also in between: a long run of late windows would slow down with every small file.
-            table = upkeep(context, catalog.as_ref(), table, false, report).await;
+        // Who else applies windows may have taken other ones.
+        if Base::of(&table)? != base {
+            (base, choice) = begin(&found, &table, allow, &mut told, report)?;
+            (position, attempt) = (0, 0);
         }
     }
+    report.skipped = found.skipped(&choice);
+    found.check(&source)?;
+    let mut stops = choice.stops.iter().filter(|stop| !told.contains(&stop.window));
     if let Some(error) = damaged {
+        // It may hold what is missing, but not what comes too late.
+        let late = stops.filter(|stop| matches!(stop.why, Why::Late(_)));
+        report.warnings.extend(late.map(|stop| found.error(stop, &table, &request.exports).to_string()));
         return Err(error);
+    }
+    if let Some(first) = stops.next() {
+        report.warnings.extend(stops.map(|stop| found.error(stop, &table, &request.exports).to_string()));
+        let mut window = found.report(first.window);
+        window.status = Status::Failed;
+        report.windows.push(window);
+        return Err(found.error(first, &table, &request.exports));
     }
     report.status = overall(&report.windows);
     if report.status == Status::Applied && request.maintenance == Maintenance::Auto {
@@ -115,12 +137,43 @@ pub async fn incremental(context: &Context, request: &Incremental, report: &mut 
     Ok(())
 }
 
-/// The snapshot that holds an export, unless it was expired.
-fn holder(table: &LoadedTable, export: &Export) -> Option<String> {
-    let arn = export.arn()?;
-    watermark::ancestors(&table.metadata)
-        .find(|s| s.summary().additional_properties.get(EXPORT_ARN).is_some_and(|held| held == arn))
-        .map(|s| s.snapshot_id().to_string())
+/// What a choice of windows was made on.
+#[derive(PartialEq)]
+struct Base {
+    mark: Option<Watermark>,
+    gaps: Vec<Gap>,
+}
+
+impl Base {
+    fn of(table: &LoadedTable) -> Result<Self> {
+        Ok(Self { mark: watermark::watermark(&table.metadata)?, gaps: watermark::gaps(&table.metadata)? })
+    }
+
+    /// After a window that was applied.
+    fn follow(&mut self, to: Time, gap: Option<Gap>) {
+        self.mark = Some(Watermark { time: to, of_load: false });
+        self.gaps.extend(gap);
+    }
+}
+
+/// Chooses for the table as it is, and reports what it has already.
+fn begin(
+    found: &Found,
+    table: &LoadedTable,
+    allow: Allow,
+    told: &mut HashSet<usize>,
+    report: &mut Report,
+) -> Result<(Base, Choice)> {
+    let choice = found.choose(table, allow)?;
+    for &index in &choice.already {
+        if told.insert(index) {
+            let mut window = found.report(index);
+            window.status = Status::AlreadyApplied;
+            window.snapshot_id = found.get(index).and_then(|(export, _)| holder(table, export));
+            report.windows.push(window);
+        }
+    }
+    Ok((Base::of(table)?, choice))
 }
 
 fn overall(windows: &[WindowReport]) -> Status {
@@ -200,32 +253,32 @@ pub(super) fn columns(table: &LoadedTable, key: &[String]) -> Result<TableSchema
     Ok(columns)
 }
 
-/// What the arguments name.
-pub(super) struct Collected {
-    /// Each export once, ordered by window.
-    pub(super) exports: Vec<Export>,
-    /// The first export below a folder that is damaged; the others are warnings.
-    pub(super) damaged: Option<Error>,
-}
-
 /// Finds the exports that the arguments name.
 pub(super) async fn collect(
     context: &Context,
     arguments: &[String],
     table: &LoadedTable,
     report: &mut Report,
-) -> Result<Collected> {
+) -> Result<Found> {
     let source = watermark::source(&table.metadata);
     let mark = watermark::watermark(&table.metadata)?.map(|mark| mark.time);
-    // A window of a gap may come late; it must be seen, to be refused.
     let gaps = watermark::gaps(&table.metadata)?;
-    let since = gaps.iter().filter_map(|gap| time::parse(&gap.from)).chain(mark).min();
     let hint =
-        Prefix { table_arn: source.arn.as_deref(), table_id: source.id.as_deref(), watermark: since, now: Utc::now() };
+        Prefix { table_arn: source.arn.as_deref(), table_id: source.id.as_deref(), watermark: mark, now: Utc::now() };
+    let mut found = Found::new(Seen::of_table(&table.metadata));
     let (mut exports, mut damaged): (Vec<Export>, Vec<Error>) = (Vec::new(), Vec::new());
     for argument in arguments {
-        let resolved = resolve(&context.exports, argument, &hint).await?;
+        let folder = Location::parse(argument)?;
+        // A window of a gap may come late; it must be seen, to be refused.
+        let back = found.seen.look_back(folder.as_str(), mark, &gaps);
+        let mut resolved = resolve_back(&context.exports, argument, &hint, back).await?;
         report.pending += resolved.pending;
+        found.unseen.pending += resolved.pending;
+        found.unseen.newest_pending = found.unseen.newest_pending.max(resolved.newest_pending);
+        if let Some(looked) = resolved.looked.take() {
+            found.seen.note(folder.as_str(), looked, &resolved.exports, &gaps);
+            resolved.exports.retain(|export| is_open(export, mark, &gaps));
+        }
         let (foreign, full) = (resolved.foreign, resolved.full);
         tracing::info!("{argument}: {foreign} exports of other tables and {full} full exports were skipped");
         if resolved.exports.is_empty() && resolved.older == 0 && resolved.pending == 0 && foreign > 0 {
@@ -238,23 +291,29 @@ pub(super) async fn collect(
                 damaged.push(error);
             }
         }
-        for export in resolved.exports {
-            check_incremental(&export)?;
-            source.check(&export)?;
-            let known = |other: &Export| match (other.arn(), export.arn()) {
-                (Some(a), Some(b)) => a == b,
-                _ => other.location() == export.location(),
-            };
-            if !exports.iter().any(known) {
-                exports.push(export);
-            }
+        exports.extend(resolved.exports);
+    }
+    let mut known = HashSet::new();
+    let mut each = Vec::new();
+    for export in exports {
+        check_incremental(&export)?;
+        source.check(&export)?;
+        if known.insert(export.arn().unwrap_or(export.location().as_str()).to_owned()) {
+            each.push(export);
         }
     }
-    exports.sort_by_key(|export| export.window().map(|(from, to, _)| (from, to)));
+    found.set(each);
     let mut damaged = damaged.into_iter();
-    let first = damaged.next();
+    found.damaged = damaged.next();
+    found.unseen.damaged = found.damaged.is_some();
     report.warnings.extend(damaged.map(|error| error.to_string()));
-    Ok(Collected { exports, damaged: first })
+    Ok(found)
+}
+
+/// Whether the table does not have the window of an export below a folder: it ends after the watermark, or lies in a gap.
+fn is_open(export: &Export, mark: Option<Time>, gaps: &[Gap]) -> bool {
+    let Some((from, to, _)) = export.window() else { return true };
+    mark.is_none_or(|mark| mark < to) || gaps.iter().any(|gap| gap.touches(from, to))
 }
 
 /// Refuses a full export.
@@ -279,6 +338,7 @@ struct Work<'a> {
     catalog: &'a dyn Catalog,
     request: &'a Incremental,
     export: &'a Export,
+    seen: &'a Seen,
 }
 
 impl Work<'_> {
@@ -398,9 +458,13 @@ impl Work<'_> {
         facts.insert(watermark::VERSION.to_owned(), watermark::VERSION_KNOWN.to_string());
         facts.retain(|name, _| !known.contains_key(name));
         set.extend(facts);
-        if let Some(gap) = gap {
-            let mut gaps = watermark::gaps(&base.metadata)?;
-            gaps.push(gap);
+        let mut gaps = watermark::gaps(&base.metadata)?;
+        let is_new = gap.is_some();
+        gaps.extend(gap);
+        if !gaps.is_empty() {
+            set.extend(self.seen.property().map(|text| (GAPS_SEEN.to_owned(), text)));
+        }
+        if is_new {
             let text =
                 serde_json::to_string(&gaps).map_err(|e| Error::failed("the gaps cannot be written").caused_by(e))?;
             set.insert(GAPS.to_owned(), text);

@@ -6,6 +6,7 @@ mod detect_schema;
 mod detect_table;
 mod existing;
 mod expire;
+mod found;
 mod full_load;
 mod history;
 mod incremental;
@@ -23,7 +24,9 @@ mod verify;
 pub use check_catalog::{
     CheckCatalog, CheckReport, CheckStatus, CheckStep, CheckedPart, Setting, TIME_LIMIT, check_catalog,
 };
-pub use report::{DetectReport, ErrorReport, FileCounts, MaintenanceReport, Report, RowCounts, Status, WindowReport};
+pub use report::{
+    DetectReport, ErrorReport, FileCounts, MaintenanceReport, Report, RowCounts, SkippedWindow, Status, WindowReport,
+};
 pub use request::{
     Compact, Context, DetectSchema, Expire, FullLoad, IfExists, Incremental, Maintenance, NewAttributes, Orphans,
     TableStatus, Verify, WriteMode,

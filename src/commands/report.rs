@@ -41,8 +41,11 @@ pub struct Report {
     pub table: Option<String>,
     /// How it ended.
     pub status: Status,
-    /// What was done, in order.
+    /// What was done, in order; last the window that failed, if one did.
     pub windows: Vec<WindowReport>,
+    /// Windows that are not needed, since others are taken for their time.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<SkippedWindow>,
     /// What was done to keep the table small and quick, in order.
     pub maintenance: Vec<MaintenanceReport>,
     /// The time up to which the table is complete.
@@ -80,6 +83,7 @@ impl Report {
             table,
             status: Status::NothingToDo,
             windows: Vec::new(),
+            skipped: Vec::new(),
             maintenance: Vec::new(),
             watermark: None,
             lag_seconds: None,
@@ -167,6 +171,19 @@ impl WindowReport {
             files: FileCounts::default(),
         }
     }
+}
+
+/// A window that is not needed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SkippedWindow {
+    /// The export.
+    pub export_arn: Option<String>,
+    /// Start, inclusive.
+    pub from: String,
+    /// End, exclusive.
+    pub to: String,
+    /// Why it is not needed.
+    pub reason: String,
 }
 
 /// Rows by what happened to them.

@@ -6,27 +6,20 @@ use chrono::{TimeDelta, TimeZone, Utc};
 use iceberg::spec::{Operation, TableMetadata};
 
 use super::existing::existing;
-use super::incremental::{Collected, collect};
+use super::found::Found;
+use super::incremental::collect;
 use super::report::{Report, Status};
 use super::request::{Context, TableStatus};
 use super::state::{AppliedWindow, DueWindow, LiveFiles, NextWindow, TableState};
 use crate::catalog::LoadedTable;
 use crate::error::{Error, Result};
-use crate::merge::{Allow, Verdict, judge};
-use crate::storage::Location;
 use crate::table::watermark::{self, EXPORT_ARN, WINDOW_FROM, WINDOW_TO, Watermark};
 use crate::table::{LiveFile, live_files};
 use crate::time::{self, Time};
+use crate::windows::{Allow, Choice, REACH, export_command, exportable};
 
 /// A data file below this is small.
 const SMALL: u64 = 32 * 1024 * 1024;
-/// The longest window that DynamoDB exports (Developer Guide, "DynamoDB data export to Amazon S3: how it works").
-const LONGEST: TimeDelta = TimeDelta::hours(24);
-/// The shortest one.
-const SHORTEST: TimeDelta = TimeDelta::minutes(15);
-/// How far back point-in-time recovery reaches at most.
-const REACH: TimeDelta = TimeDelta::days(35);
-
 /// Looks at a table's metadata and manifests, and at the exports that are named. Nothing is written.
 ///
 /// What could be learned is in the report also when it fails. Errors of kind `Window`: a table that was rolled back, or one
@@ -44,36 +37,17 @@ pub async fn status(context: &Context, request: &TableStatus, report: &mut Repor
     files?;
     let gaps = watermark::gaps(&table.metadata)?;
     let mark = watermark::watermark(&table.metadata)?;
-    let Collected { exports, damaged } = if request.exports.is_empty() {
-        Collected { exports: Vec::new(), damaged: None }
+    let mut found = if request.exports.is_empty() {
+        Found::default()
     } else {
         collect(context, &request.exports, &table, report).await?
     };
-
-    let mut due = Vec::new();
-    let (mut reached, mut source, mut foreign) = (mark, watermark::source(&table.metadata), None);
-    for export in exports {
-        let Some((from, to, _)) = export.window() else { continue };
-        if let Err(error) = source.check(&export) {
-            foreign.get_or_insert(error);
-            continue;
-        }
-        let problem = match judge(reached, &gaps, from, to, Allow::default()) {
-            Ok(Verdict::Already) => continue,
-            Ok(Verdict::Due { .. }) => {
-                reached = Some(Watermark { time: to, of_load: false });
-                source.learn(&export);
-                None
-            }
-            Err(error) => Some(error.to_string()),
-        };
-        let export_arn = export.arn().map(str::to_owned);
-        due.push(DueWindow { export_arn, from: time::format(from), to: time::format(to), problem });
-    }
+    let choice = found.choose(&table, Allow::default())?;
+    let due = due(&found, &choice, &table, &request.exports);
     let now = Utc::now();
-    let next = reached.map(|mark| next(mark.time, now, &table, &request.exports));
-    if let Some(mark) = reached
-        && now - mark.time > REACH
+    let next = choice.reached.map(|reached| next(reached, &choice, now, &table, &request.exports));
+    if let Some(reached) = choice.reached
+        && now - reached > REACH
     {
         report.warnings.push(
             "the next window starts more than 35 days ago, where point-in-time recovery no longer reaches: load a new full \
@@ -81,10 +55,15 @@ pub async fn status(context: &Context, request: &TableStatus, report: &mut Repor
                 .to_owned(),
         );
     }
+    report.skipped = found.skipped(&choice);
     if let Some(state) = &mut report.state {
         (state.due, state.next, state.gaps) = (due, next, gaps);
     }
-    if let Some(error) = foreign.or(damaged) {
+    // As `incremental` would learn it, window by window.
+    let mut source = watermark::source(&table.metadata);
+    choice.due.iter().filter_map(|due| found.get(due.window)).for_each(|(export, _)| source.learn(export));
+    found.check(&source)?;
+    if let Some(error) = found.damaged.take() {
         return Err(error);
     }
     report.status = Status::Checked;
@@ -167,80 +146,42 @@ fn count(live: &[LiveFile]) -> LiveFiles {
     found
 }
 
-/// The window after what is there. Windows start and end at whole seconds.
-fn next(from: Time, now: Time, table: &LoadedTable, arguments: &[String]) -> NextWindow {
-    let second = |time: Time| Utc.timestamp_opt(time.timestamp(), 0).single().unwrap_or(time);
-    let from = second(from);
-    let soonest = from + SHORTEST;
-    let to = second(now).clamp(soonest, from + LONGEST);
+/// The windows that wait: those to apply, where that stops, and what is behind.
+fn due(found: &Found, choice: &Choice, table: &LoadedTable, arguments: &[String]) -> Vec<DueWindow> {
+    let first = choice.stops.first().and_then(|stop| found.get(stop.window));
+    let behind = first.map(|(_, window)| format!("it waits behind the window {window}, where incremental stops"));
+    let applied = choice.due.iter().map(|due| (due.window, None));
+    let stops = choice.stops.iter().map(|stop| (stop.window, Some(found.error(stop, table, arguments).to_string())));
+    let waiting = choice.waiting.iter().map(|window| (*window, behind.clone()));
+    let listed = applied.chain(stops).chain(waiting).filter_map(|(index, problem)| {
+        let (export, window) = found.get(index)?;
+        Some(DueWindow {
+            export_arn: export.arn().map(str::to_owned),
+            from: time::format(window.from),
+            to: time::format(window.to),
+            problem,
+        })
+    });
+    listed.collect()
+}
+
+/// The window after what is there: the one that is missing, or as much as has passed.
+fn next(reached: Time, choice: &Choice, now: Time, table: &LoadedTable, arguments: &[String]) -> NextWindow {
+    let missing = choice.stops.iter().find_map(|stop| stop.missing);
+    let window = missing.unwrap_or_else(|| exportable(reached, Some(now), std::iter::empty()));
     let arn = table.metadata.properties().get(watermark::TABLE_ARN);
     NextWindow {
-        from: time::format(from),
-        to: time::format(to),
-        ready: soonest <= now,
+        from: time::format(window.from),
+        to: time::format(window.to),
+        ready: window.to <= now,
         // What can't be exported any more needs no command.
-        command: arn.filter(|_| now - from <= REACH).map(|arn| command(arn, from, to, arguments)),
+        command: arn.filter(|_| now - window.from <= REACH).map(|arn| export_command(arn, window, arguments)),
     }
-}
-
-/// How the AWS CLI is asked for a window. New images suffice: old rows are found by key.
-fn command(arn: &str, from: Time, to: Time, arguments: &[String]) -> String {
-    let locations = arguments.iter().filter_map(|argument| Location::parse(argument).ok());
-    let target = locations.filter(Location::is_s3).map(|location| target(location.as_str())).next();
-    let (bucket, prefix) = target.unwrap_or(("BUCKET".to_owned(), None));
-    let prefix = prefix.map(|prefix| format!(" --s3-prefix {}", quoted(&prefix))).unwrap_or_default();
-    let at = |time: Time| time.format("%Y-%m-%dT%H:%M:%SZ").to_string();
-    format!(
-        "aws dynamodb export-table-to-point-in-time --table-arn {} --s3-bucket {}{prefix} --export-type INCREMENTAL_EXPORT \
-         --incremental-export-specification ExportFromTime={},ExportToTime={},ExportViewType=NEW_IMAGE",
-        quoted(arn),
-        quoted(&bucket),
-        at(from),
-        at(to)
-    )
-}
-
-/// Bucket and prefix of the folder that exports lie in: what stands before `AWSDynamoDB`.
-fn target(location: &str) -> (String, Option<String>) {
-    let path = location.strip_prefix("s3://").unwrap_or(location);
-    let mut parts = path.split('/').take_while(|part| *part != "AWSDynamoDB");
-    let bucket = parts.next().unwrap_or_default().to_owned();
-    let prefix = parts.collect::<Vec<_>>().join("/");
-    (bucket, (!prefix.is_empty()).then_some(prefix))
-}
-
-/// A word for a shell.
-fn quoted(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@+".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        return text.to_owned();
-    }
-    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn at(text: &str) -> Time {
-        time::parse(&format!("2026-01-{text}Z")).unwrap()
-    }
-
-    #[test]
-    fn the_command_can_be_pasted() {
-        let (from, to) = (at("14T10:20:00"), at("14T10:35:00"));
-        let made = command("arn:aws:dynamodb:eu-north-1:1:table/t", from, to, &["s3://b/a/b/AWSDynamoDB/".to_owned()]);
-        assert_eq!(
-            made,
-            "aws dynamodb export-table-to-point-in-time --table-arn arn:aws:dynamodb:eu-north-1:1:table/t --s3-bucket b \
-             --s3-prefix a/b --export-type INCREMENTAL_EXPORT --incremental-export-specification \
-             ExportFromTime=2026-01-14T10:20:00Z,ExportToTime=2026-01-14T10:35:00Z,ExportViewType=NEW_IMAGE"
-        );
-        let hostile = command("x'; rm -rf ~ #", from, to, &["/local".to_owned()]);
-        assert!(hostile.contains(r"--table-arn 'x'\''; rm -rf ~ #' --s3-bucket BUCKET --export-type"), "{hostile}");
-        assert_eq!(target("s3://b"), ("b".to_owned(), None));
-        assert_eq!(target("s3://b/AWSDynamoDB/0123-ab"), ("b".to_owned(), None));
-    }
 
     #[test]
     fn lag_is_measured_against_what_is_allowed() {

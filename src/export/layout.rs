@@ -5,7 +5,7 @@
 //! its own key too (`manifestFilesS3Key`), so the layout can be carried over to wherever the manifest is found.
 //!
 //! Keys are untrusted. A key is taken only if
-//! - it has no empty, `.` or `..` segment, no backslash and no control character, and
+//! - it has no empty, `.` or `..` segment below the prefix, no backslash and no control character, and
 //! - it lies in the export's own folder or the `data/` beside it: never in another export's.
 
 use crate::error::{Error, Result};
@@ -24,50 +24,70 @@ const MAX_KEY: usize = 1024;
 pub(super) struct Layout {
     /// What a key must start with, with a last slash.
     prefix: String,
-    /// What replaces it.
-    base: Location,
-    /// Where below it files may lie: any of these (with a last slash); empty: anywhere.
-    allowed: Vec<String>,
+    /// What may follow it (with a last slash; nothing: anything may), and the folder that the rest is below.
+    places: Vec<(String, Location)>,
+    root: Location,
+    /// The folder bears the export's own name.
+    named: bool,
 }
 
 impl Layout {
     /// `folder` is where the manifest was found, `manifest_key` where it stood in its bucket.
     pub(super) fn new(folder: &Location, manifest_key: &str) -> Result<Self> {
-        check_key(manifest_key).map_err(|why| wrong("manifestFilesS3Key", manifest_key, why))?;
+        let refused = |why| wrong("manifestFilesS3Key", manifest_key, why);
+        check_characters(manifest_key).map_err(refused)?;
         let Some((own, FILES)) = manifest_key.rsplit_once('/') else {
-            return Err(wrong(
-                "manifestFilesS3Key",
-                manifest_key,
-                "it does not name a manifest-files.json in a folder",
-            ));
+            return Err(refused("it does not name a manifest-files.json in a folder"));
         };
-        // `[prefix/]AWSDynamoDB` and `<id>`.
+        // `[prefix/]AWSDynamoDB` and `<id>`. The prefix is only compared, and has what the user gave to DynamoDB: a slash at
+        // its end makes two of them, which copies may not have.
         let shared = own.rsplit_once('/').filter(|(above, _)| above.rsplit('/').next() == Some(AWS));
-        if let Some((above, id)) = shared
-            && folder.file_name() == Some(id)
-            && let Some(base) = folder.parent()
-        {
-            let allowed = vec![format!("{id}/"), "data/".to_owned()];
-            return Ok(Self { prefix: format!("{above}/"), base, allowed });
+        let Some((above, id)) = shared else {
+            check_segments(manifest_key).map_err(refused)?;
+            let places = vec![(String::new(), folder.clone())];
+            return Ok(Self { prefix: format!("{own}/"), places, root: folder.clone(), named: false });
+        };
+        check_segments(id).map_err(refused)?;
+        if above.split('/').any(|segment| segment == "..") {
+            return Err(refused("it has a .. segment"));
         }
-        Ok(Self { prefix: format!("{own}/"), base: folder.clone(), allowed: Vec::new() })
+        let mut places = vec![(format!("{id}/"), folder.clone())];
+        let mut root = folder.clone();
+        let named = folder.file_name() == Some(id);
+        // A renamed export's `data/` is only known where the folder above has kept its name.
+        if let Some(base) = folder.parent()
+            && (named || base.file_name() == Some(AWS))
+        {
+            places.push(("data/".to_owned(), base.join("data")));
+            root = base;
+        }
+        Ok(Self { prefix: format!("{above}/"), places, root, named })
     }
 
     /// Where the data file of this key is.
     pub(super) fn locate(&self, key: &str) -> Result<Location> {
-        check_key(key).map_err(|why| wrong("dataFileS3Key", key, why))?;
+        check_characters(key).map_err(|why| wrong("dataFileS3Key", key, why))?;
         let inside = key.strip_prefix(&self.prefix);
-        let inside = inside.filter(|rest| self.allowed.is_empty() || self.allowed.iter().any(|a| rest.starts_with(a)));
-        let Some(inside) = inside else {
-            return Err(wrong("dataFileS3Key", key, &format!("it is outside of the export's own {}", self.prefix))
-                .advice("A copy must keep the layout: AWSDynamoDB/<id>/ with the manifests, and the data beside or below it"));
-        };
-        Ok(self.base.join(inside))
+        if let Err(why) = check_segments(inside.unwrap_or(key)) {
+            return Err(wrong("dataFileS3Key", key, why));
+        }
+        let place =
+            |rest: &str| self.places.iter().find_map(|(start, folder)| Some(folder.join(rest.strip_prefix(start)?)));
+        inside.and_then(place).ok_or_else(|| {
+            wrong("dataFileS3Key", key, &format!("it is outside of the export's own {}", self.prefix)).advice(
+                "A copy must keep the layout: AWSDynamoDB/<id>/ with the manifests, and the data beside or below it",
+            )
+        })
+    }
+
+    /// Whether the folder bears the export's own name.
+    pub(super) fn is_named(&self) -> bool {
+        self.named
     }
 
     /// The folder that holds all files of the export.
     pub(super) fn root(&self) -> &Location {
-        &self.base
+        &self.root
     }
 }
 
@@ -76,13 +96,17 @@ fn wrong(field: &str, key: &str, why: &str) -> Error {
     Error::input(format!("{field} {shown:?} is refused: {why}"))
 }
 
-fn check_key(key: &str) -> Result<(), &'static str> {
+fn check_characters(key: &str) -> Result<(), &'static str> {
     if key.len() > MAX_KEY {
         return Err("it is longer than a key can be");
     }
     if key.chars().any(|c| c == '\\' || c.is_control()) {
         return Err("it has a backslash or a control character");
     }
+    Ok(())
+}
+
+fn check_segments(key: &str) -> Result<(), &'static str> {
     if key.split('/').any(|segment| matches!(segment, "" | "." | "..")) {
         return Err("it has an empty, . or .. segment");
     }
@@ -137,6 +161,9 @@ mod tests {
             // Renamed: only what lies below it.
             ("/d/monday", "p/q/AWSDynamoDB/ID/data/x.gz", some("/d/monday/data/x.gz")),
             ("/d/monday", "p/q/AWSDynamoDB/data/x.gz", None),
+            ("/d/AWSDynamoDB/monday", "p/q/AWSDynamoDB/data/x.gz", some("/d/AWSDynamoDB/data/x.gz")),
+            ("/d/AWSDynamoDB/monday", "p/q/AWSDynamoDB/ID/data/x.gz", some("/d/AWSDynamoDB/monday/data/x.gz")),
+            ("/d/AWSDynamoDB/monday", "p/q/AWSDynamoDB/monday/data/x.gz", None),
             // Another prefix.
             ("/d/p/q/AWSDynamoDB/ID", "AWSDynamoDB/data/x.gz", None),
             ("/d/p/q/AWSDynamoDB/ID", "p/AWSDynamoDB/data/x.gz", None),
@@ -146,6 +173,21 @@ mod tests {
             ("/d/p/q/AWSDynamoDB/ID", "p/q/AWSDynamoDB/01768386924001-d339e52d/data/x.gz", None),
         ] {
             assert_eq!(at(folder, manifest, key), expected, "{folder} {key}");
+        }
+        // Prefixes as they were typed: a copy on disk has one slash where the key has two.
+        for prefix in ["p//", "/p/", "./p/", "p/./q/", "//"] {
+            let manifest = format!("{prefix}AWSDynamoDB/ID/manifest-files.json");
+            for folder in ["s3://b/p//AWSDynamoDB", "/d/p/AWSDynamoDB"] {
+                let data = format!("{prefix}AWSDynamoDB/data/x.gz");
+                assert_eq!(
+                    at(&format!("{folder}/ID"), &manifest, &data),
+                    some(&format!("{folder}/data/x.gz")),
+                    "{prefix}"
+                );
+                for rest in ["data//x", "/data/x", "data/../../x", "./data/x"] {
+                    assert_eq!(at(&format!("{folder}/ID"), &manifest, &format!("{prefix}AWSDynamoDB/{rest}")), None);
+                }
+            }
         }
         let bare = "AWSDynamoDB/ID/manifest-files.json";
         assert_eq!(at("/d/AWSDynamoDB/ID", bare, "AWSDynamoDB/data/x"), some("/d/AWSDynamoDB/data/x"));
@@ -174,9 +216,16 @@ mod tests {
         let long = format!("AWSDynamoDB/data/{}", "x".repeat(1100));
         assert_eq!(locate(&format!("/d/AWSDynamoDB/{ID}"), manifest, &long), None);
         let folder = Location::parse("/d/x").unwrap();
-        for manifest in
-            ["manifest-files.json", "../manifest-files.json", "a/b/other.json", "/a/manifest-files.json", ""]
-        {
+        for manifest in [
+            "manifest-files.json",
+            "../manifest-files.json",
+            "a/b/other.json",
+            "/a/manifest-files.json",
+            "",
+            "../AWSDynamoDB/x/manifest-files.json",
+            "AWSDynamoDB/../manifest-files.json",
+            "AWSDynamoDB//manifest-files.json",
+        ] {
             assert_eq!(Layout::new(&folder, manifest).unwrap_err().kind(), Kind::Input, "{manifest:?}");
         }
     }

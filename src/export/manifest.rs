@@ -94,6 +94,13 @@ fn parse_summary(bytes: &[u8]) -> Result<RawSummary> {
 }
 
 impl RawSummary {
+    /// Whether it is of a window of a table of the same name, but of another region or account.
+    pub(super) fn is_namesake(&self, table_arn: &str) -> bool {
+        let name = |arn: &str| arn.split_once(":table/").map(|(_, name)| name.to_owned());
+        let its = self.table_arn.as_deref();
+        self.is_incremental().unwrap_or(false) && its != Some(table_arn) && its.and_then(name) == name(table_arn)
+    }
+
     /// Whether it is, or rather says that it is, of an incremental export.
     fn is_incremental(&self) -> Result<bool> {
         match self.export_type.as_deref() {
@@ -182,7 +189,7 @@ pub(super) async fn read_files(store: &Store, folder: &Location, summary: &Summa
     summary.check_format().map_err(|e| e.in_file(folder.join(SUMMARY).to_string()))?;
     let layout = match Layout::new(folder, &summary.manifest_files_key) {
         // The folder may be a link to one that bears the export's name.
-        Ok(layout) if layout.root() == folder => match store.resolve(folder).await? {
+        Ok(layout) if !layout.is_named() => match store.resolve(folder).await? {
             Some(real) => Layout::new(&real, &summary.manifest_files_key),
             None => Ok(layout),
         },

@@ -20,7 +20,7 @@ mod whole;
 pub use self::line_files::{LineFile, LineFiles};
 pub use self::lines::{Line, LineReader, MAX_LINE};
 pub use self::open::{open, open_bare};
-pub use self::prefix::{Prefix, Resolved, resolve};
+pub use self::prefix::{LookBack, Looked, Prefix, Resolved, resolve, resolve_back};
 pub use self::source::Source;
 use crate::storage::Location;
 use crate::time::Time;

@@ -1,10 +1,12 @@
 //! The exports of one table below a folder that holds many tables' exports.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 
 use futures::stream::{self, StreamExt};
+use md5::{Digest, Md5};
+use serde::{Deserialize, Serialize};
 
-use super::layout::{AWS, SUMMARY, id_milliseconds};
+use super::layout::{AWS, FILES, STARTED, SUMMARY, id_milliseconds};
 use super::manifest::{RawSummary, Summary, read_summary};
 use super::open::{Found, data_pipeline, incomplete, load, look};
 use super::{Export, ExportKind};
@@ -16,6 +18,8 @@ use crate::time::Time;
 pub const MAX_DEPTH: usize = 16;
 /// So many folders (without exports' own) are listed at most: more is a wrong argument, such as `/`.
 const MAX_FOLDERS: usize = 20_000;
+/// So many folders are listed in `AWSDynamoDB` folders beside the exports, where nobody need have put any. The rest is counted.
+const MAX_BESIDE: usize = 1_000;
 /// Folders listed when an error only wants to name an example.
 const MAX_EXAMPLE_FOLDERS: usize = 200;
 /// An incomplete export is pending until its id is this old. AWS gives an export up to a day.
@@ -48,6 +52,10 @@ pub struct Resolved {
     pub full: u64,
     /// Exports that have not completed yet, of whatever table.
     pub pending: u64,
+    /// When the last of them was begun; its window had ended by then.
+    pub newest_pending: Option<Time>,
+    /// What was found, to be compared with by a later [`LookBack`].
+    pub looked: Option<Looked>,
     /// Exports from before the watermark. At least so many: where others were found, old ones are not all listed.
     pub older: u64,
     /// Exports below a folder whose manifests are damaged, in the order of their names: which windows they hold is not
@@ -59,12 +67,51 @@ pub struct Resolved {
     pub explicit: bool,
 }
 
+/// What a look through a folder found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Looked {
+    /// The newest export's id, in milliseconds.
+    until: i64,
+    /// Of the places of all exports with ids up to it.
+    digest: String,
+    /// Exports that may be something else when they are read again.
+    pub open: BTreeSet<String>,
+}
+
+impl Looked {
+    fn at(candidates: &[Candidate], until: i64) -> Self {
+        let mut places: Vec<_> = candidates
+            .iter()
+            .filter(|one| one.id.is_some_and(|id| id <= until))
+            .map(|one| one.folder.as_str())
+            .collect();
+        places.sort_unstable();
+        let digest = Md5::digest(places.join("\n")).iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { until, digest, open: BTreeSet::new() }
+    }
+}
+
+/// Looks for exports from before the watermark too: late windows.
+#[derive(Debug, Clone, Copy)]
+pub struct LookBack<'a> {
+    /// From this time in ids on.
+    pub since: Time,
+    /// What was found before. While nothing has come since with an older id than the newest then, only the open ones of
+    /// those before the watermark are read again.
+    pub known: Option<&'a Looked>,
+}
+
 /// Resolves an argument of `incremental`: an export (taken as it is, its table unchecked) or a folder above exports.
 ///
 /// Below a folder, an id older than the watermark is left out by its name: an export's id is never earlier than its
 /// window's end. Errors of kind `Input`: a damaged manifest of the export that is named, an export of a table that was made
 /// again under the same ARN, or no export at all. A damaged one below a folder is left to the caller.
 pub async fn resolve(store: &Store, arg: &str, hint: &Prefix<'_>) -> Result<Resolved> {
+    resolve_back(store, arg, hint, None).await
+}
+
+/// As [`resolve`], but windows that end before the watermark are given too, from `back` on.
+pub async fn resolve_back(store: &Store, arg: &str, hint: &Prefix<'_>, back: Option<LookBack<'_>>) -> Result<Resolved> {
     let top = match look(store, arg).await? {
         Found::Export(folder) => {
             let summary = read_summary(store, &folder).await?.check(&folder)?;
@@ -74,15 +121,26 @@ pub async fn resolve(store: &Store, arg: &str, hint: &Prefix<'_>) -> Result<Reso
         Found::Incomplete(folder) => return Err(incomplete(&folder)),
         Found::Other(folder) => folder,
     };
-    let watermark = hint.watermark.map(|t| t.timestamp_millis());
+    let complete = back.map(|back| back.since).or(hint.watermark);
+    let start = complete.map(|time| time.timestamp_millis());
     let mut resolved = Resolved::default();
-    let walk = walk(store, &top, watermark, MAX_FOLDERS).await?;
-    if !walk.complete {
-        let warning = format!("{top}: folders nested deeper than {MAX_DEPTH} levels were not searched");
-        resolved.warnings.push(warning);
-    }
-    let (older, candidates): (Vec<_>, Vec<_>) = walk.candidates.into_iter().partition(|c| c.is_before(watermark));
+    let walk = walk(store, &top, start, MAX_FOLDERS).await?;
+    resolved.warnings.extend(walk.warnings(&top));
+    let (older, mut candidates): (Vec<_>, Vec<_>) = walk.candidates.into_iter().partition(|c| c.is_before(start));
     resolved.older = older.len() as u64;
+    let newest = candidates.iter().filter_map(|candidate| candidate.id).max().unwrap_or_default();
+    resolved.looked = Some(Looked::at(&candidates, newest));
+    if let Some(known) = back.and_then(|back| back.known)
+        && Looked::at(&candidates, known.until).digest == known.digest
+    {
+        let watermark = hint.watermark.map(|time| time.timestamp_millis());
+        let before = candidates.len();
+        candidates.retain(|one| {
+            let is_known = one.is_before(watermark) && one.id.is_some_and(|id| id <= known.until);
+            !is_known || known.open.contains(&one.folder.to_string())
+        });
+        resolved.older += (before - candidates.len()) as u64;
+    }
     let known = stream::iter(candidates)
         .map(|candidate| async move {
             let read = candidate.read(store).await;
@@ -92,18 +150,21 @@ pub async fn resolve(store: &Store, arg: &str, hint: &Prefix<'_>) -> Result<Reso
         .collect::<Vec<_>>()
         .await;
     let any = !known.is_empty();
-    let mut due = Vec::new();
+    let (mut due, mut namesakes) = (Vec::new(), BTreeMap::new());
     for (candidate, read) in known {
-        let Some(raw) = resolved.undamaged(read)? else { continue };
+        let Some(raw) = resolved.undamaged(read, &candidate.folder)? else { continue };
         let Some(raw) = raw else {
             resolved.count_incomplete(&candidate, hint.now);
             continue;
         };
+        if hint.table_arn.is_some_and(|arn| raw.is_namesake(arn)) {
+            *namesakes.entry(raw.table_arn.clone().unwrap_or_default()).or_insert(0_u64) += 1;
+        }
         if resolved.is_wanted(&candidate.folder, &raw, hint)? {
-            let Some(summary) = resolved.undamaged(raw.check(&candidate.folder))? else { continue };
+            let Some(summary) = resolved.undamaged(raw.check(&candidate.folder), &candidate.folder)? else { continue };
             match summary.kind {
                 ExportKind::Full { .. } => resolved.full += 1,
-                ExportKind::Incremental { to, .. } if hint.watermark.is_some_and(|w| to <= w) => resolved.older += 1,
+                ExportKind::Incremental { to, .. } if complete.is_some_and(|time| to <= time) => resolved.older += 1,
                 ExportKind::Incremental { .. } if summary.is_filtered() => {
                     resolved
                         .warnings
@@ -113,11 +174,22 @@ pub async fn resolve(store: &Store, arg: &str, hint: &Prefix<'_>) -> Result<Reso
             }
         }
     }
+    for (arn, count) in namesakes {
+        resolved.warnings.push(format!(
+            "{top}: {count} windows of a table of the same name are left out, since they are of another region or account: {arn}"
+        ));
+    }
     check_one_table(&due, &top)?;
-    let loaded: Vec<_> =
-        stream::iter(due).map(|(folder, summary)| load(store, folder, summary)).buffered(AT_ONCE).collect().await;
-    for export in loaded {
-        let export = resolved.undamaged(export)?;
+    let loaded: Vec<_> = stream::iter(due)
+        .map(|(folder, summary)| async move {
+            let loaded = load(store, folder.clone(), summary).await;
+            (folder, loaded)
+        })
+        .buffered(AT_ONCE)
+        .collect()
+        .await;
+    for (folder, export) in loaded {
+        let export = resolved.undamaged(export, &folder)?;
         resolved.exports.extend(export);
     }
     resolved.exports.sort_by(|a, b| {
@@ -141,11 +213,12 @@ pub async fn resolve(store: &Store, arg: &str, hint: &Prefix<'_>) -> Result<Reso
 }
 
 impl Resolved {
-    /// What was read; `None` if it is damaged, which is noted.
-    fn undamaged<T>(&mut self, read: Result<T>) -> Result<Option<T>> {
+    /// What was read of an export; `None` if it is damaged, which is noted.
+    fn undamaged<T>(&mut self, read: Result<T>, folder: &Location) -> Result<Option<T>> {
         match read {
             Ok(read) => Ok(Some(read)),
             Err(error) if error.kind() == Kind::Input => {
+                self.keep_open(folder);
                 self.damaged.push(error);
                 Ok(None)
             }
@@ -153,10 +226,16 @@ impl Resolved {
         }
     }
 
+    fn keep_open(&mut self, folder: &Location) {
+        self.looked.get_or_insert_default().open.insert(folder.to_string());
+    }
+
     fn count_incomplete(&mut self, candidate: &Candidate, now: Time) {
         let age = candidate.id.map_or(i64::MAX, |id| now.timestamp_millis().saturating_sub(id));
         if age < PENDING_MILLISECONDS {
             self.pending += 1;
+            self.keep_open(&candidate.folder);
+            self.newest_pending = self.newest_pending.max(candidate.id.and_then(Time::from_timestamp_millis));
         } else {
             self.warnings.push(format!(
                 "{}: this export never completed (it has no manifest-summary.json); it is left out",
@@ -229,23 +308,43 @@ impl Candidate {
     }
 }
 
+#[derive(Default)]
 struct Walk {
     candidates: Vec<Candidate>,
-    /// No folder was too deep.
-    complete: bool,
+    /// Folders that were too deep.
+    too_deep: u64,
+    /// Folders beside exports that were too many.
+    too_many: u64,
 }
 
-/// Finds exports' folders by name, level by level. Listings of `AWSDynamoDB/` start at the watermark.
+impl Walk {
+    fn warnings(&self, top: &Location) -> Vec<String> {
+        let too_deep = (self.too_deep, format!("are nested deeper than {MAX_DEPTH} levels"));
+        let too_many = (self.too_many, format!("lie in an {AWS} folder beside {MAX_BESIDE} others"));
+        let told = [too_deep, too_many].into_iter().filter(|(count, _)| *count > 0);
+        told.map(|(count, why)| format!("{top}: {count} folders were not searched for exports, which {why}")).collect()
+    }
+}
+
+/// A folder to list.
+struct Unlisted {
+    folder: Location,
+    depth: usize,
+    /// It lies in an `AWSDynamoDB` folder.
+    beside: bool,
+}
+
+/// Finds exports' folders by name, level by level. On S3, listings of `AWSDynamoDB/` start at the watermark.
 async fn walk(store: &Store, top: &Location, watermark: Option<i64>, limit: usize) -> Result<Walk> {
-    // 14 digits sort before the ids of 13, which are few and sifted by number.
+    // 14 digits sort before the ids of 13, which are few and sifted by number; and before names that begin with a letter.
     let after = watermark.map(|milliseconds| format!("{:014}", milliseconds.max(0)));
-    let mut found = Walk { candidates: Vec::new(), complete: true };
+    let mut found = Walk::default();
     let mut seen = HashSet::new();
-    let mut waiting = VecDeque::from([(top.clone(), 0)]);
-    let mut listed = 0;
-    while let Some((folder, depth)) = waiting.pop_front() {
+    let mut waiting = VecDeque::from([Unlisted { folder: top.clone(), depth: 0, beside: false }]);
+    let (mut listed, mut listed_beside) = (0, 0);
+    while let Some(Unlisted { folder, depth, beside }) = waiting.pop_front() {
         if depth > MAX_DEPTH {
-            found.complete = false;
+            found.too_deep += 1;
             continue;
         }
         if !folder.is_s3()
@@ -254,6 +353,13 @@ async fn walk(store: &Store, top: &Location, watermark: Option<i64>, limit: usiz
         {
             continue;
         }
+        if beside {
+            if listed_beside == MAX_BESIDE {
+                found.too_many += 1;
+                continue;
+            }
+            listed_beside += 1;
+        }
         listed += 1;
         if listed > limit {
             return Err(Error::input(format!("there are more than {limit} folders below this one"))
@@ -261,31 +367,28 @@ async fn walk(store: &Store, top: &Location, watermark: Option<i64>, limit: usiz
                 .advice("Give a folder nearer to the exports"));
         }
         let is_aws = folder.file_name() == Some(AWS);
-        let start = after.as_deref().filter(|_| is_aws);
+        let start = after.as_deref().filter(|_| is_aws && folder.is_s3());
         let Some(listing) = store.list(&folder, start).await? else {
             continue;
         };
-        if depth > 0 && listing.has_file(SUMMARY) {
+        let (ids, others): (Vec<_>, Vec<_>) =
+            listing.folders.iter().map(|name| (name, id_milliseconds(name))).partition(|(_, id)| id.is_some());
+        // A renamed export. One that did not complete has nothing else below it but its data.
+        let has_begun = [FILES, STARTED].into_iter().any(|sign| listing.has_file(sign));
+        let is_whole = ids.is_empty() && others.iter().all(|(name, _)| name.as_str() == "data");
+        if depth > 0 && (listing.has_file(SUMMARY) || (has_begun && is_whole && !is_aws)) {
             found.candidates.push(Candidate { folder, id: None });
             continue;
         }
-        let mut others = Vec::new();
-        let mut has_ids = is_aws;
-        for name in &listing.folders {
-            let id = id_milliseconds(name);
-            if id.is_some() {
-                has_ids = true;
-                found.candidates.push(Candidate { folder: folder.join(name), id });
-            } else {
-                others.push(name);
-            }
-        }
-        if is_aws {
-            continue;
-        }
         // Beside exports, `data` is theirs; elsewhere it is a name like any other.
-        others.retain(|name| !(has_ids && name.as_str() == "data"));
-        waiting.extend(others.into_iter().map(|name| (folder.join(name), depth + 1)));
+        let has_ids = is_aws || !ids.is_empty();
+        found.candidates.extend(ids.into_iter().map(|(name, id)| Candidate { folder: folder.join(name), id }));
+        let others = others.into_iter().filter(|(name, _)| !(has_ids && name.as_str() == "data"));
+        let inside = others.map(|(name, _)| folder.join(name));
+        // A prefix that ends with a slash.
+        let nameless = (listing.nameless && !is_aws).then(|| folder.join_nameless(AWS));
+        let unlisted = |folder| Unlisted { folder, depth: depth + 1, beside: beside || is_aws };
+        waiting.extend(inside.chain(nameless).map(unlisted));
     }
     Ok(found)
 }

@@ -1,4 +1,4 @@
-//! Which windows are due, the newest change of each key, where its old row lies, what to write and what to delete.
+//! The newest change of each key, where its old row lies, what to write and what to delete.
 
 mod changes;
 mod deletes;
@@ -7,11 +7,9 @@ mod images;
 mod locate;
 mod plan;
 mod rewrite;
-mod windows;
 mod work;
 
 pub use changes::NewAttributesPolicy;
 pub use engine::Engine;
 pub(crate) use engine::{BatchStream, convert, streams};
 pub use plan::{Plan, Planner, Removal};
-pub use windows::{Allow, Verdict, judge};

@@ -84,6 +84,12 @@ impl Location {
         }
     }
 
+    /// A place in the folder without a name that this one has on S3: there are two slashes before it.
+    #[must_use]
+    pub fn join_nameless(&self, relative: &str) -> Self {
+        Self(format!("{}//{relative}", self.0))
+    }
+
     /// The folder above; `None` at a file system's or bucket's root.
     pub fn parent(&self) -> Option<Self> {
         let (parent, _) = self.split()?;

@@ -58,6 +58,8 @@ pub struct Listing {
     pub folders: Vec<String>,
     /// The files.
     pub files: Vec<FileEntry>,
+    /// There is a folder without a name, which S3 has where a key has two slashes ([`Location::join_nameless`]).
+    pub nameless: bool,
 }
 
 impl Listing {

@@ -232,9 +232,11 @@ impl Runner {
         let late = self.world.random.range(0, windows.len() - 1);
         let (from, to) = (&windows[late].folder, self.bucket.root().with_extension("hidden"));
         self.bucket.rename(from, &to);
-        let (report, result) = self.incremental(std::slice::from_ref(&root), policy, false).await;
+        let (mut report, result) = self.incremental(std::slice::from_ref(&root), policy, false).await;
         let error = result.unwrap_err();
         assert_eq!(error.kind(), Kind::Window, "{error}");
+        let failed = report.windows.pop().map(|window| (window.status, window.export_arn));
+        assert_eq!(failed, Some((Status::Failed, Some(windows[late + 1].arn.clone()))));
         self.bucket.rename(&to, from);
         let rest = windows[late..].to_vec();
         let done = windows[..late].to_vec();

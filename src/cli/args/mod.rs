@@ -213,7 +213,7 @@ pub(crate) struct FullLoadArgs {
 pub(crate) struct IncrementalArgs {
     /// Exports, or folders with exports below them; s3:// or local
     ///
-    /// Below a folder, full exports and exports of other
+    /// Of windows that overlap, the chain that reaches furthest is applied. Below a folder, full exports and exports of other
     /// tables are skipped, and an export that has not completed yet is counted as pending. Where one is damaged, the
     /// windows before it are applied, and then it is exit 3.
     #[arg(value_name = "EXPORT|PREFIX", required = true)]
@@ -232,11 +232,13 @@ pub(crate) struct IncrementalArgs {
     pub new_attributes: NewAttributesArg,
     /// Apply a window that starts after the time up to which the table is complete
     ///
-    /// Changes between the two are missing from then on; the table records the gap.
+    /// Changes between the two are missing from then on; the table records the gap. Nothing goes over a gap that an export
+    /// could fill that has not completed yet.
     #[arg(long)]
     pub allow_gap: bool,
     /// Apply a window that starts before the time up to which the table is complete, and ends after it
     ///
+    /// Only where none starts at that time.
     /// An item that was inserted before that time and deleted after it has no record in such a window: its row stays for ever.
     #[arg(long)]
     pub allow_overlap: bool,

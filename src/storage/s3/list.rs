@@ -31,7 +31,9 @@ pub(super) async fn level(shared: &Shared, folder: &Address, start_after: Option
             any = true;
             let name = decode(group.prefix().unwrap_or_default(), url);
             let name = name.strip_prefix(&prefix).and_then(|name| name.strip_suffix('/')).unwrap_or_default();
-            if !name.is_empty() && start_after.is_none_or(|after| name > after) {
+            if name.is_empty() {
+                listing.nameless = true;
+            } else if start_after.is_none_or(|after| name > after) {
                 listing.folders.push(name.to_owned());
             }
         }

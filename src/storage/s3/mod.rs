@@ -38,7 +38,6 @@ use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 use self::address::Address;
 pub(crate) use self::address::strip_scheme;
 pub use self::config::{Encryption, RetryPolicy, S3Config, Transfer};
-use self::failure::Act;
 use self::keys::Loans;
 pub use self::keys::{KeyLender, LentKeys};
 use self::multipart::S3Write;

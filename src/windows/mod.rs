@@ -1,0 +1,15 @@
+//! Which windows are applied and in which order, where that stops and why, and which window to export next.
+//!
+//! [`choose`] alone decides, for `incremental`, its dry run and `status`.
+
+mod chain;
+mod choose;
+#[cfg(test)]
+mod choose_tests;
+mod next;
+mod refusal;
+mod seen;
+
+pub use choose::{Allow, Choice, Due, Skipped, Stop, Unseen, Why, Window, choose};
+pub use next::{REACH, export_command, exportable};
+pub use seen::{GAPS_SEEN, Seen};

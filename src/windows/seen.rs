@@ -1,0 +1,66 @@
+//! Which exports were looked at, so that a recorded gap does not have all manifests since read in every run.
+
+use std::collections::BTreeMap;
+
+use chrono::TimeDelta;
+use iceberg::spec::TableMetadata;
+
+use super::choose::{Window, late};
+use crate::export::{Export, LookBack, Looked};
+use crate::table::watermark::Gap;
+use crate::time::{self, Time};
+
+/// Property: what was found in each folder of exports. Only beside gaps.
+pub const GAPS_SEEN: &str = "ddb-iceberg.gaps-seen";
+/// For so long a window of a gap can still be asked for and completed: point-in-time recovery, and a day for the export.
+const MISSED: TimeDelta = TimeDelta::days(36);
+/// More folders, or more exports in one that must be read again, are not remembered.
+const MOST: usize = 32;
+
+/// What was found in folders of exports: in earlier runs, and in this one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Seen {
+    known: BTreeMap<String, Looked>,
+    now: BTreeMap<String, Looked>,
+}
+
+impl Seen {
+    /// What the table remembers. What can't be read is forgotten: more is read then.
+    pub fn of_table(metadata: &TableMetadata) -> Self {
+        let text = metadata.properties().get(GAPS_SEEN).map_or("{}", String::as_str);
+        Self { known: serde_json::from_str(text).unwrap_or_default(), now: BTreeMap::new() }
+    }
+
+    /// How far back a folder must be looked through for late windows of gaps.
+    pub fn look_back(&self, folder: &str, mark: Option<Time>, gaps: &[Gap]) -> Option<LookBack<'_>> {
+        let mark = mark?;
+        let times = gaps.iter().filter_map(|gap| time::parse(&gap.from).zip(time::parse(&gap.to)));
+        let since = times.filter(|(_, to)| mark < *to + MISSED).map(|(from, _)| from).min()?;
+        (since < mark).then(|| LookBack { since, known: self.known.get(folder) })
+    }
+
+    /// Notes what was found in a folder. Late windows are read again, since an error tells them each time.
+    pub fn note(&mut self, folder: &str, mut looked: Looked, exports: &[Export], gaps: &[Gap]) {
+        let late = exports
+            .iter()
+            .filter(|export| export.window().is_some_and(|(from, to, _)| late(gaps, &Window { from, to })));
+        looked.open.extend(late.map(|export| export.location().to_string()));
+        if looked.open.len() <= MOST {
+            self.now.insert(folder.to_owned(), looked);
+        }
+    }
+
+    /// The property's text, if any folder was looked through.
+    pub fn property(&self) -> Option<String> {
+        if self.now.is_empty() {
+            return None;
+        }
+        let mut all = self.now.clone();
+        for (folder, looked) in &self.known {
+            if all.len() < MOST {
+                all.entry(folder.clone()).or_insert_with(|| looked.clone());
+            }
+        }
+        serde_json::to_string(&all).ok()
+    }
+}
