@@ -1,6 +1,7 @@
 //! `full-load`: a full export becomes a table. A table that appears is complete.
 
 use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 
 use iceberg::io::FileIO;
 use iceberg::spec::{
@@ -8,10 +9,10 @@ use iceberg::spec::{
     TableMetadataBuilder, Transform,
 };
 
-use super::detect_schema::{observe, open_full};
+use super::detect_schema::{no_items, observe, open_full};
 use super::history::{set_schema, set_sort_order};
 use super::partitioning::{Partitioning, replaced};
-use super::report::{FileCounts, Report, RowCounts, Status, WindowReport};
+use super::report::{FileCounts, Report, RowCounts, Status, WindowReport, rescue_warnings};
 use super::request::{Context, FullLoad, IfExists};
 use crate::catalog::settle::{Outcome, commit_and_settle, create_and_settle};
 use crate::catalog::{Catalog, LoadedTable, NewTable, clock, is_unfinished};
@@ -65,7 +66,8 @@ pub async fn full_load(context: &Context, request: &FullLoad, report: &mut Repor
         return Ok(());
     }
     for _ in 0..ATTEMPTS {
-        let work = Work { context, catalog: catalog.as_ref(), request, export: &export, partitioning: &partitioning };
+        let (catalog, warnings) = (catalog.as_ref(), Mutex::default());
+        let work = Work { context, catalog, request, export: &export, partitioning: &partitioning, warnings };
         let outcome = match &old {
             None => work.create(&columns, &mut window).await?,
             Some(table) => work.replace(table, &columns, &mut window).await?,
@@ -73,7 +75,7 @@ pub async fn full_load(context: &Context, request: &FullLoad, report: &mut Repor
         match outcome {
             Outcome::Committed(table) => {
                 window.status = Status::Applied;
-                report.warn_of_rescued(&window);
+                report.warnings.extend(work.warnings.into_inner().unwrap_or_else(PoisonError::into_inner));
                 report.windows.push(window);
                 report.status = Status::Applied;
                 return report.describe(&table);
@@ -214,12 +216,12 @@ async fn columns(context: &Context, request: &FullLoad, export: &Export) -> Resu
             });
         }
         given => {
-            let seen = observe(context, export.files(), request.max_struct_fields).await?;
+            let left_out = given.as_ref().map(SchemaFile::excluded).unwrap_or_default();
+            let seen = observe(context, export.files(), request.max_struct_fields, &left_out).await?;
             match given {
                 Some(file) => file.with_observations(&seen.fields),
                 None if seen.items == 0 => {
-                    return Err(Error::input("the export has no items, so the types of its columns are not known")
-                        .advice("Give them in a file with --schema, at least the key's: {\"pk\":\"S\"}"));
+                    return Err(no_items());
                 }
                 None => SchemaFile::suggest(&key, seen.items, &seen.fields),
             }
@@ -315,6 +317,8 @@ struct Work<'a> {
     request: &'a FullLoad,
     export: &'a Export,
     partitioning: &'a Partitioning,
+    /// What the last load should say.
+    warnings: Mutex<Vec<String>>,
 }
 
 impl Work<'_> {
@@ -428,7 +432,8 @@ impl Work<'_> {
         let loaded = load.run().await?;
         window.rows = RowCounts { inserted: loaded.rows, ..RowCounts::default() };
         window.files = FileCounts { data_added: loaded.files.len() as u64, ..FileCounts::default() };
-        window.rescued.clone_from(&loaded.rescued);
+        window.rescued.clone_from(&loaded.rescued.values);
+        *self.warnings.lock().unwrap_or_else(PoisonError::into_inner) = rescue_warnings(&loaded.rescued);
         Ok(loaded)
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::Utc;
 use iceberg::spec::{MAIN_BRANCH, Operation};
 
-use super::report::{FileCounts, Report, RowCounts, Status, WindowReport};
+use super::report::{FileCounts, Report, RowCounts, Status, WindowReport, rescue_warnings};
 use super::request::{Context, Incremental, Maintenance, NewAttributes, WriteMode};
 use super::upkeep::upkeep;
 use crate::catalog::settle::{Outcome, commit_and_settle};
@@ -91,7 +91,6 @@ pub async fn incremental(context: &Context, request: &Incremental, report: &mut 
                 }
             }
         }
-        report.warn_of_rescued(&window);
         let applied = window.status == Status::Applied;
         report.windows.push(window);
         if applied && request.maintenance == Maintenance::Auto {
@@ -336,14 +335,15 @@ impl Work<'_> {
             .find(|s| s.summary().additional_properties.get(WINDOW_TO) == Some(&time::format(to)))
             .map(|s| s.snapshot_id().to_string());
         window.rows = RowCounts { inserted: plan.inserted, updated: plan.updated, deleted: plan.deleted };
-        window.rescued = plan.rescued;
+        let warnings = plan.warnings.into_iter().chain(rescue_warnings(&plan.rescued)).collect();
+        window.rescued = plan.rescued.values;
         window.columns_added = plan.columns_added;
         window.files = FileCounts {
             data_added: plan.data_files.len() as u64,
             data_removed: plan.data_removed.len() as u64,
             deletes_added: plan.delete_files.len() as u64,
         };
-        Ok(Applied::Yes(table, plan.warnings))
+        Ok(Applied::Yes(table, warnings))
     }
 
     /// Schema, snapshot and properties in one commit, on the very base that the plan was made on. `manifests` is told of

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::state::{Comparison, TableState};
 use crate::catalog::LoadedTable;
+use crate::columns::Rescued;
 use crate::error::{Error, Result};
 use crate::schema::Hint;
 use crate::table::watermark;
@@ -104,16 +105,6 @@ impl Report {
         Ok(())
     }
 
-    /// Says what to do about values that fit no column.
-    pub(super) fn warn_of_rescued(&mut self, window: &WindowReport) {
-        for (attribute, count) in &window.rescued {
-            self.warnings.push(format!(
-                "{count} values of {attribute:?} did not fit their column; they are kept in _ddb_rescued. To give the \
-                 attribute another type, load a newer full export with full-load --if-exists replace"
-            ));
-        }
-    }
-
     /// Records a failure.
     pub fn fail(&mut self, error: &Error) {
         self.status = Status::Failed;
@@ -160,6 +151,22 @@ impl WindowReport {
             files: FileCounts::default(),
         }
     }
+}
+
+/// Says what to do about values that fit no column. Those that wait for a type need nothing: the first value that has one
+/// makes the column.
+pub(super) fn rescue_warnings(rescued: &Rescued) -> Vec<String> {
+    let misfits = rescued.values.iter().map(|(attribute, count)| {
+        let waiting = rescued.undecided.get(attribute).copied().unwrap_or(0);
+        (attribute, count.saturating_sub(waiting))
+    });
+    let warning = |(attribute, count): (&String, u64)| {
+        format!(
+            "{count} values of {attribute:?} did not fit their column; they are kept in _ddb_rescued. To give the \
+             attribute another type, load a newer full export with full-load --if-exists replace"
+        )
+    };
+    misfits.filter(|(_, count)| *count > 0).map(warning).collect()
 }
 
 /// Rows by what happened to them.

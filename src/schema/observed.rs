@@ -3,7 +3,9 @@
 //! Joining is associative, commutative and idempotent but for the counts, which add: any split of the files over tasks
 //! gives the same schema.
 
-use crate::attribute::{Kind, Member, NameIndex, Number, Parser, instant};
+use std::collections::BTreeSet;
+
+use crate::attribute::{EXCLUDED, Kind, Member, Members, NameIndex, Number, Parser, instant, twice};
 use crate::error::{Error, Result};
 
 /// Bounds of what is remembered.
@@ -78,6 +80,8 @@ pub struct Observed {
     fields: Fields,
     // Past the limit the fields are forgotten, and all their values are one.
     values: Option<Box<Self>>,
+    // The last map that it was a field of, as the fields number them.
+    map: u64,
 }
 
 impl Observed {
@@ -126,6 +130,16 @@ impl Observed {
         self.values.as_deref()
     }
 
+    /// What the values of M hold, be it seen as one or by field.
+    pub(super) fn any_value(&self) -> Self {
+        let limits = Limits::default();
+        let mut all = self.values().cloned().unwrap_or_default();
+        for field in &self.fields.observed {
+            all.join(field.clone(), &limits);
+        }
+        all
+    }
+
     fn see(&mut self, kind: Kind) {
         if let Some(count) = self.counts.get_mut(kind as usize) {
             *count += 1;
@@ -167,21 +181,35 @@ impl Observed {
                     self.element.get_or_insert_default().observe(parser, limits, scratch)?;
                 }
             }
-            Kind::M => {
-                parser.begin_object()?;
-                let mut first = true;
-                self.fields.index.restart();
-                loop {
-                    let place = match &mut self.values {
-                        Some(values) => parser.next_name(&mut first, scratch)?.map(|_| &mut **values),
-                        None => self.fields.next_place(parser, &mut first, scratch)?,
-                    };
-                    let Some(place) = place else { break };
-                    place.observe(parser, limits, scratch)?;
-                    self.collapse(limits);
+            Kind::M => match &mut self.values {
+                Some(values) => {
+                    let mut members = Members::begin(parser)?;
+                    while members.next(parser)?.is_some() {
+                        values.observe(parser, limits, scratch)?;
+                    }
                 }
-            }
+                None => self.observe_fields(parser, limits, scratch)?,
+            },
             _ => parser.skip_content(kind, scratch)?,
+        }
+        Ok(())
+    }
+
+    fn observe_fields(&mut self, parser: &mut Parser<'_>, limits: &Limits, scratch: &mut String) -> Result<()> {
+        let mut map = parser.clone();
+        parser.begin_object()?;
+        let mut first = true;
+        self.fields.begin_map();
+        while self.fields.len() <= limits.struct_fields {
+            let Some(place) = self.fields.next_place(parser, &mut first, scratch)? else { return Ok(()) };
+            place.observe(parser, limits, scratch)?;
+        }
+        // With the fields the names so far are forgotten; one that stands twice is looked for in the whole map.
+        self.forget_fields(limits);
+        map.skip_content(Kind::M, scratch)?;
+        let values = self.values.get_or_insert_default();
+        while parser.next_name(&mut first, scratch)?.is_some() {
+            values.observe(parser, limits, scratch)?;
         }
         Ok(())
     }
@@ -226,9 +254,28 @@ impl Observed {
 pub struct Fields {
     index: NameIndex,
     observed: Vec<Observed>,
+    /// So many of the first names are stepped over.
+    left_out: usize,
+    /// Maps so far.
+    maps: u64,
 }
 
 impl Fields {
+    /// Nothing seen, and nothing to be seen of the attributes of these names.
+    pub fn leaving_out(names: &BTreeSet<String>) -> Self {
+        let mut fields = Self::default();
+        for name in names {
+            fields.get_or_insert(name);
+        }
+        fields.left_out = names.len();
+        fields
+    }
+
+    fn begin_map(&mut self) {
+        self.index.restart();
+        self.maps += 1;
+    }
+
     /// How many names there are.
     pub fn len(&self) -> usize {
         self.observed.len()
@@ -258,11 +305,20 @@ impl Fields {
         first: &mut bool,
         scratch: &mut String,
     ) -> Result<Option<&mut Observed>> {
-        Ok(match self.index.next_member(parser, first, scratch)? {
-            Some(Member::Known(position)) => self.observed.get_mut(position),
-            Some(Member::New(name)) => Some(self.get_or_insert(name)),
-            None => None,
-        })
+        let position = match self.index.next_member(parser, first, scratch)? {
+            Some(Member::Known(position)) => position,
+            Some(Member::New(name)) => {
+                self.observed.push(Observed::default());
+                self.index.insert(name)
+            }
+            None => return Ok(None),
+        };
+        #[expect(clippy::indexing_slicing, reason = "the index and the list grow together")]
+        let place = &mut self.observed[position];
+        if std::mem::replace(&mut place.map, self.maps) == self.maps {
+            return Err(twice(self.index.name(position)));
+        }
+        Ok(Some(place))
     }
 
     pub(super) fn get_or_insert(&mut self, name: &str) -> &mut Observed {
@@ -288,7 +344,7 @@ impl Fields {
     /// Takes in a whole item, the parser standing before its map of attributes.
     pub fn observe_item(&mut self, parser: &mut Parser<'_>, limits: &Limits, scratch: &mut String) -> Result<()> {
         parser.begin_object()?;
-        self.index.restart();
+        self.begin_map();
         let mut first = true;
         let mut inner = String::new();
         while let Some(member) = self.index.next_member(parser, &mut first, scratch)? {
@@ -302,7 +358,17 @@ impl Fields {
             };
             #[expect(clippy::indexing_slicing, reason = "the index and the list grow together")]
             let place = &mut self.observed[position];
-            place.observe(parser, limits, &mut inner).map_err(|e| e.of_attribute(self.index.name(position)))?;
+            let seen = if std::mem::replace(&mut place.map, self.maps) == self.maps {
+                Err(Error::input("the attribute stands twice in one item"))
+            } else if position < self.left_out {
+                parser.skip_excluded(&mut inner)
+            } else {
+                place.observe(parser, limits, &mut inner)
+            };
+            if let Err(error) = seen {
+                let name = if position < self.left_out { EXCLUDED } else { self.index.name(position) };
+                return Err(error.of_attribute(name));
+            }
         }
         Ok(())
     }
@@ -314,7 +380,7 @@ impl Fields {
 
     /// Takes in everything that another saw.
     pub fn join(&mut self, other: Self, limits: &Limits) {
-        let Self { index, observed } = other;
+        let Self { index, observed, .. } = other;
         for (name, observed) in index.names().zip(observed) {
             self.get_or_insert(name).join(observed, limits);
         }
