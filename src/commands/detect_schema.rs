@@ -113,9 +113,10 @@ struct Sample {
 /// A manifest says which files are empty. Bare files are read to know it: others take the place of the empty ones.
 async fn sample(context: &Context, files: &[DataFileRef], request: &DetectSchema) -> Result<Sample> {
     let limits = Limits { struct_fields: request.max_struct_fields, ..Limits::default() };
-    let mut left: Vec<DataFileRef> = files.iter().filter(|file| file.item_count != Some(0)).cloned().collect();
+    let (wanted, sampled) = (request.sample_files.unwrap_or(usize::MAX), request.sample_files.is_some());
+    let may_have_items = |file: &&DataFileRef| !sampled || file.item_count != Some(0);
+    let mut left: Vec<DataFileRef> = files.iter().filter(may_have_items).cloned().collect();
     let mut sample = Sample { seen: Observations::default(), files: 0, whole: left.is_empty() };
-    let wanted = request.sample_files.unwrap_or(usize::MAX);
     let mut next = wanted;
     while sample.seen.files.len() < wanted && !sample.whole {
         let (chosen, rest) = spread(left, next);
