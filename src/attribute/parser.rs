@@ -77,10 +77,8 @@ impl<'a> Parser<'a> {
     #[cold]
     #[inline(never)]
     fn expected(&self, byte: u8) -> Error {
-        match byte {
-            b'"' => self.wrong_value("expected a string"),
-            _ => self.wrong(&format!("expected {:?}", char::from(byte))),
-        }
+        let what = format!("expected {:?}", char::from(byte));
+        if byte == b'"' { self.wrong_value(&what) } else { self.wrong(&what) }
     }
 
     /// As [`Self::wrong`], showing what comes next. Of what is nested nothing is shown: it may hold anything.
