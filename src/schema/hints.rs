@@ -253,7 +253,7 @@ mod tests {
             ),
             (
                 &[r#"{"pk":{"S":"x"},"PK":{"S":"y"}}"#],
-                &[r#"PK: differs from "pk" by case only: the column is "PK__eb3102a6""#],
+                &[r#"PK: differs from "pk" by case only: the column is "PK__fcab7fcc""#],
             ),
             (
                 &[r#"{"a":{"L":[{"M":{"at":{"N":"1768386096"}}}]}}"#],
