@@ -10,7 +10,7 @@ use super::{edited, load, n, put, s};
 
 const MODES: [&str; 2] = ["merge-on-read", "copy-on-write"];
 
-fn null() -> Value {
+fn absent() -> Value {
     json!({ "NULL": true })
 }
 
@@ -57,13 +57,17 @@ async fn rows(site: &Site) -> Vec<Row> {
 fn shapes() -> Vec<(Value, Value, Value)> {
     let empty = json!({"M": {}});
     vec![
-        (null(), n("1.5"), json!({"decimal": "1.5"})),
+        (absent(), n("1.5"), json!({"decimal": "1.5"})),
         (list(&[]), list(&[n("1"), n("2")]), json!([1, 2])),
         (empty.clone(), json!({"M": {"x": n("1")}}), json!({"x": 1})),
-        (list(&[null(), null()]), list(&[s("a"), null()]), json!(["a", null])),
+        (list(&[absent(), absent()]), list(&[s("a"), absent()]), json!(["a", null])),
         (list(&[list(&[]), empty.clone()]), s("text"), json!("text")),
-        (json!({"M": {"x": null(), "y": {"M": {"z": list(&[])}}}}), json!({"M": {"y": s("a")}}), json!({"y": "a"})),
-        (list(&[json!({"M": {"x": null()}})]), list(&[json!({"M": {"x": n("1"), "y": null()}})]), json!([{"x": 1}])),
+        (json!({"M": {"x": absent(), "y": {"M": {"z": list(&[])}}}}), json!({"M": {"y": s("a")}}), json!({"y": "a"})),
+        (
+            list(&[json!({"M": {"x": absent()}})]),
+            list(&[json!({"M": {"x": n("1"), "y": absent()}})]),
+            json!([{"x": 1}]),
+        ),
         (empty, json!({"SS": ["b"]}), json!(["b"])),
     ]
 }
@@ -73,7 +77,7 @@ async fn the_first_value_that_has_a_type_makes_the_column() {
     for mode in MODES {
         for (nothing, value, column) in shapes() {
             let about = format!("{mode} {nothing} {value}");
-            let kept = nothing != null();
+            let kept = nothing != absent();
             let a = json!({"pk": s("a"), "v": nothing});
             let site = loaded(&[a.clone(), json!({"pk": s("b")})], &[]);
             assert_eq!(columns(&site).await, ["pk", "_ddb_rescued"], "{about}");
@@ -118,10 +122,10 @@ async fn fields_of_structs_wait_for_a_type_too() {
     let struct_of = |fields: Value| json!({ "M": fields });
     for mode in MODES {
         for inside in [false, true] {
-            let around = |value: Value| if inside { list(&[value, null()]) } else { value };
+            let around = |value: Value| if inside { list(&[value, absent()]) } else { value };
             let shown = |value: Value| if inside { json!([value, null]) } else { value };
             let path = if inside { "m.element." } else { "m." };
-            let a = json!({"pk": s("a"), "m": around(struct_of(json!({"x": n("1"), "n": null()})))});
+            let a = json!({"pk": s("a"), "m": around(struct_of(json!({"x": n("1"), "n": absent()})))});
             let b = json!({"pk": s("b"), "m": around(struct_of(json!({"x": n("2"), "l": list(&[]), "deep": struct_of(json!({"e": struct_of(json!({}))}))})))});
             let site = loaded(&[a.clone(), b.clone()], &[]);
             let found = rows(&site).await;
@@ -130,7 +134,7 @@ async fn fields_of_structs_wait_for_a_type_too() {
             assert_eq!((&found[1]["m"], &found[1]["_ddb_rescued"]), (&shown(json!({"x": 2})), &json!({"m": b["m"]})));
             verify(&site, 0, &[a.clone(), b.clone()]);
 
-            let c = json!({"pk": s("c"), "m": around(struct_of(json!({"l": list(&[n("7")]), "deep": struct_of(json!({"e": struct_of(json!({"f": s("g")}))})), "n": null()})))});
+            let c = json!({"pk": s("c"), "m": around(struct_of(json!({"l": list(&[n("7")]), "deep": struct_of(json!({"e": struct_of(json!({"f": s("g")}))})), "n": absent()})))});
             let a2 = json!({"pk": s("a"), "m": around(struct_of(json!({"l": list(&[])})))});
             let export = site.window(0, 15, vec![put(&c), put(&a2)]);
             let report = site.incremental(&[&export], &["--write-mode", mode]).expect(0).report;
@@ -153,14 +157,14 @@ async fn wide_maps_wait_for_a_type_too() {
         json!({ "M": fields })
     };
     let more = ["--max-struct-fields", "3"];
-    for value in [null(), list(&[]), list(&[null()])] {
+    for value in [absent(), list(&[]), list(&[absent()])] {
         let a = json!({"pk": s("a"), "v": wide(&value)});
         let site = loaded(std::slice::from_ref(&a), &more);
         assert_eq!(columns(&site).await, ["pk", "_ddb_rescued"]);
         assert_eq!(rows(&site).await[0]["_ddb_rescued"], json!({"v": a["v"]}));
         verify(&site, 0, &[a]);
     }
-    let a = json!({"pk": s("a"), "v": wide(&json!({"M": {"x": n("1"), "y": list(&[]), "z": null()}}))});
+    let a = json!({"pk": s("a"), "v": wide(&json!({"M": {"x": n("1"), "y": list(&[]), "z": absent()}}))});
     let site = loaded(std::slice::from_ref(&a), &more);
     assert_eq!(rows(&site).await[0]["v"]["f3"], json!({"x": 1}));
     assert_eq!(rows(&site).await[0]["_ddb_rescued"], json!({"v": a["v"]}));
@@ -170,7 +174,7 @@ async fn wide_maps_wait_for_a_type_too() {
 /// A table from before: `string`, `list<string>` and `map<string, string>` take what they took.
 #[tokio::test(flavor = "multi_thread")]
 async fn types_named_by_hand_stay_as_named() {
-    let a = json!({"pk": s("a"), "n": null(), "l": list(&[]), "m": {"M": {}}, "t": {"L": [null()]}});
+    let a = json!({"pk": s("a"), "n": absent(), "l": list(&[]), "m": {"M": {}}, "t": {"L": [absent()]}});
     let (site, export) = edited(std::slice::from_ref(&a), |attributes| {
         for (name, ty) in [("n", json!("string")), ("l", json!({"list": "string"})), ("m", json!({"map": "string"}))] {
             assert_eq!(attributes[name]["type"], "undecided");
@@ -195,7 +199,7 @@ async fn types_named_by_hand_stay_as_named() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn full_load_decides_what_a_schema_file_leaves_undecided() {
-    let sample = json!({"pk": s("a"), "v": null(), "l": list(&[]), "secret": null(), "m": {"M": {"x": n("1"), "y": null(), "z": list(&[])}}});
+    let sample = json!({"pk": s("a"), "v": absent(), "l": list(&[]), "secret": absent(), "m": {"M": {"x": n("1"), "y": absent(), "z": list(&[])}}});
     let (site, export) = edited(std::slice::from_ref(&sample), |attributes| {
         for name in ["v", "l", "secret"] {
             assert_eq!(attributes[name]["type"], "undecided");
@@ -209,7 +213,7 @@ async fn full_load_decides_what_a_schema_file_leaves_undecided() {
     });
     fs::remove_dir_all(&export).unwrap();
     // Of an attribute that is left out nothing is looked at, or told.
-    let b = json!({"pk": s("b"), "v": n("1.5"), "secret": {"S": "hidden"}, "m": {"M": {"y": list(&[s("e")])}}, "unlisted": null()});
+    let b = json!({"pk": s("b"), "v": n("1.5"), "secret": {"S": "hidden"}, "m": {"M": {"y": list(&[s("e")])}}, "unlisted": absent()});
     let export = full(0).files([vec![item(&sample), item(&b)]]).write(site.bucket());
     load(&site, export.to_str().unwrap()).expect(0);
     assert_eq!(columns(&site).await, ["pk", "m", "value", "_ddb_rescued"]);
@@ -241,7 +245,7 @@ fn what_stands_for_no_whole_column_or_field_is_refused() {
         (json!(5), "expected a type, found 5"),
         (json!(["long"]), r#"expected a type, found ["long"]"#),
     ] {
-        let (site, export) = edited(&[json!({"pk": s("a"), "v": null()})], |attributes| attributes["v"]["type"] = ty);
+        let (site, export) = edited(&[json!({"pk": s("a"), "v": absent()})], |attributes| attributes["v"]["type"] = ty);
         let run = load(&site, &export).expect(2);
         assert!(
             run.message().contains(expected) && run.message().contains("attributes[\"v\"].type"),
@@ -249,11 +253,11 @@ fn what_stands_for_no_whole_column_or_field_is_refused() {
             run.message()
         );
     }
-    let (site, export) = edited(&[json!({"pk": s("a"), "v": null()})], |attributes| {
+    let (site, export) = edited(&[json!({"pk": s("a"), "v": absent()})], |attributes| {
         attributes["pk"]["type"] = json!("undecided");
     });
     assert!(load(&site, &export).expect(2).message().contains("a key cannot be of type undecided"));
-    for value in [null(), list(&[])] {
+    for value in [absent(), list(&[])] {
         let site = Site::new();
         let export = full(0).files([vec![item(&json!({"pk": s("a"), "k": value}))]]).write(site.bucket());
         let run = site.load(&export, &["k"]).expect(3);
