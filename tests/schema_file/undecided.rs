@@ -61,14 +61,14 @@ fn shapes() -> Vec<(Value, Value, Value)> {
         (list(&[]), list(&[n("1"), n("2")]), json!([1, 2])),
         (empty.clone(), json!({"M": {"x": n("1")}}), json!({"x": 1})),
         (list(&[absent(), absent()]), list(&[s("a"), absent()]), json!(["a", null])),
-        (list(&[list(&[]), empty.clone()]), s("text"), json!("text")),
+        (list(&[list(&[])]), list(&[list(&[s("text")])]), json!([["text"]])),
         (json!({"M": {"x": absent(), "y": {"M": {"z": list(&[])}}}}), json!({"M": {"y": s("a")}}), json!({"y": "a"})),
         (
             list(&[json!({"M": {"x": absent()}})]),
             list(&[json!({"M": {"x": n("1"), "y": absent()}})]),
             json!([{"x": 1}]),
         ),
-        (empty, json!({"SS": ["b"]}), json!(["b"])),
+        (json!({"M": {"a": empty}}), json!({"M": {"a": {"M": {"b": {"SS": ["b"]}}}}}), json!({"a": {"b": ["b"]}})),
     ]
 }
 
