@@ -62,7 +62,11 @@ fn shapes() -> Vec<(Value, Value, Value)> {
         (empty.clone(), json!({"M": {"x": n("1")}}), json!({"x": 1})),
         (list(&[absent(), absent()]), list(&[s("a"), absent()]), json!(["a", null])),
         (list(&[list(&[])]), list(&[list(&[s("text")])]), json!([["text"]])),
-        (json!({"M": {"x": absent(), "y": {"M": {"z": list(&[])}}}}), json!({"M": {"y": s("a")}}), json!({"y": "a"})),
+        (
+            json!({"M": {"x": absent(), "y": {"M": {"z": list(&[])}}}}),
+            json!({"M": {"y": {"M": {"z": list(&[s("a")])}}}}),
+            json!({"y": {"z": ["a"]}}),
+        ),
         (
             list(&[json!({"M": {"x": absent()}})]),
             list(&[json!({"M": {"x": n("1"), "y": absent()}})]),
