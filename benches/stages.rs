@@ -281,7 +281,7 @@ fn skip(line: &[u8], scratch: &mut String) -> Result<()> {
 fn observe(lines: &[&[u8]], limits: &Limits) -> Result<Fields> {
     let (mut fields, mut scratch) = (Fields::default(), String::new());
     for line in lines {
-        fields.observe_item(&mut enter(line)?, limits, &std::collections::BTreeSet::new(), &mut scratch)?;
+        fields.observe_item(&mut enter(line)?, limits, &mut scratch)?;
     }
     Ok(fields)
 }

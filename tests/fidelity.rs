@@ -113,6 +113,7 @@ async fn there_and_back(case: &Case, met: &RefCell<Met>) {
         schema,
         key: vec![KEY.to_owned()],
         partition_by: Vec::new(),
+        allow_other_table: false,
         if_exists: IfExists::Fail,
         max_struct_fields: case.struct_fields,
         dry_run: false,

@@ -127,8 +127,11 @@ fn fits_its_own_table(bytes: &[u8], fields: &Fields) {
     let table = TableSchema::create(&file, &key).unwrap();
     let mut builder = ItemBuilder::new(&table, LIMITS).unwrap();
     builder.append(&mut Parser::new(bytes).unwrap()).unwrap();
-    assert_eq!(builder.take_rescued().len(), 0, "not taken whole: {text}");
-    assert!(builder.take_new().is_empty());
+    // All but what is nothing but empty lists and maps, which has no type.
+    let rescued = builder.take_rescued();
+    assert_eq!(rescued.values, rescued.undecided, "not taken whole: {text}");
+    assert_eq!(rescued.is_empty(), builder.take_new().is_empty(), "{text}");
+    assert!(rescued.is_empty() || text.contains("undecided"), "{text}");
     assert_eq!(builder.finish().unwrap().num_rows(), 1);
     assert_eq!(Mapping::parse(&table.mapping.to_text()).unwrap(), table.mapping);
 }

@@ -8,8 +8,12 @@ mod exports;
 mod program;
 #[path = "common/reader.rs"]
 mod reader;
+#[path = "schema_file/reading.rs"]
+mod reading;
 #[path = "schema_file/replaced.rs"]
 mod replaced;
+#[path = "schema_file/undecided.rs"]
+mod undecided;
 
 use std::collections::BTreeMap;
 use std::fs;

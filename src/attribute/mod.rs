@@ -3,6 +3,7 @@
 //! Nothing here builds a tree of values. A [`Parser`] walks one line, and whoever needs a value takes it from the text.
 
 pub mod instant;
+mod members;
 mod names;
 mod number;
 mod parser;
@@ -10,10 +11,12 @@ mod scan;
 mod text;
 mod value;
 
+pub use members::{Members, twice};
 pub use names::{Member, NameIndex, Opening};
 pub use number::{MAX_DIGITS, Number, power_of_ten};
-pub use parser::{MAX_DEPTH, Parser};
+pub use parser::{MAX_DEPTH, Parser, short};
 pub use text::{write_json, write_json_content};
+pub use value::{Content, EXCLUDED};
 
 /// DynamoDB's type descriptors (Amazon DynamoDB Developer Guide, "Data type descriptors").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,6 +61,16 @@ impl Kind {
             Self::Bs => "BS",
             Self::L => "L",
             Self::M => "M",
+        }
+    }
+
+    /// The type of a set's elements; `None` for what is no set.
+    pub fn element(self) -> Option<Self> {
+        match self {
+            Self::Ss => Some(Self::S),
+            Self::Ns => Some(Self::N),
+            Self::Bs => Some(Self::B),
+            _ => None,
         }
     }
 

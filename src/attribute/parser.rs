@@ -2,6 +2,8 @@
 //!
 //! It checks what it walks over: a line that got through was well-formed JSON made of well-formed attribute values.
 
+use std::borrow::Cow;
+
 use super::names::Opening;
 use super::scan::plain_end;
 use crate::error::{Error, Result};
@@ -75,7 +77,27 @@ impl<'a> Parser<'a> {
     #[cold]
     #[inline(never)]
     fn expected(&self, byte: u8) -> Error {
-        self.wrong(&format!("expected {:?}", char::from(byte)))
+        let what = format!("expected {:?}", char::from(byte));
+        if byte == b'"' { self.wrong_value(&what) } else { self.wrong(&what) }
+    }
+
+    /// As [`Self::wrong`], showing what comes next. Of what is nested nothing is shown: it may hold anything.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn wrong_value(&self, what: &str) -> Error {
+        let mut ahead = self.clone();
+        let found = match ahead.peek() {
+            None => "the end".to_owned(),
+            Some(b'{') => "an object".to_owned(),
+            Some(b'[') => "a list".to_owned(),
+            Some(_) => {
+                let start = ahead.at;
+                let whole = ahead.skip_json().is_ok();
+                let length = if whole { ahead.at - start } else { 1 };
+                short(self.text.get(start..start + length).unwrap_or("…"))
+            }
+        };
+        self.wrong(&format!("{what}, found {found}"))
     }
 
     #[inline]
@@ -112,19 +134,38 @@ impl<'a> Parser<'a> {
     where
         'a: 's,
     {
-        if std::mem::take(first) {
-            if self.accept(b'}') {
-                self.depth -= 1;
-                return Ok(None);
-            }
-        } else if !self.accept(b',') {
-            self.expect(b'}')?;
-            self.depth -= 1;
+        if !self.more_members(first)? {
             return Ok(None);
         }
         let name = self.string(scratch)?;
         self.expect(b':')?;
         Ok(Some(name))
+    }
+
+    /// As [`Self::next_name`]; the name is the line's own unless it has escapes.
+    #[inline]
+    pub(super) fn next_own_name(&mut self, first: &mut bool) -> Result<Option<Cow<'a, str>>> {
+        if !self.more_members(first)? {
+            return Ok(None);
+        }
+        let name = self.own_string(&mut String::new())?;
+        self.expect(b':')?;
+        Ok(Some(name))
+    }
+
+    #[inline]
+    fn more_members(&mut self, first: &mut bool) -> Result<bool> {
+        if std::mem::take(first) {
+            if self.accept(b'}') {
+                self.depth -= 1;
+                return Ok(false);
+            }
+        } else if !self.accept(b',') {
+            self.expect(b'}')?;
+            self.depth -= 1;
+            return Ok(false);
+        }
+        Ok(true)
     }
 
     /// Steps over the beginning of the next member, if the text has exactly that.
@@ -205,6 +246,15 @@ impl<'a> Parser<'a> {
             }
             None => Err(self.wrong("a string without end")),
         }
+    }
+
+    /// As [`Self::string`]; it outlives the scratch.
+    pub(super) fn own_string(&mut self, scratch: &mut String) -> Result<Cow<'a, str>> {
+        self.peek();
+        let start = self.at + 1;
+        self.string(scratch)?;
+        let raw = self.text.get(start..self.at.saturating_sub(1)).unwrap_or_default();
+        Ok(if raw.contains('\\') { Cow::Owned(std::mem::take(scratch)) } else { Cow::Borrowed(raw) })
     }
 
     /// The rest of a string that has escapes.
@@ -315,9 +365,22 @@ impl<'a> Parser<'a> {
         self.peek() == Some(b'"')
     }
 
+    /// Whether `null` comes next.
+    pub fn at_null(&mut self) -> bool {
+        self.clone().literal("null")
+    }
+
     /// Whether an object comes next.
     pub fn at_object(&mut self) -> bool {
         self.peek() == Some(b'{')
+    }
+}
+
+/// A value for a message: the beginning of a long one.
+pub fn short(text: &str) -> String {
+    match text.char_indices().nth(60) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
     }
 }
 

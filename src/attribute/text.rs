@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Kind, Parser};
+use super::{Kind, Members, Parser};
 use crate::error::Result;
 
 /// Writes the attribute value at the parser as JSON: `"abc"`, `12.5`, `[1,2]`, so that `"1"` and `1` stay apart.
@@ -28,10 +28,22 @@ pub fn write_json_content(kind: Kind, parser: &mut Parser<'_>, out: &mut String)
             parser.null()?;
             out.push_str("null");
         }
-        Kind::B | Kind::Ss | Kind::Ns | Kind::Bs => {
-            let start = parser.position();
-            parser.skip_content(kind, &mut scratch)?;
-            let _ = write!(out, "{{\"{}\":{}}}", kind.name(), parser.since(start).trim());
+        Kind::B => {
+            out.push_str("{\"B\":");
+            write_element(kind, parser, &mut scratch, out)?;
+            out.push('}');
+        }
+        Kind::Ss | Kind::Ns | Kind::Bs => {
+            let element = kind.element().unwrap_or(Kind::S);
+            parser.begin_set(element)?;
+            let _ = write!(out, "{{\"{}\":[", kind.name());
+            let (mut first, mut comma) = (true, "");
+            while parser.next_element(&mut first)? {
+                out.push_str(comma);
+                comma = ",";
+                write_element(element, parser, &mut scratch, out)?;
+            }
+            out.push_str("]}");
         }
         Kind::L => {
             parser.begin_array()?;
@@ -46,19 +58,18 @@ pub fn write_json_content(kind: Kind, parser: &mut Parser<'_>, out: &mut String)
             out.push(']');
         }
         Kind::M => {
-            parser.begin_object()?;
+            let mut members = Members::begin(parser)?;
             let start = out.len();
             out.push('{');
-            let mut first = true;
             let mut comma = "";
             let mut fields = 0usize;
             let mut like_descriptor = false;
-            while let Some(name) = parser.next_name(&mut first, &mut scratch)? {
+            while let Some(name) = members.next(parser)? {
                 fields += 1;
-                like_descriptor = Kind::from_name(name).is_some();
+                like_descriptor = Kind::from_name(&name).is_some();
                 out.push_str(comma);
                 comma = ",";
-                write_string(name, out);
+                write_string(&name, out);
                 out.push(':');
                 write_json(parser, out)?;
             }
@@ -68,6 +79,22 @@ pub fn write_json_content(kind: Kind, parser: &mut Parser<'_>, out: &mut String)
                 out.push('}');
             }
         }
+    }
+    Ok(())
+}
+
+/// Writes a scalar inside of a descriptor: a string, whatever its type.
+fn write_element(kind: Kind, parser: &mut Parser<'_>, scratch: &mut String, out: &mut String) -> Result<()> {
+    match kind {
+        Kind::N => {
+            let _ = write!(out, "\"{}\"", parser.number(scratch)?);
+        }
+        Kind::B => {
+            let start = parser.position();
+            parser.skip_content(kind, scratch)?;
+            out.push_str(parser.since(start).trim());
+        }
+        _ => write_string(parser.string(scratch)?, out),
     }
     Ok(())
 }
@@ -112,6 +139,9 @@ mod tests {
             (r#"{"BOOL":false}"#, "false"),
             (r#"{"B":"aGVsbG8="}"#, r#"{"B":"aGVsbG8="}"#),
             (r#"{"NS":["1","2"]}"#, r#"{"NS":["1","2"]}"#),
+            (r#"{"NS": [ "2E0" , "1.0","-0.50"]}"#, r#"{"NS":["2","1","-0.5"]}"#),
+            (r#"{"SS": ["\u0061" , "b\"c"]}"#, r#"{"SS":["a","b\"c"]}"#),
+            (r#"{"BS":[ "aGk=","" ]}"#, r#"{"BS":["aGk=",""]}"#),
             (r#"{"L":[{"N":"1"},{"S":"a\"b"}]}"#, r#"[1,"a\"b"]"#),
             (r#"{"M":{"B":{"S":"x"}}}"#, r#"{"M":{"B":"x"}}"#),
             (r#"{"M":{"B":{"S":"x"},"c":{"N":"2"}}}"#, r#"{"B":"x","c":2}"#),
@@ -119,6 +149,18 @@ mod tests {
             (r#"{"M":{}}"#, "{}"),
         ] {
             assert_eq!(json(value), expected);
+        }
+    }
+
+    #[test]
+    fn a_name_that_stands_twice_is_refused() {
+        for value in [
+            r#"{"M":{"a":{"N":"1"},"a":{"N":"2"}}}"#,
+            r#"{"M":{"a":{"N":"1"},"\u0061":{"N":"1"}}}"#,
+            r#"{"L":[{"M":{"b":{"M":{"":{"S":"x"},"":{"S":"x"}}}}}]}"#,
+        ] {
+            let error = write_json(&mut Parser::new(value.as_bytes()).unwrap(), &mut String::new()).expect_err(value);
+            assert!(error.to_string().contains("stands twice in one map"), "{error}");
         }
     }
 }

@@ -1,14 +1,26 @@
 //! The parser's second level: attribute values, `{"S":"…"}`, inside of JSON.
 
-use std::borrow::Cow;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{Kind, Number, Parser};
+use super::{Kind, Members, Number, Parser};
 use crate::error::{Error, Result};
 
-impl<'a> Parser<'a> {
+/// What messages call an attribute that is left out.
+pub const EXCLUDED: &str = "(excluded)";
+
+/// What a value says of the type that its column would have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    /// It is NULL, which is like nothing at all.
+    Null,
+    /// It is nothing but empty lists and maps, or such that hold only NULL and their like.
+    Empty,
+    /// It has a type.
+    Typed,
+}
+
+impl Parser<'_> {
     /// Enters an attribute value, `{"S":`, the parser standing before its content.
     #[inline]
     pub fn descriptor(&mut self) -> Result<Kind> {
@@ -31,7 +43,7 @@ impl<'a> Parser<'a> {
     #[inline(never)]
     fn unusual_descriptor(&mut self) -> Result<Kind> {
         if self.peek() != Some(b'{') {
-            return Err(self.wrong("expected an attribute value like {\"S\":\"…\"}"));
+            return Err(self.wrong_value("expected an attribute value like {\"S\":\"…\"}"));
         }
         self.begin_object()?;
         if self.accept(b'}') {
@@ -99,11 +111,11 @@ impl<'a> Parser<'a> {
     #[inline(never)]
     fn unusual_number(&mut self, scratch: &mut String) -> Result<Number> {
         if !self.at_string() {
-            return Err(self.wrong("an N that is not a string of digits"));
+            return Err(self.wrong_value("an N that is not a string of digits"));
         }
         let text = self.string(scratch)?;
         Number::parse(text).ok_or_else(|| {
-            let text: String = text.chars().take(60).collect();
+            let text = super::short(text);
             self.wrong(&format!("{text:?} is not a DynamoDB number (38 digits, 1E-130 to 9.9…E+125)"))
         })
     }
@@ -112,7 +124,10 @@ impl<'a> Parser<'a> {
     pub fn binary(&mut self, scratch: &mut String, out: &mut Vec<u8>) -> Result<()> {
         out.clear();
         let text = self.string(scratch)?;
-        STANDARD.decode_vec(text, out).map_err(|_| self.wrong("a B that is not standard base64"))
+        STANDARD.decode_vec(text, out).map_err(|_| {
+            let text = super::short(text);
+            self.wrong(&format!("a B that is not standard base64, {text:?},"))
+        })
     }
 
     /// Enters the content of an SS, NS or BS, whose elements are of type S, N or B: `[`. A set has elements, each once.
@@ -126,7 +141,7 @@ impl<'a> Parser<'a> {
                 numbers.push(ahead.number(&mut scratch)?.identity());
             } else {
                 // Standard base64 has one text for the same bytes.
-                texts.push(ahead.owned_or_borrowed(&mut scratch)?);
+                texts.push(ahead.own_string(&mut scratch)?);
             }
         }
         if texts.is_empty() && numbers.is_empty() {
@@ -142,15 +157,6 @@ impl<'a> Parser<'a> {
         self.begin_array()
     }
 
-    /// A string that outlives the scratch.
-    fn owned_or_borrowed(&mut self, scratch: &mut String) -> Result<Cow<'a, str>> {
-        self.peek();
-        let start = self.at + 1;
-        self.string(scratch)?;
-        let raw = self.text.get(start..self.at.saturating_sub(1)).unwrap_or_default();
-        Ok(if raw.contains('\\') { Cow::Owned(std::mem::take(scratch)) } else { Cow::Borrowed(raw) })
-    }
-
     /// The content of a BOOL.
     pub fn boolean(&mut self) -> Result<bool> {
         if self.literal("true") {
@@ -158,13 +164,13 @@ impl<'a> Parser<'a> {
         } else if self.literal("false") {
             Ok(false)
         } else {
-            Err(self.wrong("a BOOL that is neither true nor false"))
+            Err(self.wrong_value("a BOOL that is neither true nor false"))
         }
     }
 
     /// The content of a NULL.
     pub fn null(&mut self) -> Result<()> {
-        if self.literal("true") { Ok(()) } else { Err(self.wrong("a NULL that is not true")) }
+        if self.literal("true") { Ok(()) } else { Err(self.wrong_value("a NULL that is not true")) }
     }
 
     /// Steps over the content of an attribute value of the given type, checking it.
@@ -176,11 +182,7 @@ impl<'a> Parser<'a> {
             Kind::Bool => self.boolean().map(drop),
             Kind::Null => self.null(),
             Kind::Ss | Kind::Ns | Kind::Bs => {
-                let element = match kind {
-                    Kind::Ns => Kind::N,
-                    Kind::Bs => Kind::B,
-                    _ => Kind::S,
-                };
+                let element = kind.element().unwrap_or(Kind::S);
                 self.begin_set(element)?;
                 let mut first = true;
                 while self.next_element(&mut first)? {
@@ -197,9 +199,8 @@ impl<'a> Parser<'a> {
                 Ok(())
             }
             Kind::M => {
-                self.begin_object()?;
-                let mut first = true;
-                while self.next_name(&mut first, scratch)?.is_some() {
+                let mut members = Members::begin(self)?;
+                while members.next(self)?.is_some() {
                     self.skip_value(scratch)?;
                 }
                 Ok(())
@@ -217,7 +218,44 @@ impl<'a> Parser<'a> {
     /// Steps over the value of an attribute that is left out. An error says neither its name nor what is in it.
     pub fn skip_excluded(&mut self, scratch: &mut String) -> Result<()> {
         self.skip_value(scratch).map_err(|_| {
-            Error::input("an attribute that is left out of the table is not DynamoDB JSON").of_attribute("(excluded)")
+            Error::input("an attribute that is left out of the table is not DynamoDB JSON").of_attribute(EXCLUDED)
         })
+    }
+
+    /// What the value ahead says of its type. Of what is no attribute value nothing is known: it is [`Content::Typed`].
+    pub fn content_ahead(&self) -> Content {
+        self.clone().content().unwrap_or(Content::Typed)
+    }
+
+    fn content(&mut self) -> Result<Content> {
+        let content = match self.descriptor()? {
+            Kind::Null => {
+                self.null()?;
+                Content::Null
+            }
+            Kind::L => {
+                self.begin_array()?;
+                let mut first = true;
+                while self.next_element(&mut first)? {
+                    if self.content()? == Content::Typed {
+                        return Ok(Content::Typed);
+                    }
+                }
+                Content::Empty
+            }
+            Kind::M => {
+                let (mut first, mut scratch) = (true, String::new());
+                self.begin_object()?;
+                while self.next_name(&mut first, &mut scratch)?.is_some() {
+                    if self.content()? == Content::Typed {
+                        return Ok(Content::Typed);
+                    }
+                }
+                Content::Empty
+            }
+            _ => return Ok(Content::Typed),
+        };
+        self.close()?;
+        Ok(content)
     }
 }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BooleanBuilder, Int64Builder, RecordBatch, UInt64Builder};
 use arrow::compute::kernels::cmp::neq;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef as ArrowSchemaRef};
+use arrow::util::display::array_value_to_string;
 use iceberg::spec::Schema as IcebergSchema;
 
 use super::items::ItemBuilder;
-use crate::attribute::Parser;
+use crate::attribute::{Parser, short};
 use crate::error::{Error, Result};
 use crate::schema::{Limits, Mapping, NewFields, TableSchema};
 
@@ -53,10 +54,10 @@ impl ChangeBuilder {
         let key_schema = IcebergSchema::builder().with_fields(key_fields.clone()).build()?;
         let mapping = Mapping {
             fields: key_fields.iter().filter_map(|f| Some((f.id, table.mapping.fields.get(&f.id)?.clone()))).collect(),
-            excluded: std::collections::BTreeSet::new(),
-            ..table.mapping.clone()
+            key: table.mapping.key.clone(),
+            ..Mapping::default()
         };
-        let keys = ItemBuilder::new(&TableSchema { schema: Arc::new(key_schema), mapping }, limits)?;
+        let keys = ItemBuilder::of_keys(&TableSchema { schema: Arc::new(key_schema), mapping }, limits)?;
         let schema = Self::schema(images.arrow_schema());
         Ok(Self {
             images,
@@ -97,23 +98,29 @@ impl ChangeBuilder {
         let mut first = true;
         let mut keys: Option<Parser<'_>> = None;
         let mut written = None;
-        let mut image = false;
+        let (mut image, mut old) = (false, false);
         parser.begin_object()?;
         while let Some(name) = parser.next_name(&mut first, &mut scratch)? {
+            if matches!(name, "Keys" | "NewImage" | "OldImage" | "Metadata") && parser.at_null() {
+                return Err(null_part(name));
+            }
             match name {
                 "Keys" if keys.is_none() => {
                     keys = Some(parser.clone());
-                    self.keys.append(&mut parser).map_err(|e| wrong_keys(e, &self.key_columns))?;
+                    self.keys.append(&mut parser).map_err(wrong_keys)?;
                 }
                 "NewImage" if !image => {
                     self.images.append(&mut parser)?;
                     image = true;
                 }
                 "Metadata" if written.is_none() => written = Some(write_time(&mut parser)?),
-                "Keys" | "NewImage" | "Metadata" => {
+                "OldImage" if !old => {
+                    self.images.skip(&mut parser)?;
+                    old = true;
+                }
+                "Keys" | "NewImage" | "OldImage" | "Metadata" => {
                     return Err(Error::input(format!("{name} stands twice in one record")));
                 }
-                "OldImage" => self.images.skip(&mut parser)?,
                 "Item" => {
                     return Err(Error::input("the line holds an Item of a full export, not a change")
                         .advice("Give full exports to full-load"));
@@ -145,7 +152,9 @@ impl ChangeBuilder {
         for (key, (slot, name)) in keys.columns().iter().zip(&self.key_columns) {
             let differs = neq(key, images.column(*slot))?;
             if let Some(row) = differs.iter().position(|d| d == Some(true)) {
-                return Err(Error::input("Keys and NewImage of the record disagree")
+                let shown = |column: &ArrayRef| Ok::<_, Error>(short(&array_value_to_string(column, row)?));
+                let (key, image) = (shown(key)?, shown(images.column(*slot))?);
+                return Err(Error::input(format!("Keys and NewImage of the record disagree: {key:?} and {image:?}"))
                     .of_attribute(name.as_str())
                     .on_line(if row < lines.len() { lines.value(row) } else { 0 }));
             }
@@ -164,15 +173,19 @@ impl ChangeBuilder {
     }
 }
 
-/// Says what is wrong with a record's `Keys`. An attribute too many is no value to rescue: the table has another key.
-fn wrong_keys(error: Error, key_columns: &[(usize, String)]) -> Error {
-    let other = error.attribute().filter(|name| !key_columns.iter().any(|(_, key)| key == name));
-    let error = match other {
-        Some(name) => {
-            Error::input("the record's Keys has an attribute that is no part of the table's key").of_attribute(name)
+/// Says what is wrong with a record whose part is `null`.
+fn null_part(name: &str) -> Error {
+    let error = Error::input(format!("{name} of the record is null"));
+    match name {
+        "NewImage" => {
+            error.advice("The record of a deleted item has no NewImage at all; whatever wrote this is no export")
         }
-        None => error,
-    };
+        _ => error.advice("DynamoDB writes no such record: something has changed the export"),
+    }
+}
+
+/// Says what is wrong with a record's `Keys`.
+fn wrong_keys(error: Error) -> Error {
     error.advice("The record's Keys are not the table's key; check that the table was loaded with the right --key")
 }
 
@@ -266,8 +279,19 @@ mod tests {
             ),
             (
                 format!("{{{META},{KEYS},\"NewImage\":{{\"pk\":{{\"S\":\"b\"}},\"sk\":{{\"N\":\"1\"}}}}}}"),
-                "Keys and NewImage of the record disagree (attribute \"pk\")",
+                "Keys and NewImage of the record disagree: \"a\" and \"b\" (attribute \"pk\")",
             ),
+            (
+                format!(
+                    "{{{META},\"Keys\":{{\"pk\":{{\"S\":\"a\"}},\"sk\":{{\"N\":\"1\"}},\"x\":{{\"NULL\":true}}}}}}"
+                ),
+                "no part of the table's key (attribute \"x\")",
+            ),
+            (format!("{{{META},{KEYS},\"NewImage\":null}}"), "NewImage of the record is null"),
+            (format!("{{{META},\"Keys\": null}}"), "Keys of the record is null"),
+            (format!("{{{META},{KEYS},\"OldImage\":null}}"), "OldImage of the record is null"),
+            (format!("{{\"Metadata\":null,{KEYS}}}"), "Metadata of the record is null"),
+            (format!("{{{META},{KEYS},\"OldImage\":{{}},\"OldImage\":{{}}}}"), "OldImage stands twice"),
             (r#"{"Item":{}}"#.to_owned(), "full export"),
             ("[]".to_owned(), "expected"),
         ] {

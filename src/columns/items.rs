@@ -1,26 +1,28 @@
 //! Items into rows of a table.
 
-use std::collections::BTreeMap;
-
-use arrow::array::{ArrayRef, RecordBatch, StringBuilder};
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef as ArrowSchemaRef;
 use iceberg::arrow::schema_to_arrow_schema;
 use std::sync::Arc;
 
 use super::node::{Fit, Node, Scratch};
+use super::rescued::{Rescue, Rescued};
 use super::taken::Taken;
-use crate::attribute::{Member, NameIndex, Parser};
+use crate::attribute::{EXCLUDED, Member, NameIndex, Parser, short};
 use crate::error::{Error, Result};
 use crate::schema::{Limits, NewFields, TableSchema};
-
-/// Values kept in `_ddb_rescued`, by attribute.
-pub type Rescued = BTreeMap<String, u64>;
 
 /// What to do with an attribute.
 #[derive(Debug, Clone, Copy)]
 enum Place {
-    Column { slot: usize, key: bool },
-    Excluded,
+    Column {
+        slot: usize,
+        key: bool,
+    },
+    /// Its slot only tells whether it stands twice.
+    Excluded {
+        slot: usize,
+    },
 }
 
 /// Builds a batch of rows, one item after the other.
@@ -35,42 +37,11 @@ pub struct ItemBuilder {
     taken: Taken,
     key_slots: Vec<(usize, String)>,
     rescue: Option<Rescue>,
+    keys_only: bool,
     rows: usize,
     bytes: usize,
     row_width: usize,
     scratch: Scratch,
-}
-
-/// The column `_ddb_rescued` under construction.
-#[derive(Debug)]
-struct Rescue {
-    slot: usize,
-    texts: StringBuilder,
-    row: String,
-    counts: Rescued,
-}
-
-impl Rescue {
-    /// Keeps the DynamoDB JSON of an attribute that its column could not take whole.
-    fn keep(rescue: Option<&mut Self>, name: &str, value: &str) -> Result<()> {
-        let Some(rescue) = rescue else {
-            return Err(Error::input("a value fits no column, and the table has no column _ddb_rescued to keep it in")
-                .of_attribute(name)
-                .advice("Add an optional string column named _ddb_rescued to the table, or reload it with full-load"));
-        };
-        rescue.row.push(if rescue.row.is_empty() { '{' } else { ',' });
-        let quoted = serde_json::to_string(name).map_err(|e| Error::input("a broken attribute name").caused_by(e))?;
-        rescue.row.push_str(&quoted);
-        rescue.row.push(':');
-        rescue.row.push_str(value.trim());
-        match rescue.counts.get_mut(name) {
-            Some(count) => *count += 1,
-            None => {
-                rescue.counts.insert(name.to_owned(), 1);
-            }
-        }
-        Ok(())
-    }
 }
 
 impl ItemBuilder {
@@ -88,7 +59,7 @@ impl ItemBuilder {
         {
             let source = table.source(field)?;
             if Some(field.id) == rescued_id {
-                rescue = Some(Rescue { slot, texts: StringBuilder::new(), row: String::new(), counts: Rescued::new() });
+                rescue = Some(Rescue::new(slot));
             } else if let Some((Some(name), _)) = &source {
                 let key = table.mapping.key.iter().any(|k| k == name);
                 if key {
@@ -104,22 +75,28 @@ impl ItemBuilder {
         }
         for name in &table.mapping.excluded {
             names.insert(name);
-            places.push(Place::Excluded);
+            places.push(Place::Excluded { slot: nodes.len() + places.len() });
         }
         let row_width = nodes.iter().map(Node::width).sum();
         Ok(Self {
             arrow_schema,
             names,
+            taken: Taken::of(nodes.len() + places.len()),
             places,
-            taken: Taken::of(nodes.len()),
             nodes,
             key_slots,
             rescue,
+            keys_only: false,
             rows: 0,
             bytes: 0,
             row_width,
             scratch: Scratch { limits, ..Scratch::default() },
         })
+    }
+
+    /// An empty builder for the key columns of a table, which refuses every other attribute.
+    pub(super) fn of_keys(table: &TableSchema, limits: Limits) -> Result<Self> {
+        Ok(Self { keys_only: true, ..Self::new(table, limits)? })
     }
 
     /// Rows so far.
@@ -153,8 +130,8 @@ impl ItemBuilder {
                 Member::Known(n) => self.names.name(n),
                 Member::New(name) => name,
             };
-            taken.map_err(|e| e.of_attribute(name))?;
-            Rescue::keep(self.rescue.as_mut(), name, parser.since(start))?;
+            let fit = taken.map_err(|e| e.of_attribute(name))?;
+            Rescue::keep(self.rescue.as_mut(), name, parser.since(start), fit)?;
         }
         self.rows += 1;
         for (slot, name) in &self.key_slots {
@@ -164,13 +141,7 @@ impl ItemBuilder {
         }
         self.taken.missing(&mut self.nodes).for_each(Node::append_null);
         if let Some(rescue) = &mut self.rescue {
-            if rescue.row.is_empty() {
-                rescue.texts.append_null();
-            } else {
-                rescue.row.push('}');
-                rescue.texts.append_value(&rescue.row);
-                rescue.row.clear();
-            }
+            rescue.end_row();
         }
         self.bytes += parser.position() - begin;
         Ok(())
@@ -179,7 +150,10 @@ impl ItemBuilder {
     fn append_attribute(&mut self, place: Option<Place>, parser: &mut Parser<'_>) -> Result<Fit> {
         let (slot, key) = match place {
             Some(Place::Column { slot, key }) => (slot, key),
-            Some(Place::Excluded) => {
+            Some(Place::Excluded { slot }) => {
+                if !self.taken.take(slot) {
+                    return Err(twice_in_item().of_attribute(EXCLUDED));
+                }
                 parser.skip_excluded(&mut self.scratch.text)?;
                 return Ok(Fit::Whole);
             }
@@ -189,40 +163,63 @@ impl ItemBuilder {
             return Err(Error::failed("a column is missing from the builder"));
         };
         if !self.taken.take(slot) {
-            return Err(Error::input("the attribute stands twice in one item"));
+            return Err(twice_in_item());
         }
+        let start = parser.position();
         let fit = node.append(parser, &mut self.scratch)?;
         if key && fit != Fit::Whole {
-            return Err(Error::input("the value of the key does not fit the table's key column").advice(
-                "The key's type or range has changed: reload the table with full-load from a newer full export",
-            ));
+            return Err(unfit_key(parser.since(start)));
         }
         Ok(fit)
     }
 
     fn observe_new(&mut self, name: &str, parser: &mut Parser<'_>) -> Result<Fit> {
-        let limits = self.scratch.limits;
-        let new = &mut self.scratch.new;
-        new.observe(NewFields::ITEM, name, parser, &limits, &mut self.scratch.text)?;
+        if self.keys_only {
+            return Err(Error::input("the record's Keys has an attribute that is no part of the table's key"));
+        }
+        if !self.taken.take_stranger(name) {
+            return Err(twice_in_item());
+        }
+        let fit = self.scratch.observe(NewFields::ITEM, name, parser)?;
         // Each is counted by name in the report.
-        if new.too_many(NewFields::ITEM) {
-            return Err(Error::input(format!("more than {} distinct new attributes", limits.attributes)).advice(
+        if self.scratch.new.too_many(NewFields::ITEM) {
+            let most = self.scratch.limits.attributes;
+            return Err(Error::input(format!("more than {most} distinct new attributes")).advice(
                 "Leave attributes out that are data rather than names, with `exclude` in a schema file for full-load",
             ));
         }
-        Ok(Fit::Part)
+        Ok(fit)
     }
 
     /// Steps over the attributes of an item whose values the table does not want, checking them.
-    pub fn skip(&self, parser: &mut Parser<'_>) -> Result<()> {
-        let (mut first, mut inner, mut value) = (true, String::new(), String::new());
+    pub fn skip(&mut self, parser: &mut Parser<'_>) -> Result<()> {
         parser.begin_object()?;
-        while let Some(name) = parser.next_name(&mut first, &mut inner)? {
-            let place = self.names.position(name).and_then(|n| self.places.get(n));
-            if matches!(place, Some(Place::Excluded)) {
-                parser.skip_excluded(&mut value)?;
-            } else {
-                parser.skip_value(&mut value).map_err(|e| e.of_attribute(name))?;
+        self.names.restart();
+        self.taken.begin_row();
+        let mut first = true;
+        let mut name_scratch = String::new();
+        while let Some(member) = self.names.next_member(parser, &mut first, &mut name_scratch)? {
+            let place = match member {
+                Member::Known(n) => self.places.get(n).copied(),
+                Member::New(_) => None,
+            };
+            let new = match (member, place) {
+                (_, Some(Place::Column { slot, .. } | Place::Excluded { slot })) => self.taken.take(slot),
+                (Member::New(name), _) => self.taken.take_stranger(name),
+                (Member::Known(_), None) => false,
+            };
+            let text = &mut self.scratch.text;
+            let skipped = match place {
+                _ if !new => Err(twice_in_item()),
+                Some(Place::Excluded { .. }) => parser.skip_excluded(text),
+                _ => parser.skip_value(text),
+            };
+            if let Err(error) = skipped {
+                return Err(error.of_attribute(match (member, place) {
+                    (_, Some(Place::Excluded { .. })) => EXCLUDED,
+                    (Member::Known(n), _) => self.names.name(n),
+                    (Member::New(name), _) => name,
+                }));
             }
         }
         Ok(())
@@ -234,7 +231,7 @@ impl ItemBuilder {
         for (slot, node) in self.nodes.iter_mut().enumerate() {
             let column = node.finish()?;
             columns.push(match &mut self.rescue {
-                Some(rescue) if rescue.slot == slot => Arc::new(rescue.texts.finish()),
+                Some(rescue) if rescue.slot == slot => Arc::new(rescue.finish()),
                 _ => column,
             });
         }
@@ -245,7 +242,7 @@ impl ItemBuilder {
 
     /// What was rescued since the last call.
     pub fn take_rescued(&mut self) -> Rescued {
-        self.rescue.as_mut().map(|r| std::mem::take(&mut r.counts)).unwrap_or_default()
+        self.rescue.as_mut().map(Rescue::take_counts).unwrap_or_default()
     }
 
     /// What was seen since the last call that the table has no place for.
@@ -259,8 +256,21 @@ impl ItemBuilder {
     }
 }
 
+fn twice_in_item() -> Error {
+    Error::input("the attribute stands twice in one item")
+}
+
+#[cold]
+fn unfit_key(value: &str) -> Error {
+    let value = short(value.trim());
+    Error::input(format!("the value of the key does not fit the table's key column: {value}"))
+        .advice("The key's type or range has changed: reload the table with full-load from a newer full export")
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use arrow::array::{Array, AsArray};
     use arrow::datatypes::{Decimal128Type, Int64Type};
 
@@ -320,7 +330,9 @@ mod tests {
             r#"{"pk":{"N":"1"},"price":{"S":"free"},"m":{"M":{"a":{"N":"7"},"new":{"S":"y"}}},"extra":{"SS":["a"]}}"#,
         )
         .unwrap();
-        assert_eq!(b.take_rescued(), Rescued::from([("price".into(), 1), ("m".into(), 1), ("extra".into(), 1)]));
+        let rescued = b.take_rescued();
+        assert_eq!(rescued.values, BTreeMap::from([("price".into(), 1), ("m".into(), 1), ("extra".into(), 1)]));
+        assert!(rescued.undecided.is_empty());
         let new = b.take_new();
         assert_eq!(new.attributes(), ["extra"]);
         let batch = b.finish().unwrap();
@@ -331,12 +343,76 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_for_a_type_is_kept_and_null_is_nothing() {
+        let mut b = builder();
+        append(
+            &mut b,
+            r#"{"pk":{"N":"1"},"l":{"L":[{"NULL":true},{"M":{}}]},"n":{"NULL":true},"m":{"M":{"a":{"N":"7"},"e":{"M":{}},"n":{"NULL":true}}}}"#,
+        )
+        .unwrap();
+        append(
+            &mut b,
+            r#"{"pk":{"N":"2"},"n":{"NULL":true},"m":{"M":{"n":{"NULL":true}}},"any":{"L":[]},"map":{"M":{}}}"#,
+        )
+        .unwrap();
+        append(
+            &mut b,
+            r#"{"pk":{"N":"3"},"m":{"M":{"e":{"M":{}},"n":{"S":"x"}}},"l":{"L":[{"NULL":true},{"N":"1"}]}}"#,
+        )
+        .unwrap();
+        let rescued = b.take_rescued();
+        assert_eq!(rescued.values, BTreeMap::from([("l".into(), 2), ("m".into(), 2)]));
+        assert_eq!(rescued.undecided, BTreeMap::from([("l".into(), 1), ("m".into(), 1)]));
+        let batch = b.finish().unwrap();
+        let texts = batch.column_by_name("_ddb_rescued").unwrap().as_string::<i32>().clone();
+        assert_eq!(
+            texts.value(0),
+            r#"{"l":{"L":[{"NULL":true},{"M":{}}]},"m":{"M":{"a":{"N":"7"},"e":{"M":{}},"n":{"NULL":true}}}}"#
+        );
+        assert!(texts.is_null(1));
+    }
+
+    #[test]
+    fn a_name_that_stands_twice_is_refused_wherever_a_map_is_read() {
+        let twins = [
+            r#"{"M":{"x":{"N":"1"},"y":{"N":"2"},"x":{"N":"1"}}}"#,
+            r#"{"M":{"x":{"NULL":true},"\u0078":{"NULL":true}}}"#,
+            r#"{"L":[{"M":{"y":{"M":{"a":{"S":""},"a":{"S":""}}}}}]}"#,
+        ];
+        // A struct, a map, JSON, a column of another type, one that there is none of.
+        for name in ["m", "map", "any", "s", "new"] {
+            for twin in twins {
+                for item in [
+                    format!(r#"{{"pk":{{"N":"1"}},"{name}":{twin}}}"#),
+                    format!(r#"{{"pk":{{"N":"1"}},"{name}":{{"M":{{"b":{twin}}}}}}}"#),
+                ] {
+                    let error = append(&mut builder(), &item).expect_err(&item);
+                    let expected = format!("stands twice in one map (attribute \"{name}\")");
+                    assert!(error.to_string().contains(&expected), "{item}: {error}");
+                }
+            }
+        }
+        for item in [
+            r#"{"pk":{"N":"1"},"new":{"N":"1"},"new":{"N":"1"}}"#,
+            r#"{"pk":{"N":"1"},"new":{"NULL":true},"n\u0065w":{"NULL":true}}"#,
+            r#"{"pk":{"N":"1"},"secret":{"N":"1"},"secret":{"N":"1"}}"#,
+        ] {
+            let error = append(&mut builder(), item).expect_err(item).to_string();
+            assert!(error.contains("stands twice in one item") && !error.contains("secret"), "{error}");
+            let skipped = builder().skip(&mut Parser::new(item.as_bytes()).unwrap()).expect_err(item).to_string();
+            assert!(skipped.contains("stands twice in one item") && !skipped.contains("secret"), "{skipped}");
+        }
+        let error = append(&mut builder(), &format!(r#"{{"pk":{{"N":"1"}},"secret":{}}}"#, twins[0])).unwrap_err();
+        assert!(error.to_string().contains("(excluded)"), "{error}");
+    }
+
+    #[test]
     fn bad_items_are_refused_with_the_attribute() {
         for (item, expected) in [
             (r#"{"s":{"S":"x"}}"#, "no value for its key (attribute \"pk\")"),
-            (r#"{"pk":{"NULL":true}}"#, "does not fit the table's key column (attribute \"pk\")"),
-            (r#"{"pk":{"N":"1.5"}}"#, "does not fit the table's key column"),
-            (r#"{"pk":{"S":"1"}}"#, "does not fit the table's key column"),
+            (r#"{"pk":{"NULL":true}}"#, r#"does not fit the table's key column: {"NULL":true} (attribute "pk")"#),
+            (r#"{"pk":{"N":"1.5"}}"#, r#"does not fit the table's key column: {"N":"1.5"} (attribute "pk")"#),
+            (r#"{"pk": {"S" : "1"} }"#, r#"does not fit the table's key column: {"S" : "1"} (attribute "pk")"#),
             (r#"{"pk":{"N":"1"},"pk":{"N":"1"}}"#, "stands twice"),
             (r#"{"pk":{"N":"1"},"m":{"M":{"a":{"N":"1"},"a":{"N":"1"}}}}"#, "stands twice"),
             (r#"{"pk":{"N":"1"},"s":{"S":1}}"#, "(attribute \"s\")"),

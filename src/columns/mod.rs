@@ -3,7 +3,9 @@
 mod changes;
 mod items;
 mod node;
+mod rescued;
 mod taken;
 
 pub use changes::{ChangeBuilder, Changes, DELETED, LINE, ORDER, WRITTEN};
-pub use items::{ItemBuilder, Rescued};
+pub use items::ItemBuilder;
+pub use rescued::Rescued;

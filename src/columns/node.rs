@@ -12,7 +12,9 @@ use arrow::datatypes::{DataType, Fields};
 use iceberg::spec::{NestedField, Type};
 
 use super::taken::Taken;
-use crate::attribute::{Kind, Member, NameIndex, Parser, instant, power_of_ten, write_json_content};
+use crate::attribute::{
+    Content, Kind, Member, Members, NameIndex, Parser, instant, power_of_ten, twice, write_json_content,
+};
 use crate::error::{Error, Result};
 use crate::schema::{ColumnType, Limits, NewFields, TableSchema, TimestampForm};
 
@@ -23,13 +25,19 @@ pub(super) enum Fit {
     Whole,
     /// It was NULL.
     Null,
+    /// All but empty lists and maps of what has no column yet, since nobody knows its type: the value must be rescued.
+    Undecided,
     /// Some of it, or nothing: the value must be rescued.
     Part,
 }
 
 impl Fit {
     fn and(self, inner: Self) -> Self {
-        if inner == Self::Part { Self::Part } else { self }
+        match (self, inner) {
+            (Self::Part, _) | (_, Self::Part) => Self::Part,
+            (_, Self::Undecided) => Self::Undecided,
+            _ => self,
+        }
     }
 }
 
@@ -41,6 +49,20 @@ pub(super) struct Scratch {
     pub json: String,
     pub new: NewFields,
     pub limits: Limits,
+}
+
+impl Scratch {
+    /// Takes a look at a value that there is no place for.
+    pub fn observe(&mut self, parent: i32, name: &str, parser: &mut Parser<'_>) -> Result<Fit> {
+        let content = parser.content_ahead();
+        if content == Content::Null {
+            // It is like a missing one.
+            parser.skip_value(&mut self.text)?;
+            return Ok(Fit::Null);
+        }
+        self.new.observe(parent, name, parser, &self.limits, &mut self.text)?;
+        Ok(if content == Content::Empty { Fit::Undecided } else { Fit::Part })
+    }
 }
 
 /// A column under construction.
@@ -103,6 +125,7 @@ impl Node {
         };
         let mismatch = || Error::failed(format!("column {:?} has an unexpected Arrow type {data_type}", field.name));
         Ok(match ty {
+            ColumnType::Undecided => return Err(mismatch()),
             ColumnType::String => Self::String(StringBuilder::with_capacity(0, 0)),
             ColumnType::NumberString => Self::NumberString(StringBuilder::with_capacity(0, 0)),
             ColumnType::Json => Self::Json(StringBuilder::with_capacity(0, 0)),
@@ -369,33 +392,12 @@ impl ListNode {
 }
 
 impl MapNode {
-    /// Whether a key stands twice among those from `begin` on.
-    fn repeats(&self, begin: usize) -> bool {
-        let offsets = self.keys.offsets_slice().get(begin..).unwrap_or_default();
-        let position = |offset: i32| usize::try_from(offset).unwrap_or_default();
-        let mut names: Vec<&[u8]> = offsets
-            .windows(2)
-            .filter_map(|pair| match pair {
-                [from, to] => self.keys.values_slice().get(position(*from)..position(*to)),
-                _ => None,
-            })
-            .collect();
-        names.sort_unstable();
-        names.windows(2).any(|pair| pair.first() == pair.last())
-    }
-
     fn append(&mut self, parser: &mut Parser<'_>, scratch: &mut Scratch) -> Result<Fit> {
-        parser.begin_object()?;
+        let mut members = Members::begin(parser)?;
         let mut fit = Fit::Whole;
-        let mut first = true;
-        let mut name_scratch = String::new();
-        let begin = self.values.len();
-        while let Some(name) = parser.next_name(&mut first, &mut name_scratch)? {
+        while let Some(name) = members.next(parser)? {
             self.keys.append_value(name);
             fit = fit.and(self.values.append(parser, scratch)?);
-        }
-        if self.repeats(begin) {
-            return Err(Error::input("a name stands twice in one map"));
         }
         self.offsets.push(offset(self.values.len())?);
         self.validity.append_non_null();
@@ -436,9 +438,10 @@ impl StructNode {
             let known = match member {
                 Member::Known(n) => n,
                 Member::New(name) => {
-                    let limits = scratch.limits;
-                    scratch.new.observe(self.id, name, parser, &limits, &mut scratch.text)?;
-                    fit = Fit::Part;
+                    if !self.taken.take_stranger(name) {
+                        return Err(twice(name));
+                    }
+                    fit = fit.and(scratch.observe(self.id, name, parser)?);
                     continue;
                 }
             };
@@ -447,8 +450,7 @@ impl StructNode {
                 return Err(Error::failed("a field is missing from the builder"));
             };
             if !self.taken.take(slot) {
-                let name = self.names.name(known);
-                return Err(Error::input(format!("the field {name:?} stands twice in one map")));
+                return Err(twice(self.names.name(known)));
             }
             fit = fit.and(node.append(parser, scratch)?);
         }

@@ -21,21 +21,26 @@ pub async fn detect_schema(context: &Context, request: &DetectSchema) -> Result<
         return Err(Error::usage("a key has one or two attributes: the partition key, then the sort key"));
     }
     let export = open_full(context, &request.export, request.without_manifest).await?;
-    let files = sample(export.files(), request.sample_files);
-    let limits = Limits { struct_fields: request.max_struct_fields, ..Limits::default() };
-    let seen = observe(context, &files, limits, Arc::default()).await?;
+    let Sample { seen, files, whole } = sample(context, export.files(), request).await?;
+    let mut warnings = Vec::new();
+    if seen.items == 0 {
+        if !request.key.is_empty() {
+            return Err(no_items());
+        }
+        warnings.push(no_items().to_string());
+    }
     request.key.iter().try_for_each(|name| check_key(name, &seen))?;
     let file = SchemaFile::suggest(&request.key, seen.items, &seen.fields);
-    let mut warnings = Vec::new();
-    if files.len() < export.files().len() {
-        warnings.push(format!("{} of {} files were looked at", files.len(), export.files().len()));
+    if !whole {
+        warnings.push(format!("{files} of {} files were looked at", export.files().len()));
     }
     let schema_file = if request.flat { file.to_plain_text() } else { file.to_text() };
     if let Some(output) = &request.output {
         let location = Location::parse(output)?;
         context.exports.write(&location, schema_file.clone().into()).await?;
     }
-    let hints = hints(seen.items, &seen.fields, &limits);
+    let limits = Limits { struct_fields: request.max_struct_fields, ..Limits::default() };
+    let hints = hints(&request.key, seen.items, &seen.fields, &limits);
     Ok(DetectReport { table: detect_table::text(&file, &hints), schema_file, items: seen.items, hints, warnings })
 }
 
@@ -48,8 +53,10 @@ fn check_key(name: &str, seen: &Observations) -> Result<()> {
             seen.fields.sorted().into_iter().map(|(name, _)| name),
         ));
     };
-    check_key_type(name, &ColumnType::of(observed))?;
     let present = observed.total() - observed.count(Kind::Null);
+    if present > 0 {
+        check_key_type(name, &ColumnType::of(observed))?;
+    }
     if present < seen.items {
         let without = seen.items - present;
         return Err(Error::input(format!("{without} of {} items have no value for the key attribute", seen.items))
@@ -74,23 +81,66 @@ pub(super) async fn open_full(context: &Context, export: &str, without_manifest:
     }
 }
 
-/// Observes all items of the files, but for what is excluded.
+/// The error of an export without items.
+pub(super) fn no_items() -> Error {
+    Error::input("the export has no items, so the types of its columns are not known")
+        .advice("Give them in a file with full-load --schema, at least the key's: {\"pk\":\"S\"}")
+}
+
+/// Observes all items of the files; nothing of the attributes `left_out`.
 pub(super) async fn observe(
     context: &Context,
     files: &[DataFileRef],
     limits: Limits,
-    excluded: Arc<BTreeSet<String>>,
+    left_out: &BTreeSet<String>,
 ) -> Result<Observations> {
-    observe_files(context.exports.clone(), files, context.threads, limits, excluded, Arc::clone(&context.progress))
-        .await
+    let progress = Arc::clone(&context.progress);
+    observe_files(context.exports.clone(), files, context.threads, limits, left_out, progress).await
 }
 
-/// So many files, spread evenly.
-fn sample(files: &[DataFileRef], wanted: Option<usize>) -> Vec<DataFileRef> {
-    match wanted {
-        Some(wanted) if wanted < files.len() => {
-            (0..wanted).filter_map(|n| files.get(n * files.len() / wanted)).cloned().collect()
-        }
-        _ => files.to_vec(),
+/// What was looked at.
+struct Sample {
+    seen: Observations,
+    /// The files, empty ones among them.
+    files: usize,
+    /// No other file has items.
+    whole: bool,
+}
+
+/// Observes so many files that have items as are asked for, spread evenly.
+///
+/// A manifest says which files are empty. Bare files are read to know it: others take the place of the empty ones.
+async fn sample(context: &Context, files: &[DataFileRef], request: &DetectSchema) -> Result<Sample> {
+    let limits = Limits { struct_fields: request.max_struct_fields, ..Limits::default() };
+    let (wanted, sampled) = (request.sample_files.unwrap_or(usize::MAX), request.sample_files.is_some());
+    let may_have_items = |file: &&DataFileRef| !sampled || file.item_count != Some(0);
+    let mut left: Vec<DataFileRef> = files.iter().filter(may_have_items).cloned().collect();
+    let mut sample = Sample { seen: Observations::default(), files: 0, whole: left.is_empty() };
+    let mut next = wanted;
+    while sample.seen.files.len() < wanted && !sample.whole {
+        let (chosen, rest) = spread(left, next);
+        left = rest;
+        let seen = observe(context, &chosen, limits, &BTreeSet::new()).await?;
+        sample.files += chosen.len();
+        // Many files may be empty: twice as many in each turn that found no other.
+        next = if seen.items == 0 {
+            sample.files
+        } else {
+            wanted.saturating_sub(sample.seen.files.len() + seen.files.len())
+        };
+        sample.seen.join(seen, &limits);
+        sample.seen.fields.check(&limits)?;
+        sample.whole = left.is_empty();
     }
+    Ok(sample)
+}
+
+/// So many of the files, spread evenly, and the others.
+fn spread(files: Vec<DataFileRef>, wanted: usize) -> (Vec<DataFileRef>, Vec<DataFileRef>) {
+    let count = files.len();
+    // Of `wanted` parts of about the same size the first file each.
+    let begins = |at: usize| wanted >= count || (at * wanted).div_ceil(count) * count / wanted == at;
+    let (chosen, rest): (Vec<_>, Vec<_>) = files.into_iter().enumerate().partition(|(at, _)| begins(*at));
+    let files = |numbered: Vec<(usize, DataFileRef)>| numbered.into_iter().map(|(_, file)| file).collect();
+    (files(chosen), files(rest))
 }

@@ -12,8 +12,8 @@ use crate::catalog::settle::Outcome;
 use crate::catalog::{LoadedTable, is_unfinished};
 use crate::error::{Error, Kind, Result};
 use crate::export::Export;
-use crate::table::{check_properties, check_writable};
 use crate::table::watermark::{self, EXPORT_ARN, WATERMARK};
+use crate::table::{check_properties, check_writable};
 use crate::time;
 
 /// Attempts to replace a table before other writers have won.
@@ -54,16 +54,17 @@ pub async fn full_load(context: &Context, request: &FullLoad, report: &mut Repor
         report.status = Status::DryRun;
         return Ok(());
     }
+    let mut warnings = Vec::new();
     for _ in 0..ATTEMPTS {
         let work = Work { context, catalog: catalog.as_ref(), request, export: &export, partitioning: &partitioning };
         let outcome = match &old {
-            None => work.create(&columns, &mut window).await?,
-            Some(table) => work.replace(table, &columns, &mut window).await?,
+            None => work.create(&columns, &mut window, &mut warnings).await?,
+            Some(table) => work.replace(table, &columns, &mut window, &mut warnings).await?,
         };
         match outcome {
             Outcome::Committed(table) => {
                 window.status = Status::Applied;
-                report.warn_of_rescued(&window);
+                report.warnings.append(&mut warnings);
                 report.warn_of_properties(&table);
                 report.windows.push(window);
                 report.status = Status::Applied;

@@ -9,7 +9,7 @@ use iceberg::spec::{MAIN_BRANCH, Operation};
 
 use super::existing::existing;
 use super::found::{Found, holder};
-use super::report::{FileCounts, Report, RowCounts, Status, WindowReport};
+use super::report::{FileCounts, Report, RowCounts, Status, WindowReport, rescue_warnings};
 use super::request::{Context, Incremental, Maintenance, NewAttributes, WriteMode};
 use super::upkeep::upkeep;
 use crate::catalog::settle::{Outcome, commit_and_settle, conclude};
@@ -85,7 +85,6 @@ pub async fn incremental(context: &Context, request: &Incremental, report: &mut 
                 table = committed;
                 report.warnings.extend(due.warning);
                 report.warnings.extend(warnings);
-                report.warn_of_rescued(&window);
                 report.warn_of_properties(&table);
                 report.windows.push(window);
                 report.describe(&table)?;
@@ -376,14 +375,15 @@ impl Work<'_> {
             .find(|s| s.summary().additional_properties.get(WINDOW_TO) == Some(&time::format(to)))
             .map(|s| s.snapshot_id().to_string());
         window.rows = RowCounts { inserted: plan.inserted, updated: plan.updated, deleted: plan.deleted };
-        window.rescued = plan.rescued;
+        let warnings = plan.warnings.into_iter().chain(rescue_warnings(&plan.rescued)).collect();
+        window.rescued = plan.rescued.values;
         window.columns_added = plan.columns_added;
         window.files = FileCounts {
             data_added: plan.data_files.len() as u64,
             data_removed: plan.data_removed.len() as u64,
             deletes_added: plan.delete_files.len() as u64,
         };
-        Ok(Applied::Yes(table, plan.warnings))
+        Ok(Applied::Yes(table, warnings))
     }
 
     /// Schema, snapshot and properties in one commit, on the very base that the plan was made on.

@@ -1,9 +1,8 @@
 //! The columns of a full load: from the schema file, from the table whose rows are replaced, from the items.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
-use super::detect_schema::observe;
+use super::detect_schema::{no_items, observe};
 use super::request::{Context, FullLoad};
 use crate::catalog::LoadedTable;
 use crate::error::{Error, Kind, Result};
@@ -23,7 +22,7 @@ pub(super) struct Columns<'a> {
     export: &'a Export,
     file: Option<SchemaFile>,
     /// What was seen of all attributes but these.
-    seen: Option<(Arc<BTreeSet<String>>, Observations)>,
+    seen: Option<(BTreeSet<String>, Observations)>,
 }
 
 impl<'a> Columns<'a> {
@@ -54,19 +53,19 @@ impl<'a> Columns<'a> {
             }
             (Some(file), _) => {
                 let file = file.clone();
-                file.with_observations(&self.observe(Arc::default(), self.limits(0)).await?.fields)
+                let left_out = file.excluded();
+                file.with_observations(&self.observe(left_out, self.limits(0)).await?.fields)
             }
             (None, Some(old)) => {
                 // A struct that was allowed to be so wide stays one.
                 let limits = self.limits(old.widest_struct());
-                let seen = self.observe(Arc::new(old.mapping.excluded.clone()), limits).await?;
+                let seen = self.observe(old.mapping.excluded.clone(), limits).await?;
                 SchemaFile::kept(old, &seen.fields, &limits)
             }
             (None, None) => {
-                let seen = self.observe(Arc::default(), self.limits(0)).await?;
+                let seen = self.observe(BTreeSet::new(), self.limits(0)).await?;
                 if seen.items == 0 {
-                    return Err(Error::input("the export has no items, so the types of its columns are not known")
-                        .advice("Give them in a file with --schema, at least the key's: {\"pk\":\"S\"}"));
+                    return Err(no_items());
                 }
                 SchemaFile::suggest(&key, seen.items, &seen.fields)
             }
@@ -79,12 +78,12 @@ impl<'a> Columns<'a> {
     }
 
     /// What the items have. They are read once.
-    async fn observe(&mut self, excluded: Arc<BTreeSet<String>>, limits: Limits) -> Result<&Observations> {
+    async fn observe(&mut self, left_out: BTreeSet<String>, limits: Limits) -> Result<&Observations> {
         let seen = match self.seen.take() {
-            Some((without, seen)) if without == excluded => seen,
-            _ => observe(self.context, self.export.files(), limits, Arc::clone(&excluded)).await?,
+            Some((without, seen)) if without == left_out => seen,
+            _ => observe(self.context, self.export.files(), limits, &left_out).await?,
         };
-        Ok(&self.seen.insert((excluded, seen)).1)
+        Ok(&self.seen.insert((left_out, seen)).1)
     }
 
     /// The key: the schema file's, else what was typed, else the table's. `known` is the table's.

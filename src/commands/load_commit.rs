@@ -10,7 +10,7 @@ use iceberg::spec::{
 
 use super::history::{set_schema, set_sort_order};
 use super::partitioning::{Partitioning, replaced};
-use super::report::{FileCounts, RowCounts, WindowReport};
+use super::report::{FileCounts, RowCounts, WindowReport, rescue_warnings};
 use super::request::{Context, FullLoad};
 use crate::catalog::settle::{Outcome, commit_and_settle, conclude, create_and_settle};
 use crate::catalog::{Catalog, LoadedTable, NewTable, clock};
@@ -89,13 +89,26 @@ pub(super) struct Work<'a> {
 
 impl Work<'_> {
     /// A new table, complete with its first snapshot.
-    pub async fn create(&self, columns: &TableSchema, window: &mut WindowReport) -> Result<Outcome> {
+    ///
+    /// `window` and `warnings` tell what the load did; they only count if it is committed.
+    pub async fn create(
+        &self,
+        columns: &TableSchema,
+        window: &mut WindowReport,
+        warnings: &mut Vec<String>,
+    ) -> Result<Outcome> {
         let staging = Staging::begin(self.context.progress.run());
-        let outcome = self.try_create(columns, window, &staging).await;
+        let outcome = self.try_create(columns, window, warnings, &staging).await;
         conclude(staging, outcome, Outcome::is_committed).await
     }
 
-    async fn try_create(&self, columns: &TableSchema, window: &mut WindowReport, staging: &Staging) -> Result<Outcome> {
+    async fn try_create(
+        &self,
+        columns: &TableSchema,
+        window: &mut WindowReport,
+        warnings: &mut Vec<String>,
+        staging: &Staging,
+    ) -> Result<Outcome> {
         let planned =
             new_table(columns, self.export, String::new(), HashMap::new(), self.partitioning)?.build()?.metadata;
         let Some(home) = self.catalog.prepare(&self.request.table, &planned).await? else {
@@ -108,7 +121,7 @@ impl Work<'_> {
         let empty = builder.clone().build()?.metadata;
         check_properties(&empty)?;
         let file_io = staging.file_io(&home.file_io);
-        let loaded = self.load(columns, &empty, &file_io, window).await?;
+        let loaded = self.load(columns, &empty, &file_io, window, warnings).await?;
         let built = self.snapshot(None, &empty, &loaded, &LiveTable::default(), &file_io).await?;
         let id = built.snapshot.snapshot_id();
         window.snapshot_id = Some(id.to_string());
@@ -126,9 +139,10 @@ impl Work<'_> {
         base: &LoadedTable,
         columns: &TableSchema,
         window: &mut WindowReport,
+        warnings: &mut Vec<String>,
     ) -> Result<Outcome> {
         let staging = Staging::begin(self.context.progress.run());
-        let outcome = self.try_replace(base, columns, window, &staging).await;
+        let outcome = self.try_replace(base, columns, window, warnings, &staging).await;
         conclude(staging, outcome, Outcome::is_committed).await
     }
 
@@ -137,6 +151,7 @@ impl Work<'_> {
         base: &LoadedTable,
         columns: &TableSchema,
         window: &mut WindowReport,
+        warnings: &mut Vec<String>,
         staging: &Staging,
     ) -> Result<Outcome> {
         let (_, columns) = replaced(base, columns)?;
@@ -147,7 +162,7 @@ impl Work<'_> {
         let after = builder.clone().build()?.metadata;
         let live = live_table(base).await?;
         let file_io = staging.file_io(&base.file_io);
-        let loaded = self.load(&columns, &after, &file_io, window).await?;
+        let loaded = self.load(&columns, &after, &file_io, window, warnings).await?;
         window.files.data_removed = live.files.len() as u64;
         let built = self.snapshot(Some(base), &after, &loaded, &live, &file_io).await?;
         let id = built.snapshot.snapshot_id();
@@ -178,6 +193,7 @@ impl Work<'_> {
         metadata: &TableMetadata,
         file_io: &FileIO,
         window: &mut WindowReport,
+        warnings: &mut Vec<String>,
     ) -> Result<Loaded> {
         let load = Load {
             exports: self.context.exports.clone(),
@@ -192,7 +208,8 @@ impl Work<'_> {
         let loaded = load.run().await?;
         window.rows = RowCounts { inserted: loaded.rows, ..RowCounts::default() };
         window.files = FileCounts { data_added: loaded.files.len() as u64, ..FileCounts::default() };
-        window.rescued.clone_from(&loaded.rescued);
+        window.rescued.clone_from(&loaded.rescued.values);
+        *warnings = rescue_warnings(&loaded.rescued);
         Ok(loaded)
     }
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::state::{Comparison, TableState};
 use crate::catalog::LoadedTable;
+use crate::columns::Rescued;
 use crate::error::{Error, Result};
 use crate::schema::Hint;
 use crate::table::{unfollowed, watermark};
@@ -108,17 +109,6 @@ impl Report {
         Ok(())
     }
 
-    /// Says what to do about values that fit no column.
-    pub(super) fn warn_of_rescued(&mut self, window: &WindowReport) {
-        for (attribute, count) in &window.rescued {
-            self.warnings.push(format!(
-                "{count} values of {attribute:?} did not fit their column; they are kept in _ddb_rescued. To give the \
-                 attribute another type, load a newer full export with full-load --if-exists replace, with --schema if a \
-                 schema file named its type"
-            ));
-        }
-    }
-
     /// Says once what the table's properties ask for that was not done.
     pub(super) fn warn_of_properties(&mut self, table: &LoadedTable) {
         let told = unfollowed(&table.metadata);
@@ -184,6 +174,23 @@ pub struct SkippedWindow {
     pub to: String,
     /// Why it is not needed.
     pub reason: String,
+}
+
+/// Says what to do about values that fit no column. Those that wait for a type need nothing: the first value that has one
+/// makes the column.
+pub(super) fn rescue_warnings(rescued: &Rescued) -> Vec<String> {
+    let misfits = rescued.values.iter().map(|(attribute, count)| {
+        let waiting = rescued.undecided.get(attribute).copied().unwrap_or(0);
+        (attribute, count.saturating_sub(waiting))
+    });
+    let warning = |(attribute, count): (&String, u64)| {
+        format!(
+            "{count} values of {attribute:?} did not fit their column; they are kept in _ddb_rescued. To give the \
+             attribute another type, load a newer full export with full-load --if-exists replace, with --schema if a \
+             schema file named its type"
+        )
+    };
+    misfits.filter(|(_, count)| *count > 0).map(warning).collect()
 }
 
 /// Rows by what happened to them.

@@ -30,9 +30,7 @@ impl Loaded {
     pub(super) fn take_in(&mut self, other: Self) {
         self.files.extend(other.files);
         self.rows += other.rows;
-        for (name, count) in other.rescued {
-            *self.rescued.entry(name).or_default() += count;
-        }
+        self.rescued.take_in(other.rescued);
     }
 }
 
@@ -77,9 +75,7 @@ impl Loader {
 
     /// Sorts the collected rows by key and writes them, one data file a partition.
     fn write_run(&self, number: u32, builder: &mut ItemBuilder, loaded: &mut Loaded) -> Result<()> {
-        for (name, count) in builder.take_rescued() {
-            *loaded.rescued.entry(name).or_default() += count;
-        }
+        loaded.rescued.take_in(builder.take_rescued());
         let batch = builder.finish()?;
         let KeyOrder { keys, rows, order } = self.writer.sort(&batch)?;
         let key = |n: u32| rows.row(n as usize);

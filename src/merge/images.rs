@@ -77,9 +77,7 @@ impl Work {
         for written in parts {
             rows += written.files.iter().map(DataFile::record_count).sum::<u64>();
             plan.data_files.extend(written.files.into_iter().map(|file| (spec_id, file)));
-            for (name, count) in written.rescued {
-                *plan.rescued.entry(name).or_default() += count;
-            }
+            plan.rescued.take_in(written.rescued);
         }
         // Without an MD5 in the manifest nothing else would tell that the files were others the second time.
         if rows != expected {
@@ -116,9 +114,7 @@ impl ImageTasks {
     }
 
     fn write_run(&self, number: u32, builder: &mut ItemBuilder, written: &mut Written) -> Result<()> {
-        for (name, count) in builder.take_rescued() {
-            *written.rescued.entry(name).or_default() += count;
-        }
+        written.rescued.take_in(builder.take_rescued());
         let batch = builder.finish()?;
         let sorted = self.writer.sort(&batch)?;
         written.files.extend(self.writer.write(number, &batch, &sorted.order)?);

@@ -182,6 +182,10 @@ impl Planner {
             NewAttributesPolicy::Fail => {
                 let mut evolved = evolved()?;
                 evolved.added.extend(evolved.closed);
+                // What is NULL or empty only makes no column.
+                if evolved.added.is_empty() {
+                    return Ok(());
+                }
                 return Err(Error::input(format!(
                     "the window has attributes or fields that the table lacks: {}",
                     evolved.added.join(", ")

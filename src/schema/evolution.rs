@@ -6,7 +6,7 @@ use std::sync::Arc;
 use iceberg::spec::{ListType, MapType, NestedField, NestedFieldRef, Schema, StructType, Type};
 
 use super::mapping::{FieldIds, build_type};
-use super::naming::add_column_names;
+use super::naming::Taken;
 use super::{ColumnType, Fields, Limits, Mapping, TableSchema};
 use crate::attribute::Parser;
 use crate::error::Result;
@@ -140,26 +140,41 @@ impl Work<'_> {
         let mut fields: Vec<NestedFieldRef> =
             old.iter().map(|field| self.field(field, &format!("{path}{}", field.name))).collect();
         let top = parent == NewFields::ITEM;
-        let new = self.new.seen.get(&parent);
-        let full = new.is_some_and(|new| fields.len() + new.len() > limit(parent, self.limits));
+        let seen = self.new.seen.get(&parent).map(Fields::sorted).unwrap_or_default();
+        let types = seen.into_iter().map(|(name, observed)| (name, ColumnType::of(observed)));
+        let new: Vec<(&str, ColumnType)> = types.filter(|(_, ty)| ty.is_made()).collect();
+        let full = !new.is_empty() && fields.len() + new.len() > limit(parent, self.limits);
         if full || self.new.too_many(parent) {
             self.closed.push(if top { "the table".to_owned() } else { path.trim_end_matches('.').to_owned() });
             return fields;
         }
-        let Some(new) = new else { return fields };
-        let mut existing: BTreeSet<String> = old.iter().map(|field| field.name.clone()).collect();
-        existing.extend(self.taken.iter().filter_map(|name| name.strip_prefix(path)).map(str::to_owned));
-        let sorted = new.sorted();
-        let columns = add_column_names(sorted.iter().map(|(name, _)| *name), top, &existing);
-        for ((name, observed), column) in sorted.into_iter().zip(columns) {
-            let ty = ColumnType::of(observed);
+        let names: Vec<&str> = new.iter().map(|(name, _)| *name).collect();
+        let columns = self.names(&names, old, parent, path);
+        for ((name, ty), column) in new.into_iter().zip(columns) {
             let id = self.ids.next();
-            let built = build_type(&ty, &mut self.ids, &mut self.mapping);
-            self.mapping.record(id, Some(name), &ty);
+            let built = build_type(id, Some(name), &ty, &mut self.ids, &mut self.mapping);
             self.added.push(format!("{path}{column}"));
             fields.push(Arc::new(NestedField::optional(id, column, built)));
         }
         fields
+    }
+
+    /// The names of new columns or fields: those that were chosen before there was a column, else the attributes' own.
+    fn names(&mut self, new: &[&str], old: &[NestedFieldRef], parent: i32, path: &str) -> Vec<String> {
+        let mut chosen = self.mapping.undecided.remove(&parent).unwrap_or_default();
+        let wanted: Vec<Option<String>> = new.iter().map(|name| chosen.remove(*name)).collect();
+        let partitions: Vec<String> =
+            self.taken.iter().filter_map(|name| name.strip_prefix(path)).map(str::to_owned).collect();
+        let mut taken = Taken::of(old.iter().map(|field| &field.name).chain(&partitions).chain(chosen.values()));
+        let mut take = |wanted: &str, name: &str| taken.take(wanted, name, parent == NewFields::ITEM);
+        let chosen_first: Vec<Option<String>> =
+            new.iter().zip(&wanted).map(|(name, wanted)| wanted.as_ref().map(|wanted| take(wanted, name))).collect();
+        let names =
+            new.iter().zip(chosen_first).map(|(name, chosen)| chosen.unwrap_or_else(|| take(name, name))).collect();
+        if !chosen.is_empty() {
+            self.mapping.undecided.insert(parent, chosen);
+        }
+        names
     }
 
     fn field(&mut self, field: &NestedFieldRef, path: &str) -> NestedFieldRef {

@@ -1,11 +1,13 @@
 //! The schema file, version 1: what was seen, and what each attribute becomes. Made for editing by hand.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
 use super::naming::{fold, is_reserved, short};
-use super::strict_json::{self, member, only, text_at, wrong};
+use super::strict_json::{self, member, only, text_at, wrong, wrong_value};
 use super::type_text::{parse_type, type_to_json};
-use super::{ColumnType, Fields, Named, RESCUED};
+use super::{ColumnType, Fields, Named, Observed, RESCUED};
 use crate::attribute::Kind;
 use crate::error::Result;
 
@@ -53,7 +55,7 @@ impl SchemaFile {
     /// What the observations suggest.
     pub fn suggest(key: &[String], items: u64, fields: &Fields) -> Self {
         let sorted = fields.sorted();
-        let columns = super::column_names(sorted.iter().map(|(name, _)| *name), true);
+        let columns = super::column_names(key, sorted.iter().map(|(name, _)| *name));
         let attributes = sorted.into_iter().zip(columns).map(|((name, observed), column)| Attribute {
             name: name.to_owned(),
             seen: observed.kinds().map(|kind| (kind, observed.count(kind))).collect(),
@@ -66,39 +68,54 @@ impl SchemaFile {
 
     /// Whether the file leaves types to be observed.
     pub fn needs_observation(&self) -> bool {
-        self.attributes.iter().any(|a| matches!(a.target, Target::Observe(_)))
+        self.attributes.iter().any(|a| match &a.target {
+            Target::Column(ty) => ty.is_open(),
+            Target::Observe(_) => true,
+            Target::Exclude => false,
+        })
     }
 
-    /// Fills in the types that the file left to observation.
+    /// Fills in the types that the file left to observation, as far as anything was seen.
     #[must_use]
     pub fn with_observations(mut self, fields: &Fields) -> Self {
+        let nothing = Observed::default();
         for attribute in &mut self.attributes {
-            if let Target::Observe(kind) = attribute.target {
-                let ty = fields.get(&attribute.name).map_or_else(
-                    || ColumnType::of_kind(&super::Observed::default(), kind),
-                    |observed| ColumnType::of_kind(observed, kind),
-                );
+            let seen = fields.get(&attribute.name).unwrap_or(&nothing);
+            let ty = match &attribute.target {
+                Target::Observe(Kind::Null) => ColumnType::of(seen),
+                Target::Observe(kind) => ColumnType::of_kind(seen, *kind),
+                Target::Column(ty) if ty.is_open() => ty.clone().decided_by(seen),
+                Target::Column(_) | Target::Exclude => continue,
+            };
+            if ty != ColumnType::Undecided {
                 attribute.target = Target::Column(ty);
             }
         }
         self
     }
 
+    /// The attributes that are left out.
+    pub fn excluded(&self) -> BTreeSet<String> {
+        let excluded = self.attributes.iter().filter(|a| a.target == Target::Exclude);
+        excluded.map(|a| a.name.clone()).collect()
+    }
+
     /// Reads a schema file of either form. Errors are of kind `Usage` and name the line and column, or the JSON path.
     pub fn parse(text: &str) -> Result<Self> {
-        let Value::Object(object) = strict_json::parse(text)? else {
-            return Err(wrong(
-                "$",
-                "expected an object",
-                "a schema file looks like {\"version\":1,\"key\":[…],\"attributes\":{…}}",
-            ));
+        let object = match strict_json::parse(text)? {
+            Value::Object(object) => object,
+            other => {
+                let form = "a schema file looks like {\"version\":1,\"key\":[…],\"attributes\":{…}}";
+                return Err(wrong_value(&other, "$", "expected an object", form));
+            }
         };
         if !object.is_empty() && object.values().all(Value::is_string) {
             return Self::parse_plain(&object);
         }
         only(&object, "$", &["version", "key", "items", "attributes"])?;
         if object.get("version").and_then(Value::as_u64) != Some(Self::VERSION) {
-            return Err(wrong("$.version", "expected 1", "this program reads version 1"));
+            let version = object.get("version").unwrap_or(&Value::Null);
+            return Err(wrong_value(version, "$.version", "expected 1", "this program reads version 1"));
         }
         let key = match object.get("key") {
             None => Vec::new(),
@@ -107,8 +124,9 @@ impl SchemaFile {
                 .enumerate()
                 .map(|(n, name)| text_at(name, &format!("$.key[{n}]")).map(str::to_owned))
                 .collect::<Result<Vec<_>>>()?,
-            Some(_) => {
-                return Err(wrong("$.key", "expected a list of attribute names", "partition key, then sort key"));
+            Some(other) => {
+                let form = "partition key, then sort key";
+                return Err(wrong_value(other, "$.key", "expected a list of attribute names", form));
             }
         };
         if key.len() > 2 {
@@ -119,7 +137,10 @@ impl SchemaFile {
         }
         let items = match object.get("items") {
             None => None,
-            Some(value) => Some(value.as_u64().ok_or_else(|| wrong("$.items", "expected a count", "or leave it out"))?),
+            Some(value) => {
+                let count = value.as_u64();
+                Some(count.ok_or_else(|| wrong_value(value, "$.items", "expected a count", "or leave it out"))?)
+            }
         };
         let Some(Value::Object(listed)) = object.get("attributes") else {
             return Err(wrong(
@@ -154,7 +175,8 @@ impl SchemaFile {
     fn parse_plain(object: &Map<String, Value>) -> Result<Self> {
         let attributes = object.iter().map(|(name, value)| {
             let kind = value.as_str().and_then(Kind::from_name).ok_or_else(|| {
-                wrong(&member("$", name), "expected a DynamoDB type", "S, N, B, BOOL, NULL, SS, NS, BS, L or M")
+                let kinds = "S, N, B, BOOL, NULL, SS, NS, BS, L or M";
+                wrong_value(value, &member("$", name), "expected a DynamoDB type", kinds)
             })?;
             let named = Some(Named::Kind);
             Ok(Attribute { name: name.clone(), seen: Vec::new(), column: None, target: Target::Observe(kind), named })
@@ -211,7 +233,8 @@ impl SchemaFile {
 fn parse_attribute(name: &str, value: &Value) -> Result<Attribute> {
     let path = path_of(name);
     let Value::Object(entry) = value else {
-        return Err(wrong(&path, "expected an object", "{\"type\":\"string\"} or {\"exclude\":true}"));
+        let forms = "{\"type\":\"string\"} or {\"exclude\":true}";
+        return Err(wrong_value(value, &path, "expected an object", forms));
     };
     only(entry, &path, &["seen", "column", "type", "exclude"])?;
     let seen = match entry.get("seen") {
@@ -220,14 +243,17 @@ fn parse_attribute(name: &str, value: &Value) -> Result<Attribute> {
             .iter()
             .map(|(kind, n)| match (Kind::from_name(kind), n.as_u64()) {
                 (Some(kind), Some(n)) => Ok((kind, n)),
-                _ => Err(wrong(
+                _ => Err(wrong_value(
+                    n,
                     &member(&format!("{path}.seen"), kind),
                     "expected a DynamoDB type and a count",
                     "or leave `seen` out",
                 )),
             })
             .collect::<Result<_>>()?,
-        Some(_) => return Err(wrong(&format!("{path}.seen"), "expected an object", "or leave it out")),
+        Some(other) => {
+            return Err(wrong_value(other, &format!("{path}.seen"), "expected an object", "or leave it out"));
+        }
     };
     let column = entry.get("column").map(|c| column_name(c, &format!("{path}.column"))).transpose()?;
     let ty = entry.get("type").map(|ty| parse_type(ty, &format!("{path}.type"), 0)).transpose()?;
@@ -237,9 +263,11 @@ fn parse_attribute(name: &str, value: &Value) -> Result<Attribute> {
         (None | Some(Value::Bool(false)), None) => {
             return Err(wrong(&path, "neither `type` nor `exclude`", "{\"type\":\"string\"} or {\"exclude\":true}"));
         }
-        (Some(_), _) => return Err(wrong(&format!("{path}.exclude"), "expected true or false", "")),
+        (Some(other), _) => {
+            return Err(wrong_value(other, &format!("{path}.exclude"), "expected true or false", ""));
+        }
     };
-    let named = matches!(target, Target::Column(_)).then_some(Named::Type);
+    let named = matches!(&target, Target::Column(ty) if *ty != ColumnType::Undecided).then_some(Named::Type);
     Ok(Attribute { name: name.to_owned(), seen, column, target, named })
 }
 

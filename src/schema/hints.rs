@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::naming::field_names;
 use super::naming::{fold, is_reserved, short};
 use super::{ColumnType, Fields, Limits, Observed, RESCUED, TimestampForm, column_names};
 use crate::attribute::Kind;
@@ -42,6 +43,8 @@ pub enum HintKind {
     LikelyTimestamp(TimestampForm),
     /// No value but NULL.
     NullOnly,
+    /// No value but empty lists and maps, NULL aside.
+    EmptyOnly,
     /// A struct that has nearly as many fields as a struct may have.
     ManyFields {
         /// Its fields.
@@ -81,7 +84,10 @@ impl fmt::Display for Hint {
                 f.write_str("numbers too wide for long and decimal: the column holds their digits")
             }
             HintKind::LikelyTimestamp(form) => write!(f, "could be instants: the type would be {:?}", form.type_name()),
-            HintKind::NullOnly => f.write_str("never anything but NULL: a string column"),
+            HintKind::NullOnly => f.write_str("never anything but NULL: no column before its type is known"),
+            HintKind::EmptyOnly => f.write_str(
+                "nothing but empty lists and maps: no column before its type is known, they are kept in _ddb_rescued",
+            ),
             HintKind::ManyFields { fields, limit } => write!(
                 f,
                 "{fields} fields, a struct has up to {limit}: if they are data rather than names, the type should be a map"
@@ -92,23 +98,26 @@ impl fmt::Display for Hint {
     }
 }
 
-/// What deserves a look among the attributes of so many items, in the order of the attributes.
-pub fn hints(items: u64, fields: &Fields, limits: &Limits) -> Vec<Hint> {
+/// What deserves a look among the attributes of so many items with that key, in the order of the attributes.
+pub fn hints(key: &[String], items: u64, fields: &Fields, limits: &Limits) -> Vec<Hint> {
     let mut found = Vec::new();
-    of_fields(fields, "", Some(items), limits, &mut found);
+    of_fields(fields, "", Some((key, items)), limits, &mut found);
     found
 }
 
-/// `items` is set for the attributes themselves.
-fn of_fields(fields: &Fields, path: &str, items: Option<u64>, limits: &Limits, found: &mut Vec<Hint>) {
+/// `top` is set for the attributes themselves: the key, and how many items there are.
+fn of_fields(fields: &Fields, path: &str, top: Option<(&[String], u64)>, limits: &Limits, found: &mut Vec<Hint>) {
     let sorted = fields.sorted();
-    let columns = column_names(sorted.iter().map(|(name, _)| *name), items.is_some());
-    let mut first: BTreeMap<String, &str> = BTreeMap::new();
+    let names = sorted.iter().map(|(name, _)| *name);
+    let columns = top.map_or_else(|| field_names(names.clone()), |(key, _)| column_names(key, names.clone()));
+    // Those that keep their names, by what they have in common with those that do not.
+    let kept = names.zip(&columns).filter(|(name, column)| name == column);
+    let first: BTreeMap<String, &str> = kept.map(|(name, _)| (fold(name), name)).collect();
     for ((name, observed), column) in sorted.into_iter().zip(columns) {
         let place = format!("{path}{}", short(name));
-        let twin = *first.entry(fold(name)).or_insert(name);
+        let twin = first.get(&fold(name)).copied().unwrap_or(name);
         if column != name {
-            let reserved = items.is_some() && (is_reserved(name) || fold(name) == RESCUED);
+            let reserved = top.is_some() && (is_reserved(name) || fold(name) == RESCUED);
             let kind = if twin == name || reserved {
                 HintKind::Renamed { column }
             } else {
@@ -117,7 +126,7 @@ fn of_fields(fields: &Fields, path: &str, items: Option<u64>, limits: &Limits, f
             found.push(Hint { place: place.clone(), kind });
         }
         of_values(observed, &place, limits, found);
-        if let Some(items) = items
+        if let Some((_, items)) = top
             && items >= 1000
             && observed.total() <= items / 1000
         {
@@ -129,8 +138,10 @@ fn of_fields(fields: &Fields, path: &str, items: Option<u64>, limits: &Limits, f
 fn of_values(observed: &Observed, place: &str, limits: &Limits, found: &mut Vec<Hint>) {
     let mut note = |kind| found.push(Hint { place: place.to_owned(), kind });
     let kinds: Vec<Kind> = observed.kinds().filter(|kind| *kind != Kind::Null).collect();
+    if ColumnType::of(observed) == ColumnType::Undecided {
+        return note(if kinds.is_empty() { HintKind::NullOnly } else { HintKind::EmptyOnly });
+    }
     match kinds.as_slice() {
-        [] => note(HintKind::NullOnly),
         [Kind::N] => {
             if matches!(ColumnType::of(observed), ColumnType::NumberString) {
                 note(HintKind::WideNumbers);
@@ -185,9 +196,9 @@ mod tests {
         let mut fields = Fields::default();
         for item in items {
             let mut parser = Parser::new(item.as_bytes()).unwrap();
-            fields.observe_item(&mut parser, &limits, &std::collections::BTreeSet::new(), &mut String::new()).unwrap();
+            fields.observe_item(&mut parser, &limits, &mut String::new()).unwrap();
         }
-        hints(items.len() as u64, &fields, &limits).iter().map(ToString::to_string).collect()
+        hints(&["pk".to_owned()], items.len() as u64, &fields, &limits).iter().map(ToString::to_string).collect()
     }
 
     #[test]
@@ -229,7 +240,21 @@ mod tests {
                 &[r#"a: could be instants: the type would be "timestamp(iso-8601)""#],
             ),
             (&[r#"{"a":{"S":"2026-01-14T10:20:00Z"}}"#, r#"{"a":{"S":"today"}}"#], &[]),
-            (&[r#"{"a":{"NULL":true}}"#], &["a: never anything but NULL: a string column"]),
+            (&[r#"{"a":{"NULL":true}}"#], &["a: never anything but NULL: no column before its type is known"]),
+            (
+                &[r#"{"a":{"L":[{"NULL":true}]}}"#, r#"{"a":{"L":[{"M":{"b":{"NULL":true}}}]}}"#],
+                &[
+                    "a: nothing but empty lists and maps: no column before its type is known, they are kept in _ddb_rescued",
+                ],
+            ),
+            (
+                &[r#"{"a":{"M":{"b":{"NULL":true},"c":{"S":""}}}}"#],
+                &["a.b: never anything but NULL: no column before its type is known"],
+            ),
+            (
+                &[r#"{"pk":{"S":"x"},"PK":{"S":"y"}}"#],
+                &[r#"PK: differs from "pk" by case only: the column is "PK__fcab7fcc""#],
+            ),
             (
                 &[r#"{"a":{"L":[{"M":{"at":{"N":"1768386096"}}}]}}"#],
                 &[r#"a[].at: could be instants: the type would be "timestamp(seconds)""#],

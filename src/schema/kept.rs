@@ -7,10 +7,10 @@
 
 use std::collections::BTreeSet;
 
-use super::naming::add_column_names;
+use super::naming::Taken;
 use super::{
-    Attribute, ColumnType, Field, Fields, Limits, Named, NumberRange, Observed, SchemaFile, TableSchema, Target,
-    TimestampForm,
+    Attribute, ColumnType, Field, Fields, Limits, Named, NewFields, NumberRange, Observed, SchemaFile, TableSchema,
+    Target, TimestampForm,
 };
 use crate::attribute::{Kind, MAX_DIGITS};
 
@@ -31,21 +31,20 @@ impl SchemaFile {
                 named,
             });
         }
-        let names: BTreeSet<String> = attributes.iter().filter_map(|attribute| attribute.column.clone()).collect();
+        let mut names = Taken::of(attributes.iter().filter_map(|attribute| attribute.column.as_ref()));
+        let chosen = table.mapping.undecided.get(&NewFields::ITEM);
         let known: BTreeSet<&str> = attributes.iter().map(|attribute| attribute.name.as_str()).collect();
         let new: Vec<_> = seen
             .sorted()
             .into_iter()
             .filter(|(name, _)| !known.contains(name) && !table.mapping.excluded.contains(*name))
             .collect();
-        let columns = add_column_names(new.iter().map(|(name, _)| *name), true, &names);
         let new: Vec<Attribute> = new
             .into_iter()
-            .zip(columns)
-            .map(|((name, observed), column)| Attribute {
+            .map(|(name, observed)| Attribute {
                 name: name.to_owned(),
                 seen: Vec::new(),
-                column: Some(column),
+                column: Some(names.take(chosen.and_then(|all| all.get(name)).map_or(name, String::as_str), name, true)),
                 target: Target::Column(ColumnType::of(observed)),
                 named: None,
             })
@@ -98,7 +97,7 @@ impl Keeper<'_> {
                 None => return old.clone(),
             },
             (Some(kind), None) => kind,
-            _ => return ColumnType::of_level(seen, level),
+            _ => return decided(ColumnType::of_level(seen, level), old),
         };
         let inner = |old: &ColumnType, seen: Option<&Observed>| {
             Box::new(seen.map_or_else(|| old.clone(), |seen| self.keep(old, seen, level + 1)))
@@ -111,7 +110,7 @@ impl Keeper<'_> {
                 ColumnType::Struct(self.fields(fields, seen.fields(), level))
             }
             _ if by_hand || fits(old, kind, seen) => old.clone(),
-            _ => ColumnType::of_kind_at(seen, kind, level),
+            _ => decided(ColumnType::of_kind_at(seen, kind, level), old),
         }
     }
 
@@ -123,11 +122,10 @@ impl Keeper<'_> {
         });
         let known: BTreeSet<&str> = old.iter().map(|field| field.name.as_str()).collect();
         let new: Vec<_> = seen.sorted().into_iter().filter(|(name, _)| !known.contains(name)).collect();
-        let taken = old.iter().map(|field| field.column.clone()).collect();
-        let columns = add_column_names(new.iter().map(|(name, _)| *name), false, &taken);
-        let new = new.into_iter().zip(columns).map(|((name, seen), column)| Field {
+        let mut taken = Taken::of(old.iter().map(|field| &field.column));
+        let new = new.into_iter().map(|(name, seen)| Field {
             name: name.to_owned(),
-            column,
+            column: taken.take(name, name, false),
             ty: ColumnType::of_level(seen, level + 1),
         });
         kept.chain(new).collect()
@@ -143,6 +141,11 @@ impl Keeper<'_> {
     }
 }
 
+/// What was seen, unless that decides nothing: then a column stays what it was.
+fn decided(seen: ColumnType, old: &ColumnType) -> ColumnType {
+    if seen == ColumnType::Undecided { old.clone() } else { seen }
+}
+
 /// Whether observing items can give a type; else somebody named it.
 fn is_observable(ty: &ColumnType) -> bool {
     match ty {
@@ -156,7 +159,7 @@ fn is_observable(ty: &ColumnType) -> bool {
 /// The DynamoDB type whose values a type takes; `None`: of any.
 fn kind_of(ty: &ColumnType) -> Option<Kind> {
     Some(match ty {
-        ColumnType::Json => return None,
+        ColumnType::Json | ColumnType::Undecided => return None,
         ColumnType::String | ColumnType::Timestamp(TimestampForm::Iso8601) => Kind::S,
         ColumnType::NumberString
         | ColumnType::Long
@@ -230,7 +233,7 @@ mod tests {
         let mut seen = Fields::default();
         for item in items {
             let mut parser = Parser::new(item.as_bytes()).unwrap();
-            seen.observe_item(&mut parser, &Limits::default(), &BTreeSet::new(), &mut String::new()).unwrap();
+            seen.observe_item(&mut parser, &Limits::default(), &mut String::new()).unwrap();
         }
         let kept = SchemaFile::kept(&table, &seen, &Limits::default());
         let kept = TableSchema::create(&kept, &kept.key).unwrap();

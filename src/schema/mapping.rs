@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use super::key::{check_key_type, no_such_key};
 use super::naming::{fold, is_reserved, short};
-use super::{ColumnType, Field, RESCUED, SchemaFile, Target, TimestampForm};
+use super::{ColumnType, Field, NewFields, RESCUED, SchemaFile, Target, TimestampForm};
+use crate::attribute::Kind;
 use crate::error::{Error, Result};
 
 /// A column of a table and the attribute it comes from.
@@ -44,6 +45,10 @@ pub struct Mapping {
     /// Attributes whose type a schema file named; those of others were observed, or an earlier version made the table.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub named: BTreeMap<String, Named>,
+    /// Names that columns will have once the types of their attributes are known, where those are not the attributes' own:
+    /// by the id of the struct's field, which is 0 for the item itself, and by attribute.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub undecided: BTreeMap<i32, BTreeMap<String, String>>,
 }
 
 /// Where one field comes from.
@@ -106,25 +111,32 @@ impl TableSchema {
         let mut listed = BTreeMap::new();
         let mut excluded = BTreeSet::new();
         for attribute in &file.attributes {
-            match &attribute.target {
-                Target::Column(ty) => {
-                    listed.insert(attribute.name.as_str(), (attribute.column.as_deref(), ty));
-                }
+            let ty = match &attribute.target {
+                Target::Column(ty) => ty,
+                // A key has a column whatever was seen.
+                Target::Observe(Kind::N) if key.contains(&attribute.name) => &ColumnType::Long,
+                Target::Observe(_) => &ColumnType::Undecided,
                 Target::Exclude => {
                     excluded.insert(attribute.name.clone());
+                    continue;
                 }
-                Target::Observe(_) => {}
-            }
+            };
+            listed.insert(attribute.name.as_str(), (attribute.column.as_deref(), ty));
         }
         let mut names: Vec<&str> = key.iter().map(String::as_str).collect();
         names.extend(listed.keys().copied().filter(|name| !key.iter().any(|k| k == name)));
-        let defaults = super::column_names(names.iter().copied(), true);
+        let defaults = super::column_names(key, names.iter().copied());
         let mut columns = Vec::with_capacity(names.len());
         for (name, default) in names.iter().zip(defaults) {
             let Some((column, ty)) = listed.get(name) else {
                 return Err(no_such_key(name, "the key attribute is in no item", listed.keys().copied()));
             };
             let is_key = key.iter().any(|k| k == name);
+            if is_key && **ty == ColumnType::Undecided {
+                return Err(Error::usage("the key attribute has no value in any item")
+                    .of_attribute(*name)
+                    .advice("Every item has its key. Check --key"));
+            }
             if is_key {
                 check_key_type(name, ty)?;
             }
@@ -140,6 +152,7 @@ impl TableSchema {
                 .of_attribute(column.name.as_str())
                 .advice("Give the attribute another `column`"));
         }
+        let (columns, undecided): (Vec<_>, Vec<_>) = columns.into_iter().partition(|column| column.ty.is_made());
         let mut ids = FieldIds(0);
         let mut fields = Vec::with_capacity(columns.len() + 1);
         for column in &columns {
@@ -148,17 +161,19 @@ impl TableSchema {
         }
         let rescued_id = ids.next();
         let named = file.attributes.iter().filter_map(|a| Some((a.name.clone(), a.named?))).collect();
-        let mut mapping =
-            Mapping { version: Mapping::VERSION, key: key.to_vec(), fields: BTreeMap::new(), excluded, named };
+        let mut mapping = Mapping { key: key.to_vec(), excluded, named, ..Mapping::default() };
         let mut nested = Vec::with_capacity(fields.len() + 1);
         for (id, column) in &fields {
-            let ty = build_type(&column.ty, &mut ids, &mut mapping);
-            mapping.record(*id, Some(&column.name), &column.ty);
+            let ty = build_type(*id, Some(&column.name), &column.ty, &mut ids, &mut mapping);
             nested.push(Arc::new(NestedField::new(*id, &column.column, ty, column.key)));
         }
         nested.push(Arc::new(NestedField::optional(rescued_id, RESCUED, Type::Primitive(PrimitiveType::String))));
         let mut names = BTreeSet::new();
         nested.iter().try_for_each(|field| take_names(field, "", &mut names))?;
+        for column in undecided {
+            take_name(&column.column, &mut names)?;
+            mapping.leave_undecided(NewFields::ITEM, &column.name, &column.column);
+        }
         let schema = Schema::builder()
             .with_fields(nested)
             .with_identifier_field_ids(fields.iter().filter(|(_, c)| c.key).map(|(id, _)| *id))
@@ -251,7 +266,7 @@ impl FieldIds {
 }
 
 impl Mapping {
-    pub(super) fn record(&mut self, id: i32, name: Option<&str>, ty: &ColumnType) {
+    fn record(&mut self, id: i32, name: Option<&str>, ty: &ColumnType) {
         let conversion = match ty {
             ColumnType::Decimal { .. } => "decimal".to_owned(),
             ColumnType::List(_) => "list".to_owned(),
@@ -262,11 +277,41 @@ impl Mapping {
         };
         self.fields.insert(id, FieldMapping { name: name.map(str::to_owned), conversion });
     }
+
+    /// Remembers what the column of an attribute will be called.
+    fn leave_undecided(&mut self, parent: i32, name: &str, column: &str) {
+        if column != name {
+            self.undecided.entry(parent).or_default().insert(name.to_owned(), column.to_owned());
+        }
+    }
 }
 
-/// Iceberg's type for a column type, with fresh ids inside, noted in the mapping.
-pub(super) fn build_type(ty: &ColumnType, ids: &mut FieldIds, mapping: &mut Mapping) -> Type {
+impl Default for Mapping {
+    fn default() -> Self {
+        Self {
+            version: Self::VERSION,
+            key: Vec::new(),
+            fields: BTreeMap::new(),
+            excluded: BTreeSet::new(),
+            named: BTreeMap::new(),
+            undecided: BTreeMap::new(),
+        }
+    }
+}
+
+/// Iceberg's type for a field's column type, with fresh ids inside. The field and what is inside are noted in the mapping;
+/// fields whose type is not known yet are left out.
+pub(super) fn build_type(
+    id: i32,
+    name: Option<&str>,
+    ty: &ColumnType,
+    ids: &mut FieldIds,
+    mapping: &mut Mapping,
+) -> Type {
+    mapping.record(id, name, ty);
     let primitive = match ty {
+        // Nobody asks for the type of what is not made.
+        ColumnType::Undecided => PrimitiveType::String,
         ColumnType::String | ColumnType::NumberString | ColumnType::Json => PrimitiveType::String,
         ColumnType::Long => PrimitiveType::Long,
         ColumnType::Decimal { precision, scale } => PrimitiveType::Decimal { precision: *precision, scale: *scale },
@@ -276,23 +321,24 @@ pub(super) fn build_type(ty: &ColumnType, ids: &mut FieldIds, mapping: &mut Mapp
         ColumnType::Binary => PrimitiveType::Binary,
         ColumnType::List(element) | ColumnType::Set(element) => {
             let id = ids.next();
-            let inner = build_type(element, ids, mapping);
-            mapping.record(id, None, element);
+            let inner = build_type(id, None, element, ids, mapping);
             return Type::List(ListType::new(Arc::new(NestedField::list_element(id, inner, false))));
         }
         ColumnType::Map(value) => {
             let (key_id, value_id) = (ids.next(), ids.next());
-            let inner = build_type(value, ids, mapping);
-            mapping.record(value_id, None, value);
+            let inner = build_type(value_id, None, value, ids, mapping);
             let key = NestedField::map_key_element(key_id, Type::Primitive(PrimitiveType::String));
             let value = NestedField::map_value_element(value_id, inner, false);
             return Type::Map(MapType::new(Arc::new(key), Arc::new(value)));
         }
         ColumnType::Struct(fields) => {
-            let with_ids: Vec<_> = fields.iter().map(|field| (ids.next(), field)).collect();
+            let (made, undecided): (Vec<_>, Vec<_>) = fields.iter().partition(|field| field.ty.is_made());
+            for field in undecided {
+                mapping.leave_undecided(id, &field.name, &field.column);
+            }
+            let with_ids: Vec<_> = made.into_iter().map(|field| (ids.next(), field)).collect();
             let nested = with_ids.into_iter().map(|(id, field)| {
-                let inner = build_type(&field.ty, ids, mapping);
-                mapping.record(id, Some(&field.name), &field.ty);
+                let inner = build_type(id, Some(&field.name), &field.ty, ids, mapping);
                 Arc::new(NestedField::optional(id, &field.column, inner))
             });
             return Type::Struct(StructType::new(nested.collect()));
@@ -304,10 +350,7 @@ pub(super) fn build_type(ty: &ColumnType, ids: &mut FieldIds, mapping: &mut Mapp
 /// Makes sure that a reader who looks columns up by name, with dots for what is inside and whatever the case, finds one.
 fn take_names(field: &NestedField, path: &str, taken: &mut BTreeSet<String>) -> Result<()> {
     let name = format!("{path}{}", field.name);
-    if !taken.insert(fold(&name)) {
-        return Err(Error::usage(format!("two columns or fields are named {:?}, whatever the case", short(&name)))
-            .advice("Give one of them another `column`"));
-    }
+    take_name(&name, taken)?;
     let below = format!("{name}.");
     match &*field.field_type {
         Type::Primitive(_) => Ok(()),
@@ -320,15 +363,17 @@ fn take_names(field: &NestedField, path: &str, taken: &mut BTreeSet<String>) -> 
     }
 }
 
+fn take_name(name: &str, taken: &mut BTreeSet<String>) -> Result<()> {
+    if taken.insert(fold(name)) {
+        return Ok(());
+    }
+    Err(Error::usage(format!("two columns or fields are named {:?}, whatever the case", short(name)))
+        .advice("Give one of them another `column`"))
+}
+
 /// The mapping of a table that another program made: every field whose type we can make, by its own name.
 fn foreign_mapping(schema: &Schema) -> Mapping {
-    let mut mapping = Mapping {
-        version: Mapping::VERSION,
-        key: Vec::new(),
-        fields: BTreeMap::new(),
-        excluded: BTreeSet::new(),
-        named: BTreeMap::new(),
-    };
+    let mut mapping = Mapping::default();
     for field in schema.as_struct().fields().iter().filter(|f| f.name != RESCUED) {
         let mut found = BTreeMap::new();
         if note_foreign(field, true, &mut found) {

@@ -20,37 +20,53 @@ const RESERVED: [&str; 9] = [
     "_change_ordinal",
 ];
 
-/// The column names of attributes, or of a struct's fields, in the order given.
+/// The column names of a table's attributes, in the order given.
 ///
-/// Names that differ by case only, that clash once Iceberg flattens nested names with dots, or that are reserved: the
-/// bytewise smallest keeps its name where it can, the others get `__` and 8 hex digits of the name's SHA-256. The result
-/// depends on the set of names only, so it is the same from run to run.
-pub fn column_names<'a>(names: impl IntoIterator<Item = &'a str>, top_level: bool) -> Vec<String> {
-    add_column_names(names, top_level, &BTreeSet::new())
+/// Names that differ by case only, that clash once Iceberg flattens nested names with dots, or that are reserved: those of
+/// the key keep theirs, then the bytewise smallest where it can, the others get `__` and 8 hex digits of the name's SHA-256.
+/// The result depends on the key and the set of names only, so it is the same from run to run.
+pub fn column_names<'a>(key: &[String], names: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    own_names(key, names, true)
 }
 
-/// As [`column_names`], beside columns that exist and keep their names.
-pub(super) fn add_column_names<'a>(
-    names: impl IntoIterator<Item = &'a str>,
-    top_level: bool,
-    existing: &BTreeSet<String>,
-) -> Vec<String> {
+/// The column names of a struct's fields, in the order given, by the same rule.
+pub(super) fn field_names<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    own_names(&[], names, false)
+}
+
+fn own_names<'a>(first: &[String], names: impl IntoIterator<Item = &'a str>, top_level: bool) -> Vec<String> {
     let names: Vec<&str> = names.into_iter().collect();
-    let sorted: BTreeSet<&str> = names.iter().copied().collect();
-    let mut taken: BTreeSet<String> = existing.iter().map(|name| fold(name)).collect();
-    let mut columns = BTreeMap::new();
-    for name in &sorted {
-        let lower = fold(name);
-        let reserved = top_level && (is_reserved(name) || lower == RESCUED);
-        let column = if reserved || taken.contains(&lower) || clashes(&lower, &taken) || name.is_empty() {
-            with_digest(name)
-        } else {
-            (*name).to_owned()
-        };
-        taken.insert(fold(&column));
-        columns.insert(*name, column);
-    }
+    let (mut before, mut sorted): (Vec<&str>, Vec<&str>) =
+        names.iter().partition(|name| first.iter().any(|other| other == *name));
+    before.sort_unstable_by_key(|name| first.iter().position(|other| other == name));
+    sorted.sort_unstable();
+    let mut taken = Taken::default();
+    let in_order = before.into_iter().chain(sorted);
+    let columns: BTreeMap<&str, String> = in_order.map(|name| (name, taken.take(name, name, top_level))).collect();
     names.iter().map(|name| columns.get(name).cloned().unwrap_or_default()).collect()
+}
+
+/// Names that columns or fields beside each other have.
+#[derive(Debug, Default)]
+pub(super) struct Taken(BTreeSet<String>);
+
+impl Taken {
+    pub(super) fn of<'a>(existing: impl IntoIterator<Item = &'a String>) -> Self {
+        Self(existing.into_iter().map(|name| fold(name)).collect())
+    }
+
+    /// Takes the name that is wanted for an attribute, or the attribute's own with a digest where that is not free.
+    pub(super) fn take(&mut self, wanted: &str, attribute: &str, top_level: bool) -> String {
+        let lower = fold(wanted);
+        let reserved = top_level && (is_reserved(wanted) || lower == RESCUED);
+        let column = if reserved || wanted.is_empty() || self.0.contains(&lower) || clashes(&lower, &self.0) {
+            with_digest(attribute)
+        } else {
+            wanted.to_owned()
+        };
+        self.0.insert(fold(&column));
+        column
+    }
 }
 
 /// Whether Iceberg has a metadata column of that name.
@@ -106,12 +122,12 @@ mod tests {
     #[test]
     fn plain_names_stay() {
         let names = ["order-id", "a b", "select", "größe", "😀", "x.y"];
-        assert_eq!(column_names(names, true), names);
+        assert_eq!(column_names(&[], names), names);
     }
 
     #[test]
     fn the_smallest_of_case_twins_keeps_its_name() {
-        let columns = column_names(["name", "Name", "NAME"], true);
+        let columns = column_names(&[], ["name", "Name", "NAME"]);
         assert_eq!(columns[2], "NAME");
         assert!(columns[0].starts_with("name__") && columns[1].starts_with("Name__"), "{columns:?}");
         assert_eq!(columns[0].len(), "name__".len() + 8);
@@ -123,34 +139,56 @@ mod tests {
         for (one, other) in
             [("k", "\u{212a}"), ("s", "ſ"), ("µ", "μ"), ("ΟΔΟΣ", "οδος"), ("é", "É"), ("i", "İ"), ("ı", "I")]
         {
-            let columns = column_names([one, other], true);
+            let columns = column_names(&[], [one, other]);
             assert_eq!(columns.iter().filter(|c| c.contains("__")).count(), 1, "{columns:?}");
         }
         for (one, other) in [("ß", "ss"), ("ß", "SS"), ("e", "é"), ("é", "e\u{301}"), ("a", "а")] {
-            assert_eq!(column_names([one, other], true), [one, other]);
+            assert_eq!(column_names(&[], [one, other]), [one, other]);
         }
         // The last sigma of a word has a small letter of its own.
-        let columns = column_names(["ΑΣ", "ΑΣ.Β", "ας.γ"], true);
+        let columns = column_names(&[], ["ΑΣ", "ΑΣ.Β", "ας.γ"]);
         assert_eq!(columns.iter().filter(|c| c.contains("__")).count(), 2, "{columns:?}");
     }
 
     #[test]
     fn dotted_names_do_not_meet_nested_ones() {
-        let columns = column_names(["a", "a.b", "a.element"], true);
+        let columns = column_names(&[], ["a", "a.b", "a.element"]);
         assert_eq!(columns[0], "a");
         assert!(columns[1].starts_with("a.b__") && columns[2].starts_with("a.element__"), "{columns:?}");
     }
 
     #[test]
     fn reserved_names_are_taken_only_at_the_top() {
-        assert!(column_names(["_file"], true)[0].starts_with("_file__"));
-        assert!(column_names([RESCUED], true)[0].starts_with("_ddb_rescued__"));
-        assert_eq!(column_names(["_file"], false), ["_file"]);
+        assert!(column_names(&[], ["_file"])[0].starts_with("_file__"));
+        assert!(column_names(&[], [RESCUED])[0].starts_with("_ddb_rescued__"));
+        assert_eq!(field_names(["_file"]), ["_file"]);
     }
 
     #[test]
     fn existing_columns_keep_their_names() {
-        let existing = BTreeSet::from(["name".to_owned()]);
-        assert!(add_column_names(["Name"], true, &existing)[0].starts_with("Name__"));
+        let mut taken = Taken::of(&["name".to_owned()]);
+        assert!(taken.take("Name", "Name", true).starts_with("Name__"));
+        // A name that was wanted for another attribute.
+        assert_eq!(taken.take("other", "x", true), "other");
+        assert!(taken.take("OTHER", "y", true).starts_with("y__"));
+    }
+
+    #[test]
+    fn names_of_the_key_stay() {
+        let key = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        for (key, other) in [
+            (key(&["pk"]), "PK"),
+            (key(&["a.b"]), "a"),
+            (key(&["k"]), "\u{212a}"),
+            (key(&["a"]), "a.b"),
+            (key(&["x", "pk"]), "PK"),
+        ] {
+            let names: Vec<&str> = key.iter().map(String::as_str).chain([other]).collect();
+            let columns = column_names(&key, names.iter().copied());
+            assert_eq!(columns[..key.len()], key);
+            assert_eq!(columns[key.len()], with_digest(other));
+        }
+        // Of two that clash with each other the partition key's stays.
+        assert_eq!(column_names(&key(&["id", "ID"]), ["ID", "id"]), [with_digest("ID").as_str(), "id"]);
     }
 }

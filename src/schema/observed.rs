@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::attribute::{Kind, Member, NameIndex, Number, Parser, instant};
+use crate::attribute::{EXCLUDED, Kind, Member, Members, NameIndex, Number, Parser, instant, twice};
 use crate::error::{Error, Result};
 
 /// Bounds of what is remembered.
@@ -80,6 +80,8 @@ pub struct Observed {
     fields: Fields,
     // Past the limit the fields are forgotten, and all their values are one.
     values: Option<Box<Self>>,
+    // The last map that it was a field of, as the fields number them.
+    map: u64,
 }
 
 impl Observed {
@@ -128,6 +130,16 @@ impl Observed {
         self.values.as_deref()
     }
 
+    /// What the values of M hold, be it seen as one or by field.
+    pub(super) fn any_value(&self) -> Self {
+        let limits = Limits::default();
+        let mut all = self.values().cloned().unwrap_or_default();
+        for field in &self.fields.observed {
+            all.join(field.clone(), &limits);
+        }
+        all
+    }
+
     fn see(&mut self, kind: Kind) {
         if let Some(count) = self.counts.get_mut(kind as usize) {
             *count += 1;
@@ -169,21 +181,35 @@ impl Observed {
                     self.element.get_or_insert_default().observe(parser, limits, scratch)?;
                 }
             }
-            Kind::M => {
-                parser.begin_object()?;
-                let mut first = true;
-                self.fields.index.restart();
-                loop {
-                    let place = match &mut self.values {
-                        Some(values) => parser.next_name(&mut first, scratch)?.map(|_| &mut **values),
-                        None => self.fields.next_place(parser, &mut first, scratch)?,
-                    };
-                    let Some(place) = place else { break };
-                    place.observe(parser, limits, scratch)?;
-                    self.collapse(limits);
+            Kind::M => match &mut self.values {
+                Some(values) => {
+                    let mut members = Members::begin(parser)?;
+                    while members.next(parser)?.is_some() {
+                        values.observe(parser, limits, scratch)?;
+                    }
                 }
-            }
+                None => self.observe_fields(parser, limits, scratch)?,
+            },
             _ => parser.skip_content(kind, scratch)?,
+        }
+        Ok(())
+    }
+
+    fn observe_fields(&mut self, parser: &mut Parser<'_>, limits: &Limits, scratch: &mut String) -> Result<()> {
+        let mut map = parser.clone();
+        parser.begin_object()?;
+        let mut first = true;
+        self.fields.begin_map();
+        while self.fields.len() <= limits.struct_fields {
+            let Some(place) = self.fields.next_place(parser, &mut first, scratch)? else { return Ok(()) };
+            place.observe(parser, limits, scratch)?;
+        }
+        // With the fields the names so far are forgotten; one that stands twice is looked for in the whole map.
+        self.forget_fields(limits);
+        map.skip_content(Kind::M, scratch)?;
+        let values = self.values.get_or_insert_default();
+        while parser.next_name(&mut first, scratch)?.is_some() {
+            values.observe(parser, limits, scratch)?;
         }
         Ok(())
     }
@@ -228,9 +254,28 @@ impl Observed {
 pub struct Fields {
     index: NameIndex,
     observed: Vec<Observed>,
+    /// So many of the first names are stepped over.
+    left_out: usize,
+    /// Maps so far.
+    maps: u64,
 }
 
 impl Fields {
+    /// Nothing seen, and nothing to be seen of the attributes of these names.
+    pub fn leaving_out(names: &BTreeSet<String>) -> Self {
+        let mut fields = Self::default();
+        for name in names {
+            fields.get_or_insert(name);
+        }
+        fields.left_out = names.len();
+        fields
+    }
+
+    fn begin_map(&mut self) {
+        self.index.restart();
+        self.maps += 1;
+    }
+
     /// How many names there are.
     pub fn len(&self) -> usize {
         self.observed.len()
@@ -260,11 +305,20 @@ impl Fields {
         first: &mut bool,
         scratch: &mut String,
     ) -> Result<Option<&mut Observed>> {
-        Ok(match self.index.next_member(parser, first, scratch)? {
-            Some(Member::Known(position)) => self.observed.get_mut(position),
-            Some(Member::New(name)) => Some(self.get_or_insert(name)),
-            None => None,
-        })
+        let position = match self.index.next_member(parser, first, scratch)? {
+            Some(Member::Known(position)) => position,
+            Some(Member::New(name)) => {
+                self.observed.push(Observed::default());
+                self.index.insert(name)
+            }
+            None => return Ok(None),
+        };
+        #[expect(clippy::indexing_slicing, reason = "the index and the list grow together")]
+        let place = &mut self.observed[position];
+        if std::mem::replace(&mut place.map, self.maps) == self.maps {
+            return Err(twice(self.index.name(position)));
+        }
+        Ok(Some(place))
     }
 
     pub(super) fn get_or_insert(&mut self, name: &str) -> &mut Observed {
@@ -289,24 +343,14 @@ impl Fields {
 
     /// Takes in a whole item, the parser standing before its map of attributes. Nothing is learnt, and nothing said, of
     /// those that are left out.
-    pub fn observe_item(
-        &mut self,
-        parser: &mut Parser<'_>,
-        limits: &Limits,
-        excluded: &BTreeSet<String>,
-        scratch: &mut String,
-    ) -> Result<()> {
+    pub fn observe_item(&mut self, parser: &mut Parser<'_>, limits: &Limits, scratch: &mut String) -> Result<()> {
         parser.begin_object()?;
-        self.index.restart();
+        self.begin_map();
         let mut first = true;
         let mut inner = String::new();
         while let Some(member) = self.index.next_member(parser, &mut first, scratch)? {
             let position = match member {
                 Member::Known(position) => position,
-                Member::New(name) if excluded.contains(name) => {
-                    parser.skip_excluded(&mut inner)?;
-                    continue;
-                }
                 Member::New(name) if self.len() >= limits.attributes => return Err(too_many(limits).of_attribute(name)),
                 Member::New(name) => {
                     self.observed.push(Observed::default());
@@ -315,7 +359,17 @@ impl Fields {
             };
             #[expect(clippy::indexing_slicing, reason = "the index and the list grow together")]
             let place = &mut self.observed[position];
-            place.observe(parser, limits, &mut inner).map_err(|e| e.of_attribute(self.index.name(position)))?;
+            let seen = if std::mem::replace(&mut place.map, self.maps) == self.maps {
+                Err(Error::input("the attribute stands twice in one item"))
+            } else if position < self.left_out {
+                parser.skip_excluded(&mut inner)
+            } else {
+                place.observe(parser, limits, &mut inner)
+            };
+            if let Err(error) = seen {
+                let name = if position < self.left_out { EXCLUDED } else { self.index.name(position) };
+                return Err(error.of_attribute(name));
+            }
         }
         Ok(())
     }
@@ -327,7 +381,7 @@ impl Fields {
 
     /// Takes in everything that another saw.
     pub fn join(&mut self, other: Self, limits: &Limits) {
-        let Self { index, observed } = other;
+        let Self { index, observed, .. } = other;
         for (name, observed) in index.names().zip(observed) {
             self.get_or_insert(name).join(observed, limits);
         }
@@ -340,123 +394,5 @@ fn too_many(limits: &Limits) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::schema::ColumnType;
-
-    fn observe(values: &[String], limits: &Limits) -> Observed {
-        let mut observed = Observed::default();
-        for value in values {
-            let mut parser = Parser::new(value.as_bytes()).unwrap();
-            observed.observe(&mut parser, limits, &mut String::new()).unwrap();
-            parser.end().unwrap();
-        }
-        observed
-    }
-
-    fn value() -> impl Strategy<Value = String> {
-        let leaf = prop_oneof![
-            "[a-z]{0,3}".prop_map(|s| format!(r#"{{"S":"{s}"}}"#)),
-            Just(r#"{"S":"2026-01-14T10:20:00Z"}"#.to_owned()),
-            (-1000i64..1000, 0u32..5).prop_map(|(n, s)| format!(r#"{{"N":"{n}E-{s}"}}"#)),
-            Just(r#"{"N":"1E100"}"#.to_owned()),
-            Just(r#"{"NULL":true}"#.to_owned()),
-            Just(r#"{"BOOL":true}"#.to_owned()),
-            Just(r#"{"NS":["1","2.5"]}"#.to_owned()),
-            Just(r#"{"NS":["7"]}"#.to_owned()),
-            Just(r#"{"SS":["a"]}"#.to_owned()),
-            Just(r#"{"BS":["aGk="]}"#.to_owned()),
-            Just(r#"{"B":"aGk="}"#.to_owned()),
-            Just(r#"{"N":"99999999999999999999999999999999999999"}"#.to_owned()),
-        ];
-        leaf.prop_recursive(6, 30, 5, |inner| {
-            prop_oneof![
-                prop::collection::vec(inner.clone(), 0..4).prop_map(|v| format!(r#"{{"L":[{}]}}"#, v.join(","))),
-                prop::collection::btree_map("[a-f]", inner, 0..6).prop_map(|m| {
-                    let fields: Vec<_> = m.iter().map(|(k, v)| format!(r#""{k}":{v}"#)).collect();
-                    format!(r#"{{"M":{{{}}}}}"#, fields.join(","))
-                }),
-            ]
-        })
-    }
-
-    const LIMITS: Limits = Limits { struct_fields: 3, attributes: 100 };
-
-    fn joined(a: &Observed, b: &Observed) -> Observed {
-        let mut joined = a.clone();
-        joined.join(b.clone(), &LIMITS);
-        joined
-    }
-
-    /// All that was seen, but for how often.
-    fn seen(observed: &Observed) -> String {
-        let kinds: Vec<_> = observed.kinds().map(Kind::name).collect();
-        let inside = |place: Option<&Observed>| place.map(seen).unwrap_or_default();
-        let fields: Vec<_> = observed.fields().sorted().iter().map(|(name, o)| format!("{name}:{}", seen(o))).collect();
-        let (numbers, set_numbers) = (observed.numbers(), observed.set_numbers());
-        format!(
-            "{kinds:?} {numbers:?} {set_numbers:?} [{}] {fields:?} <{}>",
-            inside(observed.element()),
-            inside(observed.values())
-        )
-    }
-
-    proptest! {
-        #[test]
-        fn joining_is_a_lattice(values in prop::collection::vec(value(), 3..12), cut in 1usize..11, again in 1usize..11) {
-            let (a, rest) = values.split_at(cut.min(values.len() - 2));
-            let (b, c) = rest.split_at(again.min(rest.len() - 1));
-            let (a, b, c) = (observe(a, &LIMITS), observe(b, &LIMITS), observe(c, &LIMITS));
-            let all = joined(&joined(&a, &b), &c);
-            prop_assert_eq!(seen(&all), seen(&joined(&a, &joined(&b, &c))), "associative");
-            prop_assert_eq!(seen(&joined(&a, &b)), seen(&joined(&b, &a)), "commutative");
-            prop_assert_eq!(seen(&joined(&a, &a)), seen(&a), "idempotent");
-            prop_assert_eq!(seen(&joined(&all, &b)), seen(&all), "what was seen is seen");
-            prop_assert_eq!(seen(&joined(&Observed::default(), &a)), seen(&a), "nothing is the least");
-            for kind in Kind::ALL {
-                prop_assert_eq!(joined(&a, &b).count(kind), a.count(kind) + b.count(kind), "counts add");
-            }
-            prop_assert_eq!(ColumnType::of(&all), ColumnType::of(&joined(&c, &joined(&b, &a))));
-        }
-
-        #[test]
-        fn the_order_of_values_is_nothing(values in prop::collection::vec(value(), 1..12).prop_flat_map(|v| (Just(v.clone()), Just(v).prop_shuffle()))) {
-            let (values, shuffled) = values;
-            let (one, other) = (observe(&values, &LIMITS), observe(&shuffled, &LIMITS));
-            prop_assert_eq!(seen(&one), seen(&other));
-            let mut by_one = Observed::default();
-            for value in &shuffled {
-                by_one.join(observe(std::slice::from_ref(value), &LIMITS), &LIMITS);
-            }
-            prop_assert_eq!(seen(&by_one), seen(&one));
-            prop_assert_eq!(by_one.total(), one.total());
-            prop_assert_eq!(ColumnType::of(&by_one), ColumnType::of(&one));
-        }
-
-        #[test]
-        fn any_split_gives_the_same_type(values in prop::collection::vec(value(), 1..12), cut in 0usize..12, again in 0usize..12) {
-            let limits = Limits { struct_fields: 3, ..Limits::default() };
-            let whole = ColumnType::of(&observe(&values, &limits));
-            let (a, rest) = values.split_at(cut.min(values.len()));
-            let (b, c) = rest.split_at(again.min(rest.len()));
-            let (a, b, c) = (observe(a, &limits), observe(b, &limits), observe(c, &limits));
-            let mut left = a.clone();
-            left.join(b.clone(), &limits);
-            left.join(c.clone(), &limits);
-            let mut right = c.clone();
-            right.join(b, &limits);
-            right.join(a.clone(), &limits);
-            right.join(a, &limits);
-            prop_assert_eq!(&ColumnType::of(&left), &whole);
-            prop_assert_eq!(&ColumnType::of(&right), &whole);
-            let all = observe(&values, &limits);
-            for joined in [&left, &right] {
-                prop_assert_eq!(joined.numbers(), all.numbers());
-                prop_assert_eq!(joined.set_numbers(), all.set_numbers());
-                prop_assert_eq!(joined.instants_only(), all.instants_only());
-            }
-        }
-    }
-}
+#[path = "observed_tests.rs"]
+mod tests;

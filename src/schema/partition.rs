@@ -1,14 +1,14 @@
 //! `--partition-by`: what the user writes, and the partition fields that it means.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use iceberg::spec::{
     NestedField, NestedFieldRef, PartitionSpecRef, PrimitiveType, Transform, Type, UnboundPartitionField,
     UnboundPartitionSpec,
 };
 
-use super::TableSchema;
 use super::naming::{RESCUED, digest, fold, is_reserved};
+use super::{NewFields, TableSchema};
 use crate::error::{Error, Result};
 use crate::spelling::distance;
 
@@ -171,7 +171,10 @@ fn find(name: &str, table: &TableSchema) -> Result<NestedFieldRef> {
         Some((distance, other)) if distance * 3 <= name.chars().count() => format!("; did you mean {other:?}?"),
         _ => String::new(),
     };
-    unknown(format!("there is no attribute {name:?}{meant}"), "Name an attribute of the items, or a column")
+    unknown(
+        format!("there is no attribute {name:?}{meant}"),
+        "Name an attribute of the items, or a column; one that is NULL or empty in all items has no column yet",
+    )
 }
 
 fn check_type(term: &PartitionTerm, source: &NestedField) -> Result<()> {
@@ -244,7 +247,8 @@ impl Names<'_> {
     fn is_taken(&self, name: &str, source: &NestedField, transform: Transform) -> bool {
         let lower = fold(name);
         let attributes = self.table.mapping.fields.values().filter_map(|mapped| mapped.name.as_ref());
-        let mut attributes = attributes.chain(&self.table.mapping.excluded);
+        let chosen = self.table.mapping.undecided.get(&NewFields::ITEM).into_iter().flat_map(BTreeMap::values);
+        let mut attributes = attributes.chain(&self.table.mapping.excluded).chain(chosen);
         let partitions = self.existing.iter().flat_map(|spec| spec.fields()).map(|field| &field.name);
         let mut partitions = partitions.chain(self.fields.iter().map(|field| &field.name));
         is_reserved(&lower)

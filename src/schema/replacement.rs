@@ -1,14 +1,14 @@
 //! The schema of a table whose rows are replaced: columns that fit keep their field ids, so that readers who bind to ids
 //! (and grants by column) see the same columns.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use iceberg::spec::{ListType, MapType, NestedField, NestedFieldRef, Schema, StructType, Type};
 
 use super::mapping::FieldIds;
-use super::naming::add_column_names;
-use super::{Mapping, TableSchema};
+use super::naming::Taken;
+use super::{Mapping, NewFields, TableSchema};
 use crate::error::Result;
 
 /// The columns of `new`, with the field ids and names of those columns of `old` that hold the same attribute in the same
@@ -24,7 +24,7 @@ pub fn replace(
         old,
         new,
         ids: FieldIds(last_field_id),
-        mapping: Mapping { fields: std::collections::BTreeMap::new(), ..new.mapping.clone() },
+        mapping: Mapping { fields: BTreeMap::new(), undecided: BTreeMap::new(), ..new.mapping.clone() },
     };
     let old_fields = old.schema.as_struct().fields();
     let rescued = old.rescued_field().map(|f| f.id);
@@ -34,7 +34,8 @@ pub fn replace(
         .map(|f| Arc::new(NestedField { required: false, ..(**f).clone() }))
         .collect();
     let taken: BTreeSet<String> = foreign.iter().map(|f| f.name.clone()).chain(taken.iter().cloned()).collect();
-    let mut fields = work.fields(new.schema.as_struct().fields(), old_fields, &taken);
+    let mut fields = work.fields(new.schema.as_struct().fields(), old_fields, Some(NewFields::ITEM), &taken);
+    work.keep_undecided(new.schema.as_struct().fields(), NewFields::ITEM, Some(NewFields::ITEM), NewFields::ITEM);
     fields.extend(foreign);
     let keys: Vec<i32> = fields
         .iter()
@@ -64,6 +65,7 @@ impl Work<'_> {
         &mut self,
         new: &[NestedFieldRef],
         old: &[NestedFieldRef],
+        old_parent: Option<i32>,
         taken: &BTreeSet<String>,
     ) -> Vec<NestedFieldRef> {
         let partner = |work: &Self, field: &NestedField| {
@@ -75,21 +77,33 @@ impl Work<'_> {
             old.iter().find(same).filter(|o| work.fits(field, o)).cloned()
         };
         let partners: Vec<Option<NestedFieldRef>> = new.iter().map(|field| partner(self, field)).collect();
-        let mut taken = taken.clone();
-        taken.extend(partners.iter().flatten().map(|o| o.name.clone()));
-        let fresh: Vec<&str> =
-            new.iter().zip(&partners).filter(|(_, p)| p.is_none()).map(|(f, _)| f.name.as_str()).collect();
-        let mut names = add_column_names(fresh, false, &taken).into_iter();
+        let mut taken = Taken::of(taken.iter().chain(partners.iter().flatten().map(|o| &o.name)));
+        let table = self.old;
+        let chosen = old_parent.and_then(|parent| table.mapping.undecided.get(&parent));
         new.iter()
             .zip(partners)
             .map(|(field, partner)| {
                 if let Some(old) = partner {
                     return self.field(field, Some(&old), &old.name);
                 }
-                let name = names.next().unwrap_or_else(|| field.name.clone());
+                // A name that was chosen before there was a column holds like that of a column.
+                let attribute = Self::name(self.new, field).filter(|attribute| *attribute == field.name);
+                let chosen = attribute.and_then(|attribute| chosen?.get(attribute));
+                let name = taken.take(chosen.unwrap_or(&field.name), &field.name, false);
                 self.field(field, None, &name)
             })
             .collect()
+    }
+
+    /// Keeps the names that the new schema or the old one has chosen for what is not among these fields yet.
+    fn keep_undecided(&mut self, made: &[NestedFieldRef], new_parent: i32, old_parent: Option<i32>, id: i32) {
+        let of = |table: &TableSchema, id: i32| table.mapping.undecided.get(&id).cloned().unwrap_or_default();
+        let mut names = old_parent.map(|old| of(self.old, old)).unwrap_or_default();
+        names.extend(of(self.new, new_parent));
+        names.retain(|name, _| !made.iter().any(|field| Self::name(self.new, field) == Some(name)));
+        if !names.is_empty() {
+            self.mapping.undecided.insert(id, names);
+        }
     }
 
     /// Whether the old field can hold the new values under its id.
@@ -118,7 +132,10 @@ impl Work<'_> {
                     _ => None,
                 });
                 let old_fields = old_fields.unwrap_or_default();
-                Type::Struct(StructType::new(self.fields(fields.fields(), &old_fields, &BTreeSet::new())))
+                let old_id = old.map(|old| old.id);
+                self.keep_undecided(fields.fields(), new.id, old_id, id);
+                let inner = self.fields(fields.fields(), &old_fields, old_id, &BTreeSet::new());
+                Type::Struct(StructType::new(inner))
             }
             Type::List(list) => {
                 let old = old.and_then(|old| match &*old.field_type {
@@ -186,6 +203,26 @@ mod tests {
         assert_eq!(replaced.schema.identifier_field_ids().collect::<Vec<_>>(), [1]);
         assert_eq!(replaced.key_fields().unwrap()[0].id, 1);
         assert_eq!(replaced.mapping.fields[&2].name.as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn names_that_were_chosen_for_what_has_no_column_yet_hold() {
+        let old = table(
+            r#""pk":{"type":"string"},"a":{"column":"alpha","type":"undecided"},"b":{"column":"beta","type":"undecided"},
+            "m":{"type":{"struct":{"x":{"type":"long"},"y":{"column":"ypsilon","type":"undecided"}}}}"#,
+        );
+        let new = table(
+            r#""pk":{"type":"string"},"a":{"type":"long"},
+            "m":{"type":{"struct":{"x":{"type":"long"},"y":{"type":"string"},"z":{"column":"zed","type":"undecided"}}}}"#,
+        );
+        let replaced = replace(&old, &new, 9, &BTreeSet::new()).unwrap();
+        let fields = replaced.schema.as_struct().fields();
+        assert_eq!(fields.iter().map(|f| f.name.as_str()).collect::<Vec<_>>(), ["pk", "alpha", "m", "_ddb_rescued"]);
+        let Type::Struct(m) = &*fields[2].field_type else { panic!("a struct") };
+        assert_eq!(m.fields().iter().map(|f| f.name.as_str()).collect::<Vec<_>>(), ["x", "ypsilon"]);
+        let undecided = &replaced.mapping.undecided;
+        assert_eq!(undecided[&NewFields::ITEM], BTreeMap::from([("b".into(), "beta".into())]));
+        assert_eq!(undecided[&fields[2].id]["z"], "zed");
     }
 
     #[test]

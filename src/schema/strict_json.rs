@@ -29,7 +29,7 @@ pub(super) fn parse(text: &str) -> Result<Value> {
 
 /// The text of a string.
 pub(super) fn text_at<'a>(value: &'a Value, path: &str) -> Result<&'a str> {
-    value.as_str().ok_or_else(|| wrong(path, "expected a string", ""))
+    value.as_str().ok_or_else(|| wrong_value(value, path, "expected a string", ""))
 }
 
 /// Refuses members of other names.
@@ -50,6 +50,11 @@ pub(super) fn member(path: &str, name: &str) -> String {
 pub(super) fn wrong(path: &str, what: &str, allowed: &str) -> Error {
     let error = Error::usage(format!("schema file, {path}: {what}"));
     if allowed.is_empty() { error } else { error.advice(allowed) }
+}
+
+/// As [`wrong`], showing the value.
+pub(super) fn wrong_value(value: &Value, path: &str, what: &str, allowed: &str) -> Error {
+    wrong(path, &format!("{what}, found {}", short(&value.to_string())), allowed)
 }
 
 /// The name that is meant by one with a slip or two in it.

@@ -3,17 +3,18 @@
 use serde_json::{Map, Value, json};
 
 use super::naming::{fold, short};
-use super::strict_json::{alike, member, only, text_at, wrong};
+use super::strict_json::{alike, member, only, text_at, wrong, wrong_value};
 use super::types::MAX_NESTING;
 use super::{ColumnType, Field, TimestampForm};
 use crate::error::{Error, Result};
 
 const ALLOWED: &str = "allowed are string, long, decimal(P,S), double, number-string, boolean, binary, json, \
-    timestamp(seconds), timestamp(milliseconds), timestamp(iso-8601), {\"list\":T}, {\"set\":T}, {\"map\":T} and \
-    {\"struct\":{\"field\":{\"type\":T}}}";
+    timestamp(seconds), timestamp(milliseconds), timestamp(iso-8601), {\"list\":T}, {\"set\":T}, {\"map\":T}, \
+    {\"struct\":{\"field\":{\"type\":T}}}, and undecided";
 
 /// Scalars without parameters.
-const PLAIN: [(&str, ColumnType); 7] = [
+const PLAIN: [(&str, ColumnType); 8] = [
+    ("undecided", ColumnType::Undecided),
     ("string", ColumnType::String),
     ("number-string", ColumnType::NumberString),
     ("json", ColumnType::Json),
@@ -45,7 +46,7 @@ pub(super) fn parse_type(value: &Value, path: &str, level: u32) -> Result<Column
         Value::Object(object) => {
             let mut members = object.iter();
             let (Some((head, inner)), None) = (members.next(), members.next()) else {
-                return Err(wrong(path, "a type has exactly one member", ALLOWED));
+                return Err(wrong_value(value, path, "a type has exactly one member", ALLOWED));
             };
             if level >= MAX_NESTING && head != "set" {
                 return Err(wrong(
@@ -55,7 +56,14 @@ pub(super) fn parse_type(value: &Value, path: &str, level: u32) -> Result<Column
                 ));
             }
             let below = member(path, head);
-            let nested = |level| parse_type(inner, &below, level);
+            let nested = |level| match parse_type(inner, &below, level)? {
+                ColumnType::Undecided => Err(wrong(
+                    path,
+                    &format!("a {head} of what is undecided"),
+                    "undecided stands for a whole column or a field of a struct: write \"undecided\" here",
+                )),
+                ty => Ok(ty),
+            };
             match head.as_str() {
                 "list" => Ok(ColumnType::List(Box::new(nested(level + 1)?))),
                 "map" => Ok(ColumnType::Map(Box::new(nested(level + 1)?))),
@@ -77,7 +85,7 @@ pub(super) fn parse_type(value: &Value, path: &str, level: u32) -> Result<Column
                 other => Err(unknown(path, other)),
             }
         }
-        _ => Err(wrong(path, "expected a type", ALLOWED)),
+        _ => Err(wrong_value(value, path, "expected a type", ALLOWED)),
     }
 }
 
@@ -121,7 +129,8 @@ fn capital(text: &str) -> String {
 
 fn parse_struct(value: &Value, path: &str, level: u32) -> Result<ColumnType> {
     let Value::Object(object) = value else {
-        return Err(wrong(path, "expected an object by field name", "{\"street\":{\"type\":\"string\"}}"));
+        let form = "{\"street\":{\"type\":\"string\"}}";
+        return Err(wrong_value(value, path, "expected an object by field name", form));
     };
     if object.is_empty() {
         return Err(wrong(path, "a struct without fields", "use {\"map\":\"string\"}"));
@@ -130,7 +139,7 @@ fn parse_struct(value: &Value, path: &str, level: u32) -> Result<ColumnType> {
     for (name, entry) in object {
         let path = member(path, name);
         let Value::Object(entry) = entry else {
-            return Err(wrong(&path, "expected an object", "{\"type\":\"string\"}"));
+            return Err(wrong_value(entry, &path, "expected an object", "{\"type\":\"string\"}"));
         };
         only(entry, &path, &["column", "type"])?;
         let ty = entry.get("type").ok_or_else(|| wrong(&path, "no `type`", ALLOWED))?;
@@ -146,6 +155,9 @@ fn parse_struct(value: &Value, path: &str, level: u32) -> Result<ColumnType> {
             column: column.to_owned(),
             ty: parse_type(ty, &format!("{path}.type"), level)?,
         });
+    }
+    if fields.iter().all(|field| field.ty == ColumnType::Undecided) {
+        return Err(wrong(path, "a struct whose fields are all undecided", "write \"undecided\" for the whole"));
     }
     let mut folded: Vec<_> = fields.iter().map(|f| (fold(&f.column), &f.column)).collect();
     folded.sort_unstable();

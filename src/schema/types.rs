@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::naming::column_names;
+use super::naming::field_names;
 use super::{NumberRange, Observed};
 use crate::attribute::{Kind, MAX_DIGITS};
 
@@ -15,6 +15,9 @@ pub(super) const MAX_NESTING: u32 = 32;
 /// What values become.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ColumnType {
+    /// Not known yet: nothing was seen but NULL and empty lists and maps. It stands for a whole column or for a field of a
+    /// struct, and neither is made until the type is known.
+    Undecided,
     /// S as it is.
     String,
     /// N as canonical digits, for numbers that fit no decimal.
@@ -101,45 +104,99 @@ impl ColumnType {
     }
 
     pub(super) fn of_level(observed: &Observed, level: u32) -> Self {
-        let mut kinds = observed.kinds().filter(|kind| *kind != Kind::Null);
-        match (kinds.next(), kinds.next()) {
-            (None, _) => Self::String,
-            (Some(kind), None) => Self::of_kind_at(observed, kind, level),
-            _ => Self::Json,
-        }
+        let kinds = observed.kinds().filter(|kind| *kind != Kind::Null);
+        let mut types = kinds.map(|kind| Self::of_kind_at(observed, kind, level));
+        let Some(first) = types.next() else { return Self::Undecided };
+        let Some(second) = types.next() else { return first };
+        // Empty lists beside empty maps say as little as each alone.
+        if first == second && first == Self::Undecided { first } else { Self::Json }
     }
 
     pub(super) fn of_kind_at(observed: &Observed, kind: Kind, level: u32) -> Self {
         let inner = |observed: &Observed| Self::of_level(observed, level + 1);
+        let nested = |ty: Self, around: fn(Box<Self>) -> Self| match ty {
+            Self::Undecided => Self::Undecided,
+            _ if level >= MAX_NESTING => Self::Json,
+            ty => around(Box::new(ty)),
+        };
         match kind {
-            Kind::L | Kind::M if level >= MAX_NESTING => Self::Json,
-            Kind::S | Kind::Null => Self::String,
+            Kind::Null => Self::Undecided,
+            // Named in the plain form, and in no item: it may be long or decimal.
+            Kind::N | Kind::Ns if observed.count(kind) == 0 => Self::Undecided,
+            Kind::S => Self::String,
             Kind::N => Self::of_numbers(observed.numbers()),
             Kind::B => Self::Binary,
             Kind::Bool => Self::Boolean,
             Kind::Ss => Self::Set(Box::new(Self::String)),
             Kind::Ns => Self::Set(Box::new(Self::of_numbers(observed.set_numbers()))),
             Kind::Bs => Self::Set(Box::new(Self::Binary)),
-            Kind::L => Self::List(Box::new(observed.element().map_or(Self::String, inner))),
+            Kind::L => nested(observed.element().map_or(Self::Undecided, inner), Self::List),
             Kind::M => match observed.values() {
-                Some(values) => Self::Map(Box::new(inner(values))),
-                None if observed.fields().is_empty() => Self::Map(Box::new(Self::String)),
+                Some(values) => nested(inner(values), Self::Map),
                 None => {
                     let fields = observed.fields().sorted();
-                    let columns = column_names(fields.iter().map(|(name, _)| *name), false);
-                    Self::Struct(
-                        fields
-                            .into_iter()
-                            .zip(columns)
-                            .map(|((name, observed), column)| Field {
-                                name: name.to_owned(),
-                                column,
-                                ty: inner(observed),
-                            })
-                            .collect(),
-                    )
+                    let columns = field_names(fields.iter().map(|(name, _)| *name));
+                    let fields = fields.into_iter().zip(columns).map(|((name, observed), column)| Field {
+                        name: name.to_owned(),
+                        column,
+                        ty: inner(observed),
+                    });
+                    let fields: Vec<Field> = fields.collect();
+                    match fields.iter().all(|field| field.ty == Self::Undecided) {
+                        true => Self::Undecided,
+                        false if level >= MAX_NESTING => Self::Json,
+                        false => Self::Struct(fields),
+                    }
                 }
             },
+        }
+    }
+
+    /// Whether there is anything of it in a table.
+    pub(super) fn is_made(&self) -> bool {
+        match self {
+            Self::Undecided => false,
+            Self::List(inner) | Self::Map(inner) => inner.is_made(),
+            Self::Struct(fields) => fields.iter().any(|field| field.ty.is_made()),
+            _ => true,
+        }
+    }
+
+    /// Whether it, or a field inside of it, is not known yet.
+    pub(super) fn is_open(&self) -> bool {
+        match self {
+            Self::Undecided => true,
+            Self::List(inner) | Self::Map(inner) => inner.is_open(),
+            Self::Struct(fields) => fields.iter().any(|field| field.ty.is_open()),
+            _ => false,
+        }
+    }
+
+    /// The type with what is not known yet decided by what was seen, where anything was.
+    #[must_use]
+    pub(super) fn decided_by(self, observed: &Observed) -> Self {
+        self.decided_at(Some(observed), 0)
+    }
+
+    fn decided_at(self, observed: Option<&Observed>, level: u32) -> Self {
+        match self {
+            Self::Undecided => observed.map_or(Self::Undecided, |observed| Self::of_level(observed, level)),
+            Self::List(inner) if inner.is_open() => {
+                Self::List(Box::new(inner.decided_at(observed.and_then(Observed::element), level + 1)))
+            }
+            Self::Map(inner) if inner.is_open() => {
+                let values = observed.map(Observed::any_value);
+                Self::Map(Box::new(inner.decided_at(values.as_ref(), level + 1)))
+            }
+            Self::Struct(mut fields) => {
+                for field in &mut fields {
+                    let ty = std::mem::replace(&mut field.ty, Self::Undecided);
+                    let seen = observed.and_then(|observed| observed.fields().get(&field.name));
+                    field.ty = ty.decided_at(seen, level + 1);
+                }
+                Self::Struct(fields)
+            }
+            ty => ty,
         }
     }
 
@@ -164,6 +221,7 @@ impl fmt::Display for ColumnType {
     /// As a person would write it: `list<struct<sku: string, qty: long>>`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Undecided => f.write_str("undecided"),
             Self::String => f.write_str("string"),
             Self::NumberString => f.write_str("number-string"),
             Self::Json => f.write_str("json"),
@@ -217,15 +275,23 @@ mod tests {
             (&[r#"{"N":"1E30"}"#, r#"{"N":"1E-10"}"#], "number-string"),
             (&[r#"{"B":""}"#], "binary"),
             (&[r#"{"BOOL":true}"#, r#"{"NULL":true}"#], "boolean"),
-            (&[r#"{"NULL":true}"#], "string"),
+            (&[r#"{"NULL":true}"#], "undecided"),
             (&[r#"{"SS":["a"]}"#], "set<string>"),
             (&[r#"{"NS":["1","2"]}"#], "set<long>"),
             (&[r#"{"NS":["1","2.5"]}"#], "set<decimal(38,9)>"),
             (&[r#"{"BS":[""]}"#], "set<binary>"),
-            (&[r#"{"L":[]}"#], "list<string>"),
+            (&[r#"{"L":[]}"#], "undecided"),
+            (&[r#"{"L":[{"NULL":true},{"NULL":true}]}"#], "undecided"),
+            (&[r#"{"L":[]}"#, r#"{"M":{}}"#], "undecided"),
+            (&[r#"{"L":[{"L":[]},{"M":{}}]}"#], "undecided"),
+            (&[r#"{"L":[]}"#, r#"{"M":{}}"#, r#"{"S":""}"#], "json"),
+            (&[r#"{"L":[{"L":[]},{"L":[{"M":{}},{"NULL":true}]}]}"#], "undecided"),
+            (&[r#"{"L":[{"L":[]},{"L":[{"S":""}]}]}"#], "list<list<string>>"),
+            (&[r#"{"L":[{"M":{"a":{"NULL":true},"b":{"N":"1"}}}]}"#], "list<struct<a: undecided, b: long>>"),
             (&[r#"{"L":[]}"#, r#"{"L":[{"N":"1"}]}"#], "list<long>"),
             (&[r#"{"L":[{"N":"1"},{"S":"a"}]}"#], "list<json>"),
-            (&[r#"{"M":{}}"#], "map<string, string>"),
+            (&[r#"{"M":{}}"#], "undecided"),
+            (&[r#"{"M":{"a":{"NULL":true},"b":{"M":{"c":{"L":[]}}}}}"#], "undecided"),
             (&[r#"{"M":{"b":{"S":""}}}"#, r#"{"M":{"a":{"N":"1"}}}"#], "struct<a: long, b: string>"),
             (&[r#"{"S":"1"}"#, r#"{"N":"1"}"#], "json"),
             (&[r#"{"L":[]}"#, r#"{"SS":["a"]}"#], "json"),
@@ -234,5 +300,11 @@ mod tests {
         }
         let wide: Vec<_> = (0..257).map(|n| format!(r#"{{"M":{{"f{n}":{{"N":"{n}"}}}}}}"#)).collect();
         assert_eq!(of(&wide.iter().map(String::as_str).collect::<Vec<_>>()), "map<string, long>");
+        let wide: Vec<_> = (0..257).map(|n| format!(r#"{{"M":{{"f{n}":{{"L":[]}}}}}}"#)).collect();
+        assert_eq!(of(&wide.iter().map(String::as_str).collect::<Vec<_>>()), "undecided");
+        // As deep as exports nest.
+        let deep = |inner: &str| format!("{}{inner}{}", r#"{"L":["#.repeat(34), "]}".repeat(34));
+        assert_eq!(of(&[&deep("")]), "undecided");
+        assert_eq!(of(&[&deep(r#"{"S":"x"}"#)]), format!("{}json{}", "list<".repeat(32), ">".repeat(32)));
     }
 }

@@ -47,7 +47,8 @@ impl Back {
             }
             (Self::Struct(fields), Some(V::M(original))) => {
                 let named = |name: &str| original.iter().find(|(n, _)| n == name).map(|(_, v)| v);
-                original.iter().all(|(name, _)| fields.contains_key(name))
+                // NULL alone makes no field.
+                original.iter().all(|(name, value)| fields.contains_key(name) || matches!(value, V::Null))
                     && fields.iter().all(|(name, field)| field.is(named(name)))
             }
             _ => false,

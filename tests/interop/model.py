@@ -1,5 +1,6 @@
 """A plain-dict model of a DynamoDB table: random histories, cut into a full export and contiguous windows."""
 
+import json
 import random
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -20,6 +21,7 @@ class Window:
     inserted: int = 0
     updated: int = 0
     deleted: int = 0
+    rescued: dict = field(default_factory=dict)  # values by attribute that are in `_ddb_rescued`
 
 
 @dataclass
@@ -92,6 +94,7 @@ class Model:
             window.inserted += old is None
             window.updated += old is not None and new is not None
             window.deleted += new is None
+            count(window.rescued, self.profile.rescued(new or {}))
         self.until = window.end
         return window
 
@@ -124,8 +127,16 @@ class Model:
     def row(self, item):
         """The row of an item, as plain values by column, `_ddb_rescued` included."""
         values = {name: plain(item.get(name), shape) for name, shape in self.columns.items()}
-        assert set(item) <= set(values), "the profile does not know an attribute"
-        return values | {"_ddb_rescued": None}
+        assert set(item) <= {*values, *self.profile.undecided}, "the profile does not know an attribute"
+        rescued = self.profile.rescued(item)
+        return values | {"_ddb_rescued": json.dumps(rescued) if rescued else None}
+
+    def rescued(self):
+        """Values by attribute that are in `_ddb_rescued`."""
+        counts = {}
+        for item in self.items.values():
+            count(counts, self.profile.rescued(item))
+        return counts
 
     def rows(self):
         return [self.row(item) for item in self.items.values()]
@@ -133,6 +144,11 @@ class Model:
     def types(self):
         """Iceberg types by column."""
         return {name: iceberg(shape) for name, shape in self.columns.items()} | {"_ddb_rescued": "string"}
+
+
+def count(counts, names):
+    for name in names:
+        counts[name] = counts.get(name, 0) + 1
 
 
 def replay(profile, full, windows):

@@ -7,7 +7,7 @@ export with one such item fixes the schema. `None` means that the item lacks the
 import base64
 from dataclasses import dataclass
 
-from shapes import BINARY, BOOLEAN, DECIMAL, DIGITS, JSON, LONG, STRING, ListOf, MapOf, Scalar, Struct, set_of
+from shapes import BINARY, BOOLEAN, DECIMAL, DIGITS, JSON, LONG, STRING, UNDECIDED, ListOf, MapOf, Scalar, Struct, set_of
 
 WORDS = ["", "a", "Zürich", "naïve", "日本", "🚀🚀", 'quo"te', "back\\slash", "new\nline", "tab\there", "O'Brien", "null", "1", "x" * 300]
 
@@ -22,7 +22,16 @@ class Profile:
     def columns(self):
         """Every column but `_ddb_rescued`, by name."""
         keys = {name: shape for name, (shape, _) in self.key.items()}
-        return keys | {name: shape for name, (shape, *_) in self.attributes.items()}
+        return keys | {name: shape for name, (shape, *_) in self.attributes.items() if shape != UNDECIDED}
+
+    @property
+    def undecided(self):
+        """Attributes without a column: what they have besides NULL is in `_ddb_rescued`."""
+        return [name for name, (shape, *_) in self.attributes.items() if shape == UNDECIDED]
+
+    def rescued(self, item):
+        """What `_ddb_rescued` holds of an item."""
+        return {name: item[name] for name in self.undecided if "NULL" not in item.get(name, {"NULL": True})}
 
 
 def s(value):
@@ -138,8 +147,8 @@ COMMON = Profile(
         "maybe": (STRING, maybe(text), 0.8),
         "scores": (ListOf(LONG), listed(maybe(whole)), 0.6),
         "matrix": (ListOf(ListOf(LONG)), listed(listed(whole)), 0.5),
-        "always null": (STRING, null, 0.5),
-        "empty list": (ListOf(STRING), lambda rnd, full=False: {"L": []}, 0.5),
+        "always null": (UNDECIDED, null, 0.5),
+        "empty list": (UNDECIDED, lambda rnd, full=False: {"L": []}, 0.5),
         "Mixed_Case": (STRING, text, 0.5),
         "\ttab": (STRING, text, 0.3),
     },
@@ -194,7 +203,7 @@ FINE = Profile(
         "respelled": (LONG, respelled, 0.8),
         "wide": (MapOf(LONG), wide(whole), 0.8),
         "wide structs": (MapOf(_LINE_SHAPE), wide(mapped_of(_LINE)), 0.8),
-        "empty map": (MapOf(STRING), lambda rnd, full=False: {"M": {}}, 0.8),
+        "empty map": (UNDECIDED, lambda rnd, full=False: {"M": {}}, 0.8),
         "deep": (
             ListOf(Struct({"a": ListOf(Struct({"b": Struct({"c": ListOf(BINARY)})}))})),
             listed(mapped_of({"a": listed(mapped_of({"b": mapped_of({"c": listed(blob)})}))})),

@@ -39,6 +39,12 @@ class Struct:
     fields: dict
 
 
+@dataclass(frozen=True)
+class Undecided:
+    """Nothing but NULL and empty lists and maps: no column; what is not NULL is kept in `_ddb_rescued`."""
+
+
+UNDECIDED = Undecided()
 STRING, LONG, DECIMAL, BINARY, BOOLEAN = map(Scalar, ("string", "long", "decimal", "binary", "boolean"))
 JSON, DIGITS = Scalar("json"), Scalar("digits")
 

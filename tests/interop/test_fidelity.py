@@ -192,7 +192,9 @@ def same(back, original, collapse):
             return False
         return all(same(one, original[1][name], collapse) for name, one in back[1].items())
     if back[0] == "struct":
-        if original[0] != "M" or not set(original[1]) <= set(back[1]):
+        # NULL alone makes no field.
+        named = {name for name, one in original[1].items() if one != ("NULL",)} if original[0] == "M" else set()
+        if original[0] != "M" or not named <= set(back[1]):
             return False
         return all(same(one, original[1].get(name), collapse) for name, one in back[1].items())
     return back == original

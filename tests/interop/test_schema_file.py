@@ -88,7 +88,7 @@ def test_what_detect_schema_writes_is_taken(profile, schema_file, result, tool, 
         assert loaded.exit == 0, loaded
         result.validate(loaded.json)
         if not flat:
-            assert loaded.json["windows"][0]["rescued"] == {}
+            assert loaded.json["windows"][0]["rescued"] == model.rescued()
 
 
 BASE = {
@@ -160,11 +160,16 @@ MUTATIONS = [
     (("attributes", "m", "type"), {"set": "boolean"}, False),
     (("attributes", "m", "type"), {"set": {"list": "long"}}, False),
     (("attributes", "m", "type"), {"list": {"list": {"list": "json"}}}, True),
+    (("attributes", "m", "type"), {"list": "undecided"}, False),
+    (("attributes", "m", "type"), {"set": "undecided"}, False),
+    (("attributes", "m", "type"), {"map": "undecided"}, False),
+    (("attributes", "m", "type"), {"struct": {"x": {"type": "undecided"}}}, False),
+    (("attributes", "m", "type"), {"list": {"struct": {"x": {"column": "y", "type": "undecided"}, "z": {"type": "long"}}}}, True),
 ]
 TYPES = {
     True: [
         "string", "long", "double", "number-string", "boolean", "binary", "json", "decimal(1,0)", "decimal(38,38)", "decimal(10, 2)",
-        "timestamp(seconds)", "timestamp(milliseconds)", "timestamp(iso-8601)",
+        "timestamp(seconds)", "timestamp(milliseconds)", "timestamp(iso-8601)", "undecided",
     ],
     False: [
         "", "String", "text", "int", "decimal", "decimal(0,0)", "decimal(39,1)", "decimal(1)", "decimal(01,0)", "decimal(+1,0)",

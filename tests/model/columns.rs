@@ -16,6 +16,8 @@ pub type Row = BTreeMap<String, Value>;
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Ty {
+    /// Nothing was seen that has a type: no column, no field.
+    Undecided,
     String,
     NumberString,
     Json,
@@ -27,6 +29,38 @@ pub enum Ty {
     Set(Box<Ty>),
     Struct(Vec<Column>),
     Map(Box<Ty>),
+}
+
+/// How much of a value a column holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fit {
+    Whole,
+    /// All but empty lists and maps whose type nobody knows.
+    Waiting,
+    Part,
+}
+
+impl Fit {
+    fn whole_if(whole: bool) -> Self {
+        if whole { Self::Whole } else { Self::Part }
+    }
+
+    /// Of a value that has no place.
+    fn without_place(value: &V) -> Self {
+        fn typed(value: &V) -> bool {
+            match value {
+                V::Null => false,
+                V::L(list) => list.iter().any(typed),
+                V::M(fields) => fields.iter().any(|(_, value)| typed(value)),
+                _ => true,
+            }
+        }
+        match value {
+            V::Null => Self::Whole,
+            value if typed(value) => Self::Part,
+            _ => Self::Waiting,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -41,8 +75,11 @@ impl Ty {
     pub fn of(values: &[&V], limit: usize) -> Self {
         let kinds: BTreeSet<_> = values.iter().map(|v| v.kind()).filter(|kind| *kind != "NULL").collect();
         match kinds.into_iter().collect::<Vec<_>>().as_slice() {
-            [] => Self::String,
+            [] => Self::Undecided,
             [kind] => Self::of_kind(values, kind, limit),
+            several if several.iter().all(|kind| Self::of_kind(values, kind, limit) == Self::Undecided) => {
+                Self::Undecided
+            }
             _ => Self::Json,
         }
     }
@@ -58,28 +95,34 @@ impl Ty {
             })
         };
         match kind {
-            "S" | "NULL" => Self::String,
+            "S" => Self::String,
+            // Listed as NULL: whatever else the items have.
+            "NULL" => Self::of(values, limit),
+            // Listed, and in no item.
+            "N" | "NS" if same().next().is_none() => Self::Undecided,
             "N" => Self::of_numbers(texts()),
             "B" => Self::Binary,
             "BOOL" => Self::Boolean,
             "SS" => Self::Set(Box::new(Self::String)),
             "NS" => Self::Set(Box::new(Self::of_numbers(texts()))),
             "BS" => Self::Set(Box::new(Self::Binary)),
-            "L" => Self::List(Box::new(Self::of(&elements(same()), limit))),
+            "L" => Self::around(Self::List, Self::of(&elements(same()), limit)),
             "M" => {
                 let fields = by_name(same());
-                if fields.is_empty() {
-                    Self::Map(Box::new(Self::String))
-                } else if fields.len() > limit {
-                    Self::Map(Box::new(Self::of(&fields.into_values().flatten().collect::<Vec<_>>(), limit)))
+                if fields.len() > limit {
+                    Self::around(Self::Map, Self::of(&fields.into_values().flatten().collect::<Vec<_>>(), limit))
                 } else {
                     let mut columns = Vec::new();
                     add_columns(&mut columns, &fields, limit, false);
-                    Self::Struct(columns)
+                    if columns.is_empty() { Self::Undecided } else { Self::Struct(columns) }
                 }
             }
             other => panic!("{other}"),
         }
+    }
+
+    fn around(around: fn(Box<Self>) -> Self, inside: Self) -> Self {
+        if inside == Self::Undecided { inside } else { around(Box::new(inside)) }
     }
 
     fn of_numbers<'a>(texts: impl Iterator<Item = &'a str>) -> Self {
@@ -92,22 +135,22 @@ impl Ty {
         if whole + scale > 38 { Self::NumberString } else { Self::Decimal(scale.max(9).min(38 - whole)) }
     }
 
-    /// What a column of this type holds of a value, and whether that is all of it.
-    pub fn fit(&self, value: &V) -> (Option<Value>, bool) {
-        let whole = |value: Value| (Some(value), true);
+    /// What a column of this type holds of a value, and how much of it that is.
+    pub fn fit(&self, value: &V) -> (Option<Value>, Fit) {
+        let whole = |value: Value| (Some(value), Fit::Whole);
         match (self, value) {
-            (_, V::Null) => (None, true),
+            (_, V::Null) => (None, Fit::Whole),
             (Self::Json, value) => whole(json!(value.plain_json())),
             (Self::String, V::S(text)) => whole(json!(text)),
             (Self::NumberString, V::N(text)) => whole(json!(Number::read(text).canonical())),
             (Self::Long, V::N(text)) => {
                 let long = Number::read(text).to_long();
-                (long.map(|n| json!(n)), long.is_some())
+                (long.map(|n| json!(n)), Fit::whole_if(long.is_some()))
             }
             (Self::Decimal(scale), V::N(text)) => {
                 let number = Number::read(text);
                 let fits = number.fits_decimal(*scale);
-                (fits.then(|| json!({"decimal": number.plain()})), fits)
+                (fits.then(|| json!({"decimal": number.plain()})), Fit::whole_if(fits))
             }
             (Self::Boolean, V::Bool(value)) => whole(json!(value)),
             (Self::Binary, V::B(bytes)) => whole(json!({"hex": hex(bytes)})),
@@ -117,31 +160,31 @@ impl Ty {
             (Self::Set(element), V::Bs(list)) => fit_set(element, list.iter().map(|b| V::B(b.clone())).collect()),
             (Self::Map(ty), V::M(fields)) => {
                 let mut object = Map::new();
-                let mut all = true;
+                let mut all = Fit::Whole;
                 for (name, value) in fields {
                     let (found, fits) = ty.fit(value);
                     object.insert(name.clone(), found.unwrap_or(Value::Null));
-                    all &= fits;
+                    all = all.max(fits);
                 }
                 (Some(Value::Object(object)), all)
             }
             (Self::Struct(columns), V::M(fields)) => {
                 let mut object = Map::new();
-                let mut all = true;
+                let mut all = Fit::Whole;
                 for (name, value) in fields {
                     let Some(column) = columns.iter().find(|c| c.attribute == *name) else {
-                        all = false;
+                        all = all.max(Fit::without_place(value));
                         continue;
                     };
                     let (found, fits) = column.ty.fit(value);
                     if let Some(found) = found {
                         object.insert(column.name.clone(), found);
                     }
-                    all &= fits;
+                    all = all.max(fits);
                 }
                 (Some(Value::Object(object)), all)
             }
-            _ => (None, false),
+            _ => (None, Fit::Part),
         }
     }
 
@@ -187,7 +230,7 @@ impl Ty {
     }
 }
 
-fn fit_set(element: &Ty, list: Vec<V>) -> (Option<Value>, bool) {
+fn fit_set(element: &Ty, list: Vec<V>) -> (Option<Value>, Fit) {
     // A set of another kind is no set of this element at all.
     let same = |v: &V| {
         matches!(
@@ -196,14 +239,14 @@ fn fit_set(element: &Ty, list: Vec<V>) -> (Option<Value>, bool) {
         )
     };
     if !list.iter().all(same) {
-        return (None, false);
+        return (None, Fit::Part);
     }
     fit_all(element, list.iter())
 }
 
-fn fit_all<'a>(element: &Ty, list: impl Iterator<Item = &'a V>) -> (Option<Value>, bool) {
+fn fit_all<'a>(element: &Ty, list: impl Iterator<Item = &'a V>) -> (Option<Value>, Fit) {
     let fits: Vec<_> = list.map(|v| element.fit(v)).collect();
-    let all = fits.iter().all(|(_, whole)| *whole);
+    let all = fits.iter().map(|(_, fit)| *fit).max().unwrap_or(Fit::Whole);
     (Some(fits.into_iter().map(|(value, _)| value.unwrap_or(Value::Null)).collect()), all)
 }
 
@@ -242,15 +285,14 @@ fn grow_columns(columns: &mut Vec<Column>, values: &BTreeMap<&str, Vec<&V>>, pat
     added
 }
 
-/// Adds columns by name, each with a name of its own; gives those names.
+/// Adds columns by name, each with a name of its own, where a type is known; gives those names.
 fn add_columns(columns: &mut Vec<Column>, new: &BTreeMap<&str, Vec<&V>>, limit: usize, top: bool) -> Vec<String> {
-    let mut names = Vec::new();
     for (attribute, values) in new {
         let name = column_name(attribute, columns, top);
-        names.push(name.clone());
         columns.push(Column { attribute: (*attribute).to_owned(), name, ty: Ty::of(values, limit) });
     }
-    names
+    columns.retain(|column| column.ty != Ty::Undecided);
+    columns.iter().filter(|c| new.contains_key(c.attribute.as_str())).map(|c| c.name.clone()).collect()
 }
 
 /// The attribute's own name where it can be told from all others.
@@ -289,18 +331,24 @@ impl Table {
             seen.entry(name).or_default().push(value);
         }
         let mut columns = Vec::new();
-        match listed {
-            None => drop(add_columns(&mut columns, &seen, limit, true)),
-            Some(listed) => {
-                for (attribute, kind) in listed {
-                    let name = column_name(attribute, &columns, true);
-                    let values = seen.get(attribute.as_str()).cloned().unwrap_or_default();
-                    let ty = Ty::of_kind(&values, kind, limit);
-                    columns.push(Column { attribute: attribute.clone(), name, ty });
-                }
-            }
+        let rank = |attribute: &str| (key.iter().position(|k| k == attribute).unwrap_or(2), attribute.to_owned());
+        let mut attributes: Vec<&str> = match listed {
+            None => seen.keys().copied().collect(),
+            Some(listed) => listed.keys().map(String::as_str).collect(),
+        };
+        // Names of the key come first, and stay.
+        attributes.sort_by_key(|attribute| rank(attribute));
+        for attribute in attributes {
+            let name = column_name(attribute, &columns, true);
+            let values = seen.get(attribute).cloned().unwrap_or_default();
+            let ty = match listed.map(|listed| listed[attribute]) {
+                None => Ty::of(&values, limit),
+                Some("N") if values.is_empty() && key.iter().any(|k| k == attribute) => Ty::Long,
+                Some(kind) => Ty::of_kind(&values, kind, limit),
+            };
+            columns.push(Column { attribute: attribute.to_owned(), name, ty });
         }
-        columns.sort_by_key(|c| (key.iter().position(|k| *k == c.attribute).unwrap_or(2), c.attribute.clone()));
+        columns.retain(|column| column.ty != Ty::Undecided);
         Self { key: key.to_vec(), created: columns.len(), columns }
     }
 
@@ -315,24 +363,25 @@ impl Table {
 
     /// Whether these key parts fit the key columns.
     pub fn takes_key(&self, key: &[V]) -> bool {
-        self.columns.iter().zip(key).all(|(column, part)| column.ty.fit(part).1)
+        self.columns.iter().zip(key).all(|(column, part)| column.ty.fit(part).1 == Fit::Whole)
     }
 
-    /// The row of an item, and the attributes that are rescued.
-    pub fn row(&self, item: &Item) -> (Row, Vec<String>) {
+    /// The row of an item, and the attributes that are rescued: whether something of them fits no column.
+    pub fn row(&self, item: &Item) -> (Row, BTreeMap<String, bool>) {
         let mut row = Row::new();
         let mut rescued = Map::new();
+        let mut names = BTreeMap::new();
         for (attribute, value) in item {
             let column = self.columns.iter().find(|c| c.attribute == *attribute);
-            let (found, whole) = column.map_or((None, false), |c| c.ty.fit(value));
+            let (found, fit) = column.map_or_else(|| (None, Fit::without_place(value)), |c| c.ty.fit(value));
             if let (Some(column), Some(found)) = (column, found) {
                 row.insert(column.name.clone(), found);
             }
-            if !whole {
+            if fit != Fit::Whole {
                 rescued.insert(attribute.clone(), value.dynamodb_json());
+                names.insert(attribute.clone(), fit == Fit::Part);
             }
         }
-        let names = rescued.keys().cloned().collect();
         if !rescued.is_empty() {
             row.insert(RESCUED.to_owned(), Value::Object(rescued));
         }

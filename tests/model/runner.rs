@@ -107,7 +107,7 @@ impl Runner {
         assert_eq!(report.watermark.as_deref(), Some(load.time.as_str()));
         let of_rescued = |warning: &&String| warning.contains("_ddb_rescued");
         let rescued = report.warnings.iter().filter(of_rescued).count();
-        assert_eq!(rescued, report.windows.iter().map(|w| w.rescued.len()).sum::<usize>(), "{:?}", report.warnings);
+        assert_eq!(rescued, load.misfits.len(), "{:?}", report.warnings);
         let others = report.warnings.len() - rescued;
         assert_eq!(others == 0, load.time.ends_with(".000Z"), "{:?}", report.warnings);
         let [window] = report.windows.as_slice() else { panic!("one element for the load: {:?}", report.windows) };
@@ -271,6 +271,8 @@ impl Runner {
         let (repeated, told): (Vec<_>, Vec<_>) = report.windows.iter().partition(|window| again(&window.export_arn));
         assert!(repeated.iter().all(|window| window.status == Status::AlreadyApplied), "{repeated:?}");
         assert_eq!(told.len(), older.len() + windows.len(), "{:?}", report.windows);
+        let misfits = report.warnings.iter().filter(|warning| warning.contains("did not fit their column")).count();
+        assert_eq!(misfits, windows.iter().map(|w| w.misfits.len()).sum::<usize>(), "{:?}", report.warnings);
         for (window, expected) in told.iter().zip(older) {
             assert_eq!((window.status, window.export_arn.as_ref()), (Status::AlreadyApplied, Some(&expected.arn)));
         }

@@ -68,7 +68,11 @@ impl V {
             V::N(text) => Number::read(text).canonical(),
             V::Bool(value) => value.to_string(),
             V::Null => "null".to_owned(),
-            V::B(_) | V::Ss(_) | V::Ns(_) | V::Bs(_) => self.dynamodb_json().to_string(),
+            V::B(_) | V::Ss(_) | V::Bs(_) => self.dynamodb_json().to_string(),
+            V::Ns(list) => {
+                let numbers: Vec<_> = list.iter().map(|text| Number::read(text).canonical()).collect();
+                json!({ "NS": numbers }).to_string()
+            }
             V::L(list) => format!("[{}]", list.iter().map(V::plain_json).collect::<Vec<_>>().join(",")),
             V::M(fields) => {
                 let inner: Vec<_> = fields.iter().map(|(n, v)| format!("{}:{}", json!(n), v.plain_json())).collect();

@@ -30,6 +30,8 @@ pub struct Window {
     pub updated: u64,
     pub deleted: u64,
     pub rescued: BTreeMap<String, u64>,
+    /// Of these, the attributes that a warning speaks of.
+    pub misfits: BTreeSet<String>,
     pub columns_added: BTreeSet<String>,
     pub table: Table,
     pub rows: Rows,
@@ -66,6 +68,18 @@ pub struct Load {
     pub schema: Option<PathBuf>,
     pub struct_fields: usize,
     pub rescued: BTreeMap<String, u64>,
+    /// Of these, the attributes that a warning speaks of.
+    pub misfits: BTreeSet<String>,
+}
+
+/// Counts what is rescued of a row.
+fn count(names: BTreeMap<String, bool>, rescued: &mut BTreeMap<String, u64>, misfits: &mut BTreeSet<String>) {
+    for (name, misfit) in names {
+        *rescued.entry(name.clone()).or_default() += 1;
+        if misfit {
+            misfits.insert(name);
+        }
+    }
 }
 
 pub fn key_of(parts: &[V]) -> Key {
@@ -93,11 +107,11 @@ impl World {
         let struct_fields = if listed.is_none() && random.percent(30) { 3 } else { 256 };
         let all: Vec<Item> = items.values().cloned().collect();
         let table = Table::create(&all, &profile.key, listed.as_ref(), struct_fields);
-        let mut rescued = BTreeMap::new();
+        let (mut rescued, mut misfits) = (BTreeMap::new(), BTreeSet::new());
         let mut rows = Rows::new();
         for (key, item) in &items {
             let (row, names) = table.row(item);
-            names.into_iter().for_each(|name| *rescued.entry(name).or_default() += 1);
+            count(names, &mut rescued, &mut misfits);
             rows.insert(key.clone(), row);
         }
         let schema = listed.map(|listed| {
@@ -110,7 +124,8 @@ impl World {
         let time = time(0, milliseconds);
         let files = spread(&mut random, lines);
         let export = FullExport::new(TABLE).time(&time).files(files).members(random.range(1, 4));
-        let load = Load { folder: bucket.write(&export), arn: export.arn(), time, schema, struct_fields, rescued };
+        let load =
+            Load { folder: bucket.write(&export), arn: export.arn(), time, schema, struct_fields, rescued, misfits };
         let world = Self { random, profile, bucket, items, table, rows, windows: 0, minutes: 0, operations };
         (world, load)
     }
@@ -146,6 +161,7 @@ impl World {
             updated: 0,
             deleted: 0,
             rescued: BTreeMap::new(),
+            misfits: BTreeSet::new(),
             columns_added: BTreeSet::new(),
             table: self.table.clone(),
             rows: Rows::new(),
@@ -179,7 +195,7 @@ impl World {
             match &record.image {
                 Some(image) => {
                     let (row, rescued) = self.table.row(image);
-                    rescued.into_iter().for_each(|name| *window.rescued.entry(name).or_default() += 1);
+                    count(rescued, &mut window.rescued, &mut window.misfits);
                     let known = self.rows.insert(key.clone(), row).is_some();
                     *if known { &mut window.updated } else { &mut window.inserted } += 1;
                     self.items.insert(key, image.clone());

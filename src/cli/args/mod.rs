@@ -157,7 +157,7 @@ pub(crate) struct DetectSchemaArgs {
     /// Write the plain form, {"attribute":"S"}: DynamoDB types only
     #[arg(long)]
     pub flat: bool,
-    /// Read only so many files, spread over the export
+    /// Read only so many files that have items, spread over the export
     ///
     /// What other files hold is not in the result.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
