@@ -19,6 +19,7 @@ mod refusal;
 mod stores;
 mod summary;
 mod supervision;
+mod yaml;
 
 use std::process::ExitCode;
 use std::sync::Arc;
