@@ -14,13 +14,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Read as _;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use ddb_iceberg::catalog::property;
 use ddb_iceberg::error::{Error, Result};
-use serde::Deserialize as _;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde_yaml_ng::Value;
+
+use super::yaml::{self, Map, Node};
 
 /// The file's name, in whichever folder.
 pub const FILE_NAME: &str = ".pyiceberg.yaml";
@@ -188,17 +188,6 @@ fn typed_properties(options: &Options) -> Result<BTreeMap<String, String>> {
     Ok(properties)
 }
 
-type Map = BTreeMap<String, Node>;
-
-/// YAML without types.
-#[derive(Clone, PartialEq)]
-enum Node {
-    Text(String),
-    Map(Map),
-    /// A list, or something tagged.
-    Other,
-}
-
 /// The first file that says anything.
 fn find(environment: &Environment) -> Result<(Option<PathBuf>, Map)> {
     let folders =
@@ -218,70 +207,17 @@ fn find(environment: &Environment) -> Result<(Option<PathBuf>, Map)> {
 fn read(path: &Path) -> Result<Option<Map>> {
     let here = |error: Error| error.in_file(path.display().to_string());
     let failure = |e: std::io::Error| here(Error::usage("the configuration can't be read").caused_by(e));
+    let kind = std::fs::metadata(path).map_err(failure)?.file_type();
+    // Opening a pipe would wait for whoever writes into it.
+    if kind.is_fifo() || kind.is_socket() {
+        return Err(here(Error::usage("the configuration is a pipe or a socket, not a file")));
+    }
     let mut text = String::new();
     std::fs::File::open(path).map_err(failure)?.take(MAX_FILE + 1).read_to_string(&mut text).map_err(failure)?;
     if text.len() as u64 > MAX_FILE {
         return Err(here(Error::usage("this is too large for a configuration file")));
     }
-
-    let broken = |e: serde_yaml_ng::Error| {
-        let error = here(Error::usage("this is not YAML"));
-        // Only the place: the parser's message may quote what stands there.
-        match e.location() {
-            Some(at) => error.on_line(at.line() as u64),
-            None => error,
-        }
-    };
-    let shape: Value = serde_yaml_ng::from_str(&text).map_err(broken)?;
-    match shape {
-        Value::Null => Ok(None),
-        Value::Mapping(ref entries) if entries.is_empty() => Ok(None),
-        Value::Mapping(_) => {
-            match Untyped(&shape).deserialize(serde_yaml_ng::Deserializer::from_str(&text)).map_err(broken)? {
-                Node::Map(map) => Ok(Some(map)),
-                Node::Text(_) | Node::Other => Ok(None),
-            }
-        }
-        _ => Err(here(Error::usage("this is not a configuration: it has no keys"))),
-    }
-}
-
-/// Reads again what is known to have this shape, taking scalars as they are written. The shape is needed because the
-/// parser turns a scalar into a number when it is not told to expect text.
-struct Untyped<'a>(&'a Value);
-
-impl<'de> DeserializeSeed<'de> for Untyped<'_> {
-    type Value = Node;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> std::result::Result<Node, D::Error> {
-        match self.0 {
-            Value::Mapping(entries) => deserializer.deserialize_map(Entries(entries)),
-            Value::Sequence(_) | Value::Tagged(_) => {
-                deserializer.deserialize_ignored_any(IgnoredAny).map(|_| Node::Other)
-            }
-            _ => String::deserialize(deserializer).map(Node::Text),
-        }
-    }
-}
-
-struct Entries<'a>(&'a serde_yaml_ng::Mapping);
-
-impl<'de> Visitor<'de> for Entries<'_> {
-    type Value = Node;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("keys with values")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> std::result::Result<Node, A::Error> {
-        let mut map = Map::new();
-        let mut shapes = self.0.values();
-        while let Some(key) = access.next_key::<String>()? {
-            let value = access.next_value_seed(Untyped(shapes.next().unwrap_or(&Value::Null)))?;
-            map.insert(key.to_lowercase(), value);
-        }
-        Ok(Node::Map(map))
-    }
+    yaml::parse(&text).map_err(|refused| here(Error::usage(refused.why)).on_line(refused.line))
 }
 
 /// Nested keys become one with dots: `s3: {region: x}` is `s3.region`. The error is the key of what is no text.

@@ -107,13 +107,12 @@ fn values_are_text_as_written() {
     write(
         folder.path(),
         "catalog:\n  default:\n    token: 00123\n    credential: 1e10\n    s3.path-style-access: True\n    s3.region: ~\n    uri:\n    \
-         s3: {endpoint: 1.10, session-token: \"a: b\"}\n    scope: &x 0x1F\n    audience: *x\n",
+         s3: {endpoint: 1.10, session-token: \"a: b\"}\n    scope: 0x1F\n",
     );
     let config = load(&Options::default(), &environment(folder.path(), &[])).unwrap();
     assert_eq!(
         properties(&config),
         [
-            ("audience", "0x1F"),
             ("credential", "1e10"),
             ("s3.endpoint", "1.10"),
             ("s3.path-style-access", "True"),
@@ -184,7 +183,8 @@ fn a_broken_file_names_its_place_and_no_secret() {
         ("catalog: hush\n", "\"catalog\" does not hold catalogs"),
         ("default-catalog: [hush]\n", "default-catalog is not"),
         ("hush\n", "no keys"),
-        ("a: &a [*a]\n", "not YAML"),
+        ("a: &a [*a]\n", "aliases"),
+        ("catalog:\n  default: &hush {}\n  other: *hush\n", "aliases"),
         ("\tcatalog: hush", "not YAML"),
     ] {
         write(folder.path(), text);
@@ -197,6 +197,12 @@ fn a_broken_file_names_its_place_and_no_secret() {
 
     std::fs::write(folder.path().join(FILE_NAME), [0xff, 0xfe]).unwrap();
     usage(load(&Options::default(), &environment(folder.path(), &[])));
+    let pipe = folder.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let options = Options { config: Some(pipe), ..Options::default() };
+    assert!(usage(load(&options, &environment(folder.path(), &[]))).contains("not a file"));
+    let options = Options { config: Some(PathBuf::from("/dev/null")), ..Options::default() };
+    assert!(load(&options, &environment(folder.path(), &[])).is_ok());
     let options = Options { config: Some(PathBuf::from("missing.yaml")), ..Options::default() };
     assert!(usage(load(&options, &environment(folder.path(), &[]))).contains("missing.yaml"));
 }

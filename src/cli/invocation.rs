@@ -144,7 +144,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
             let request = DetectSchema {
                 export: args.source.export,
                 without_manifest: args.source.without_manifest,
-                output: args.output,
+                output: args.output.filter(|output| output != "-"),
                 key: args.key.attributes,
                 flat: args.flat,
                 sample_files: args.sample_files.map(widen),

@@ -20,6 +20,7 @@ mod stores;
 mod summary;
 mod supervision;
 mod table;
+mod yaml;
 
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -17,6 +17,7 @@ use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_http_client::{Builder as HttpBuilder, Connector};
 
+use super::answer_limit::AnswerLimit;
 use super::properties::Properties;
 use crate::error::{Error, Result};
 
@@ -154,12 +155,13 @@ impl AwsAccess {
             None if self.endpoint.as_deref().is_some_and(is_loopback) => ProxyConfig::disabled(),
             None => ProxyConfig::from_env(),
         };
-        Ok(HttpBuilder::new().build_with_connector_fn(move |settings, components| {
+        let client = HttpBuilder::new().build_with_connector_fn(move |settings, components| {
             let mut connector = Connector::builder().proxy_config(proxy.clone());
             connector.set_connector_settings(settings.cloned());
             connector.set_sleep_impl(components.and_then(aws_sdk_s3::config::RuntimeComponents::sleep_impl));
             connector.tls_provider(Provider::Rustls(CryptoMode::Ring)).build()
-        }))
+        });
+        Ok(SharedHttpClient::new(AnswerLimit(client)))
     }
 }
 

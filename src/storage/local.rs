@@ -8,7 +8,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -73,21 +73,14 @@ impl ObjectStore for LocalStore {
         ReadAhead::begun(reader, size, bytes, Lookahead::default()).map(Some)
     }
 
-    /// A temporary file beside it is renamed over it.
+    /// As a shell's `>` does, but that a file is never there in part: links are followed, devices and pipes are written to, and
+    /// a file that is there keeps its mode and, where that is allowed, its owner.
     async fn replace(&self, location: &Location, bytes: Bytes) -> Result<()> {
         let path = Self::path_of(location)?;
-        let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        let temporary = path.with_file_name(format!(".{name}.{}.tmp", uuid::Uuid::new_v4().simple()));
-        let mut writer = LocalWrite::create(temporary.clone())?;
-        let done = writer.put(&bytes).and_then(|()| writer.finish()).and_then(|()| {
-            fs::rename(&temporary, &path).map_err(|e| os(&path, "write the file", e))?;
-            sync_folder(path.parent())
-        });
-        if done.is_err() {
-            // Best effort: the first error is the one to report.
-            let _ = fs::remove_file(&temporary);
-        }
-        done
+        // A pipe waits for its reader.
+        tokio::task::spawn_blocking(move || replace(&path, &bytes))
+            .await
+            .map_err(|e| Error::failed("writing a file was stopped").caused_by(e))?
     }
 
     async fn resolve(&self, location: &Location) -> Result<Option<Location>> {
@@ -190,6 +183,60 @@ impl Storage for LocalStore {
     }
 }
 
+/// Links followed at most, as Linux does.
+const MAX_LINKS: usize = 40;
+
+fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    let path = &follow(path)?;
+    let old = match fs::metadata(path) {
+        Ok(old) if old.is_dir() => return Err(Error::failed("this is a folder").in_file(path.display().to_string())),
+        Ok(old) if !old.is_file() => {
+            let file = OpenOptions::new().write(true).open(path);
+            return file.and_then(|mut file| file.write_all(bytes)).map_err(|e| os(path, "write to it", e));
+        }
+        Ok(old) => Some(old),
+        Err(e) if is_missing(&e) => None,
+        Err(e) => return Err(os(path, "look for the file", e)),
+    };
+    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let temporary = path.with_file_name(format!(".{name}.{}.tmp", uuid::Uuid::new_v4().simple()));
+    let done = write_like(&temporary, old.as_ref(), bytes).and_then(|()| {
+        fs::rename(&temporary, path).map_err(|e| os(path, "write the file", e))?;
+        sync_folder(path.parent())
+    });
+    if done.is_err() {
+        // Best effort: the first error is the one to report.
+        let _ = fs::remove_file(&temporary);
+    }
+    done
+}
+
+/// Where links lead, also to what is not there yet.
+fn follow(path: &Path) -> Result<PathBuf> {
+    let mut at = path.to_path_buf();
+    for _ in 0..MAX_LINKS {
+        match fs::read_link(&at) {
+            Ok(target) => at = at.parent().unwrap_or(Path::new("/")).join(target),
+            Err(_) => return Ok(at),
+        }
+    }
+    Err(Error::failed("too many links lead on from here").in_file(path.display().to_string()))
+}
+
+/// A new file, of the mode and owner of the one whose place it is to take. Nobody else can read it meanwhile.
+fn write_like(temporary: &Path, old: Option<&fs::Metadata>, bytes: &[u8]) -> Result<()> {
+    let mode = old.map(|old| old.permissions().mode() & 0o7777);
+    let mut writer = LocalWrite::create_with(temporary.to_path_buf(), mode.map_or(0o666, |mode| mode & 0o600))?;
+    if let (Some(old), Some(mode), Some(file)) = (old, mode, &writer.file) {
+        let file = file.get_ref();
+        // Whoever may not give files away keeps it.
+        let _ = std::os::unix::fs::fchown(file, Some(old.uid()), Some(old.gid()));
+        file.set_permissions(fs::Permissions::from_mode(mode))
+            .map_err(|e| os(temporary, "set the mode of the file", e))?;
+    }
+    writer.put(bytes).and_then(|()| writer.finish())
+}
+
 /// A path below a file does not exist either.
 fn is_missing(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
@@ -283,6 +330,11 @@ struct LocalWrite {
 
 impl LocalWrite {
     fn create(path: PathBuf) -> Result<Self> {
+        Self::create_with(path, 0o666)
+    }
+
+    /// `mode` is what the umask takes from.
+    fn create_with(path: PathBuf, mode: u32) -> Result<Self> {
         let mut changed = Vec::new();
         let mut new_folders = Vec::new();
         let mut folder = path.parent();
@@ -302,8 +354,8 @@ impl LocalWrite {
                 Err(e) => return Err(os(folder, "create the folder", e)),
             }
         }
-        let file =
-            OpenOptions::new().write(true).create_new(true).open(&path).map_err(|e| os(&path, "create the file", e))?;
+        let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&path);
+        let file = file.map_err(|e| os(&path, "create the file", e))?;
         Ok(Self { path, file: Some(BufWriter::with_capacity(WRITE_BUFFER, file)), changed })
     }
 

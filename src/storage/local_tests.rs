@@ -71,6 +71,45 @@ async fn replace_takes_the_place_and_leaves_nothing_behind() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
 }
 
+/// As a shell's `>` would have it.
+#[tokio::test]
+async fn replace_follows_links_and_keeps_modes_and_devices() {
+    use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
+
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::local();
+    let path = |name: &str| folder.path().join(name);
+    let write = async |name: &str| store.write(&at(&folder, name), Bytes::from_static(b"new")).await;
+    fs::create_dir(path("real")).unwrap();
+    for (name, mode) in [("real/a", 0o600), ("real/b", 0o640), ("real/c", 0o444)] {
+        fs::write(path(name), "old").unwrap();
+        fs::set_permissions(path(name), fs::Permissions::from_mode(mode)).unwrap();
+        write(name).await.unwrap();
+        assert_eq!(fs::metadata(path(name)).unwrap().permissions().mode() & 0o777, mode, "{name}");
+        assert_eq!(fs::read(path(name)).unwrap(), b"new");
+    }
+    // A link, a link to a link, and one to what is not there yet.
+    for (link, target, file) in [("l1", "real/a", "real/a"), ("l2", "l1", "real/a"), ("l3", "real/new", "real/new")] {
+        symlink(target, path(link)).unwrap();
+        write(link).await.unwrap();
+        assert!(fs::symlink_metadata(path(link)).unwrap().is_symlink(), "{link}");
+        assert_eq!(fs::read(path(file)).unwrap(), b"new");
+    }
+    symlink("round", path("round")).unwrap();
+    assert!(write("round").await.unwrap_err().to_string().contains("links"));
+
+    assert!(std::process::Command::new("mkfifo").arg(path("pipe")).status().unwrap().success());
+    let pipe = path("pipe");
+    let reader = std::thread::spawn(move || fs::read(pipe).unwrap());
+    write("pipe").await.unwrap();
+    assert_eq!(reader.join().unwrap(), b"new");
+    assert!(fs::symlink_metadata(path("pipe")).unwrap().file_type().is_fifo());
+    let null = Location::parse("/dev/null").unwrap();
+    store.write(&null, Bytes::from_static(b"new")).await.unwrap();
+    assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
+    assert_eq!(fs::read_dir(path("real")).unwrap().count(), 4, "temporary files are gone");
+}
+
 #[tokio::test]
 async fn errors_name_the_path_and_keep_their_kind() {
     let folder = tempfile::tempdir().unwrap();

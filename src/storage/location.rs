@@ -43,11 +43,9 @@ impl Location {
             }
         };
         if path.len() == text.len()
-            && let Some((scheme, _)) = text.split_once("://")
-            && scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-            && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+            && let Some(why) = not_a_path(text)
         {
-            return Err(wrong("only local paths, file:// and s3:// are known"));
+            return Err(wrong(why));
         }
         if path.starts_with('/') {
             return Ok(Self::of_segments(path));
@@ -140,6 +138,22 @@ impl Location {
     }
 }
 
+/// Why a text that looks like a URI is no local path: what was meant for a server would be written to a folder of that name.
+fn not_a_path(text: &str) -> Option<&'static str> {
+    let (scheme, rest) = text.split_once(':')?;
+    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
+    match scheme.to_ascii_lowercase().as_str() {
+        _ if !is_scheme => None,
+        "s3" | "s3a" | "s3n" => Some("write s3://bucket/path, or ./s3:… for a local folder of that name"),
+        "http" | "https" => Some(
+            "a web address is none; write s3://bucket/path, and give an S3-compatible server as the property s3.endpoint",
+        ),
+        _ if rest.starts_with('/') => Some("only local paths, file:// and s3:// are known"),
+        _ => None,
+    }
+}
+
 impl fmt::Display for Location {
     /// For people: a local path, or the S3 URI.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -190,8 +204,17 @@ mod tests {
 
     #[test]
     fn other_schemes_are_usage_errors() {
-        for text in ["", "http://a/b", "s3b://b/k", "gs://b", "file:a", "file://host/a", "s3://", "s3:///k", "a\0b"] {
+        let wrong = ["", "http://a/b", "s3b://b/k", "gs://b", "file:a", "file://host/a", "s3://", "s3:///k", "a\0b"];
+        let nearly =
+            ["s3:/lake", "s3:lake", "S3://lake/x", "s3a:/lake", "HTTPS:/a", "gs:/lake", "hdfs:///x", "abfs:/x"];
+        for text in wrong.into_iter().chain(nearly) {
             assert_eq!(Location::parse(text).unwrap_err().kind(), Kind::Usage, "{text}");
+        }
+        let said = |text: &str| Location::parse(text).unwrap_err().to_string();
+        assert!(said("s3:/lake").contains("s3://bucket/path"), "{}", said("s3:/lake"));
+        assert!(said("https://s3.example.com/b").contains("s3.endpoint"));
+        for name in ["./s3:/lake", "/data/s3:/lake", "orders:2026", "a b:/c", "10:15/x"] {
+            assert!(Location::parse(name).is_ok(), "{name}");
         }
     }
 

@@ -5,6 +5,7 @@
 //!
 //! [`Store::routed`] serves both kinds; [`Store::local`] refuses `s3://`, in one place ([`LocalStore`]).
 
+mod answer_limit;
 mod aws;
 mod failure;
 mod kept;

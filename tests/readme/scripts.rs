@@ -184,28 +184,45 @@ fn every_table_goes_on_after_a_failure_and_tells_of_it() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
 }
 
-/// `curl` stands in for Lambda: two events, then the end.
+/// `curl` stands in for Lambda: some events, then the end.
 #[test]
-fn lambda_gets_the_result_or_the_exit_code() {
+fn lambda_gets_the_result_or_the_exit_code_and_lets_nobody_choose_the_catalog() {
     let exports = root().join("examples/exports").display().to_string();
     let folder = site(&[(
         "curl",
         r#"log=$HOME/calls; touch "$log"; n=$(grep -c next "$log" 2>/dev/null); echo "$*" >>"$log"
 case "$*" in
 */next) printf 'HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: id-%s\r\n' "$n" >headers
-    [ "$n" -lt 2 ] || exit 22; sed -n "$((n + 1))p" "$HOME/events" ;;
+    [ "$n" -lt "$(wc -l <"$HOME/events")" ] || exit 22; sed -n "$((n + 1))p" "$HOME/events" ;;
 *@result*) cat result >>"$log" ;;
 esac"#,
     )]);
     let warehouse = folder.path().join("warehouse").display().to_string();
-    let events = ["shop.orders", "shop.missing"].map(|table| {
-        serde_json::to_string(&["incremental", &exports, "--table", table, "--warehouse", &warehouse]).unwrap()
-    });
-    fs::write(folder.path().join("events"), events.join("\n") + "\n").unwrap();
+    let above = format!("{exports}/../exports");
+    let refused: [&[&str]; 9] = [
+        &["incremental", &exports, "--table", "shop.orders", "--catalog-property", "s3.endpoint=http://127.0.0.1:1"],
+        &["incremental", &exports, "--table", "shop.orders", "--warehouse=/elsewhere"],
+        &["incremental", &exports, "--config", "x", "--table", "shop.orders"],
+        &["incremental", &exports, "--table", "--warehouse", "/elsewhere"],
+        &["incremental", "/etc", "--table", "shop.orders"],
+        &["incremental", &above, "--table", "shop.orders"],
+        &["detect-schema", &exports, "--output", "/etc/passwd"],
+        &["orphans", "--table", "shop.orders", "--delete"],
+        &[],
+    ];
+    let taken: [&[&str]; 2] = [
+        &["incremental", &format!("{exports}/AWSDynamoDB"), "--table", "shop.orders"],
+        &["incremental", &format!("{exports}/AWSDynamoDB"), "--table=shop.missing"],
+    ];
+    let events: Vec<String> =
+        taken.iter().chain(&refused).map(|event| serde_json::to_string(event).unwrap() + "\n").collect();
+    fs::write(folder.path().join("events"), events.concat()).unwrap();
     let output = bash(folder.path())
         .arg(root().join("examples/lambda/bootstrap"))
         .env("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001")
         .env("TMPDIR", folder.path())
+        .env("EXPORTS", &exports)
+        .env("PYICEBERG_CATALOG__DEFAULT__WAREHOUSE", &warehouse)
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(1), "the end of the interface ends it: {output:?}");
@@ -214,4 +231,5 @@ esac"#,
     assert!(calls.contains(&format!("{api}/id-0/response\n{{\"version\":1")), "{calls}");
     assert!(calls.contains("\"status\":\"applied\""), "{calls}");
     assert!(calls.contains("\"errorType\":\"Exit1\"") && calls.contains(&format!("{api}/id-1/error")), "{calls}");
+    assert_eq!(calls.matches("\"errorType\":\"Refused\"").count(), refused.len(), "{calls}");
 }

@@ -34,8 +34,9 @@ pub(super) const COMMIT_LIMIT: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(200);
 /// A longer `Retry-After` is not waited for.
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// An answer of more bytes is none: tables with thousands of snapshots have some MiB of metadata.
-const LONGEST_ANSWER: usize = 1 << 30;
+/// An answer of more bytes is none: tables with thousands of snapshots have some MiB of metadata. Read, it takes four times
+/// as much, which must fit into the least memory limit.
+const LONGEST_ANSWER: usize = 64 << 20;
 
 /// An answer, of any status.
 pub(super) struct Answer {
@@ -139,7 +140,7 @@ impl Http {
         let mut body = BytesMut::new();
         while let Some(piece) = response.chunk().await.map_err(|error| Lost::Unknown(failure::words(error)))? {
             if body.len() + piece.len() > LONGEST_ANSWER {
-                return Err(Lost::Unknown(format!("an answer of more than {LONGEST_ANSWER} bytes")));
+                return Err(Lost::Unknown(format!("its answer is longer than {} MiB", LONGEST_ANSWER >> 20)));
             }
             body.extend_from_slice(&piece);
         }

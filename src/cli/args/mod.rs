@@ -149,7 +149,7 @@ pub(crate) struct CheckArgs {
 pub(crate) struct DetectSchemaArgs {
     #[command(flatten)]
     pub source: Source,
-    /// Write the schema file here, not to stdout
+    /// Write the schema file here, not to stdout; `-` is stdout
     #[arg(long, value_name = "FILE|s3://…")]
     pub output: Option<String>,
     #[command(flatten)]
