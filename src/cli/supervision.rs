@@ -146,7 +146,7 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(50);
 
-    async fn run<F>(command: F, progress: &Progress, patience: Patience, signals: usize) -> Result<u8>
+    async fn supervised<F>(command: F, run: &Run, patience: Patience, signals: usize) -> Result<u8>
     where
         F: Future<Output = Result<u8>> + Send + 'static,
     {
