@@ -87,7 +87,7 @@ fn items() {
     Target { name: "item", cases: 15_000, words: &VALUES }.run(|bytes| {
         let mut fields = Fields::default();
         let observed = Parser::new(bytes).and_then(|mut parser| {
-            fields.observe_item(&mut parser, &LIMITS, &std::collections::BTreeSet::new(), &mut String::new())?;
+            fields.observe_item(&mut parser, &LIMITS, &mut String::new())?;
             parser.end()
         });
         let mut builder = ItemBuilder::new(&table, LIMITS).unwrap();

@@ -23,7 +23,7 @@ use crate::storage::Staging;
 
 /// Looks at a table after a conflict, before what was written for the change is given up.
 const LOOKS: u32 = 2;
-/// The same where the table does not seem to have changed.
+/// The same where the table does not seem to have changed, for [`Patience::longest_pause`] at least.
 const LOOKS_AT_THE_SAME: u32 = 4;
 
 /// What became of a change.
@@ -193,8 +193,9 @@ async fn find(
                     Some(table) if mark.is_in(&table.metadata) => return Ok(Outcome::Committed(table)),
                     now if !unknown => {
                         looks += 1;
-                        let enough = if now.as_ref().is_some_and(&cannot_apply) { LOOKS } else { LOOKS_AT_THE_SAME };
-                        if looks >= enough {
+                        // A replica of the catalog's may lag behind.
+                        let same_for = looks >= LOOKS_AT_THE_SAME && start.elapsed() >= patience.longest_pause;
+                        if same_for || (looks >= LOOKS && now.as_ref().is_some_and(&cannot_apply)) {
                             return Ok(Outcome::Moved(now));
                         }
                     }

@@ -5,8 +5,9 @@ use chrono::Utc;
 use crate::catalog::LoadedTable;
 use crate::error::{Error, Result};
 use crate::export::{Export, Source};
+use crate::storage::Location;
 use crate::table::watermark::{self, EXPORT_ARN, TABLE_ARN};
-use crate::time;
+use crate::time::{self, Time};
 use crate::windows::{Allow, Choice, REACH, Seen, Stop, Unseen, Window, choose, export_command};
 
 use super::report::{SkippedWindow, WindowReport};
@@ -19,6 +20,8 @@ pub(super) struct Found {
     windows: Vec<Window>,
     /// Exports of which the window is not known.
     pub(super) unseen: Unseen,
+    /// Windows of exports below a folder that a filter has cut.
+    pub(super) filtered: Vec<(Window, Location)>,
     /// The first export below a folder that is damaged; the others are warnings.
     pub(super) damaged: Option<Error>,
     /// Which folders were looked through.
@@ -50,6 +53,22 @@ impl Found {
     /// Refuses exports of another table than the one that is known by now, whether they are due or not.
     pub(super) fn check(&self, source: &Source) -> Result<()> {
         self.exports.iter().try_for_each(|export| source.check(export))
+    }
+
+    /// Fails if the table stops where only a filtered export goes on; other filtered ones are left out with a warning.
+    pub(super) fn check_filtered(&self, reached: Option<Time>, warnings: &mut Vec<String>) -> Result<()> {
+        let mut needed = None;
+        for (window, folder) in &self.filtered {
+            if reached.is_some_and(|reached| window.from <= reached && reached < window.to) {
+                needed.get_or_insert((window, folder));
+            } else {
+                warnings.push(format!("{folder}: a filtered export holds only a part; it is left out"));
+            }
+        }
+        let Some((window, folder)) = needed else { return Ok(()) };
+        Err(Error::input(format!("the export is filtered: of the window {window} it holds only a part of the changes"))
+            .in_file(folder.to_string())
+            .advice("Export the window without a filter"))
     }
 
     /// An export and its window.

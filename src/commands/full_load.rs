@@ -74,6 +74,10 @@ pub async fn full_load(context: &Context, request: &FullLoad, report: &mut Repor
                 // What was written is gone again.
                 window = window_of(&export);
                 let found = found.filter(|table| !is_unfinished(&table.metadata));
+                if old.is_some() && found.is_none() {
+                    return Err(Error::failed(format!("the table {} was dropped during the load", request.table))
+                        .advice("What it left out of its columns is not known any more: load it anew, with --schema"));
+                }
                 if let Some(table) = &found
                     && may_replace(table, request, &export, &mut window, report)?.is_none()
                 {

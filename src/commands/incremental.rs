@@ -22,7 +22,7 @@ use crate::storage::{Location, Staging};
 use crate::table::watermark::{self, EXPORT_ARN, GAPS, Gap, WATERMARK, WINDOW_FROM, WINDOW_TO, Watermark};
 use crate::table::{Partitioner, SnapshotBuilder, base_requirements, check_properties, check_writable};
 use crate::time::{self, Time};
-use crate::windows::{Allow, Choice, GAPS_SEEN, Seen, Why};
+use crate::windows::{Allow, Choice, GAPS_SEEN, Seen, Why, Window};
 
 /// The table property that says how old rows are taken away, as Spark's MERGE reads it.
 const MERGE_MODE: &str = "write.merge.mode";
@@ -115,6 +115,7 @@ pub async fn incremental(context: &Context, request: &Incremental, report: &mut 
     }
     report.skipped = found.skipped(&choice);
     found.check(&source)?;
+    found.check_filtered(choice.reached, &mut report.warnings)?;
     let mut stops = choice.stops.iter().filter(|stop| !told.contains(&stop.window));
     if let Some(error) = damaged {
         // It may hold what is missing, but not what comes too late.
@@ -278,6 +279,8 @@ pub(super) async fn collect(
             found.seen.note(folder.as_str(), looked, &resolved.exports, &gaps);
             resolved.exports.retain(|export| is_open(export, mark, &gaps));
         }
+        let filtered = resolved.filtered.into_iter().filter(|(_, to, _)| mark.is_none_or(|mark| mark < *to));
+        found.filtered.extend(filtered.map(|(from, to, folder)| (Window { from, to }, folder)));
         let (foreign, full) = (resolved.foreign, resolved.full);
         tracing::info!("{argument}: {foreign} exports of other tables and {full} full exports were skipped");
         if resolved.exports.is_empty() && resolved.older == 0 && resolved.pending == 0 && foreign > 0 {
@@ -294,9 +297,12 @@ pub(super) async fn collect(
     }
     let mut known = HashSet::new();
     let mut each = Vec::new();
+    // A table that does not know its source yet takes the first one's: others are refused before anything is applied.
+    let mut whose = source.clone();
     for export in exports {
         check_incremental(&export)?;
-        source.check(&export)?;
+        whose.check(&export)?;
+        whose.learn(&export);
         if known.insert(export.arn().unwrap_or(export.location().as_str()).to_owned()) {
             each.push(export);
         }

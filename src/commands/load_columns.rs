@@ -21,8 +21,8 @@ pub(super) struct Columns<'a> {
     request: &'a FullLoad,
     export: &'a Export,
     file: Option<SchemaFile>,
-    /// What was seen of all attributes but these.
-    seen: Option<(BTreeSet<String>, Observations)>,
+    /// What was seen of all attributes but these, of structs of so many fields.
+    seen: Option<(BTreeSet<String>, usize, Observations)>,
 }
 
 impl<'a> Columns<'a> {
@@ -40,9 +40,15 @@ impl<'a> Columns<'a> {
     /// A schema file decides alone. Without one all that the old table decided holds: what is left out, names, the key, and
     /// types that were named.
     pub async fn of(&mut self, old: Option<&LoadedTable>) -> Result<TableSchema> {
+        let ours = old.is_some_and(|table| table.metadata.properties().contains_key(watermark::SCHEMA));
+        let request = self.request;
+        let typed = request.key.as_slice();
         let old = old.map(|table| watermark::columns(&table.metadata)).transpose()?;
         let known = old.as_ref().map(|old| old.mapping.key.as_slice()).unwrap_or_default();
-        let key = self.key(known)?;
+        // Identifier fields that another program made are a set: they don't tell the partition key from the sort key.
+        let is_same = |typed: &String| known.contains(typed);
+        let reordered = !ours && typed.len() == known.len() && typed.iter().all(is_same);
+        let key = self.key(if reordered { typed } else { known })?;
         let file = match (&self.file, &old) {
             (Some(file), _) if !file.needs_observation() => {
                 key.iter().try_for_each(|name| check_listed(file, name))?;
@@ -54,7 +60,8 @@ impl<'a> Columns<'a> {
             (Some(file), _) => {
                 let file = file.clone();
                 let left_out = file.excluded();
-                file.with_observations(&self.observe(left_out, self.limits(0)).await?.fields)
+                let limits = self.limits(file.widest_struct());
+                file.with_observations(&self.observe(left_out, limits).await?.fields)
             }
             (None, Some(old)) => {
                 // A struct that was allowed to be so wide stays one.
@@ -80,10 +87,10 @@ impl<'a> Columns<'a> {
     /// What the items have. They are read once.
     async fn observe(&mut self, left_out: BTreeSet<String>, limits: Limits) -> Result<&Observations> {
         let seen = match self.seen.take() {
-            Some((without, seen)) if without == left_out => seen,
+            Some((without, fields, seen)) if without == left_out && fields == limits.struct_fields => seen,
             _ => observe(self.context, self.export.files(), limits, &left_out).await?,
         };
-        Ok(&self.seen.insert((left_out, seen)).1)
+        Ok(&self.seen.insert((left_out, limits.struct_fields, seen)).2)
     }
 
     /// The key: the schema file's, else what was typed, else the table's. `known` is the table's.
@@ -150,7 +157,8 @@ fn check_listed(file: &SchemaFile, name: &str) -> Result<()> {
         Some(Target::Column(_)) => Ok(()),
         Some(Target::Exclude) => Err(Error::usage("the schema file leaves out this key attribute").of_attribute(name)),
         _ => {
-            let listed = file.attributes.iter().map(|attribute| attribute.name.as_str());
+            let listed = file.attributes.iter().filter(|attribute| attribute.target != Target::Exclude);
+            let listed = listed.map(|attribute| attribute.name.as_str());
             Err(no_such_key(name, "the schema file does not list this key attribute", listed))
         }
     }

@@ -24,6 +24,7 @@ use crate::table::watermark::{
 };
 use crate::table::{BuiltSnapshot, LiveTable, SnapshotBuilder, base_requirements, check_properties, live_table};
 use crate::time;
+use crate::windows::GAPS_SEEN;
 
 /// Properties that every load sets.
 fn properties(table: &TableSchema, export: &Export) -> HashMap<String, String> {
@@ -169,7 +170,7 @@ impl Work<'_> {
         window.snapshot_id = Some(id.to_string());
         let mut properties = properties(&columns, self.export);
         properties.extend(self.marks(id));
-        let mut gone = vec![GAPS, WATERMARK, LOAD];
+        let mut gone = vec![GAPS, GAPS_SEEN, WATERMARK, LOAD];
         if self.request.allow_other_table {
             // Nothing of the other table's is left; without the flag what the export does not say stays known.
             gone.extend([TABLE_ARN, TABLE_ID]);

@@ -63,6 +63,7 @@ pub async fn status(context: &Context, request: &TableStatus, report: &mut Repor
     let mut source = watermark::source(&table.metadata);
     choice.due.iter().filter_map(|due| found.get(due.window)).for_each(|(export, _)| source.learn(export));
     found.check(&source)?;
+    found.check_filtered(choice.reached, &mut report.warnings)?;
     if let Some(error) = found.damaged.take() {
         return Err(error);
     }

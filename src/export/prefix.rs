@@ -20,6 +20,8 @@ pub const MAX_DEPTH: usize = 16;
 const MAX_FOLDERS: usize = 20_000;
 /// So many folders are listed in `AWSDynamoDB` folders beside the exports, where nobody need have put any. The rest is counted.
 const MAX_BESIDE: usize = 1_000;
+/// Ids begin with this at the earliest: exports came in November 2020. Folders of other names may sort before it.
+const FIRST_ID: &str = "013";
 /// Folders listed when an error only wants to name an example.
 const MAX_EXAMPLE_FOLDERS: usize = 200;
 /// An incomplete export is pending until its id is this old. AWS gives an export up to a day.
@@ -61,6 +63,8 @@ pub struct Resolved {
     /// Exports below a folder whose manifests are damaged, in the order of their names: which windows they hold is not
     /// known for certain, so nothing may be applied across a gap.
     pub damaged: Vec<Error>,
+    /// Windows of the table that a filter has cut: from, to, and where. They can't be applied.
+    pub filtered: Vec<(Time, Time, Location)>,
     /// What the user should know.
     pub warnings: Vec<String>,
     /// The argument named one export, not a folder above exports.
@@ -152,7 +156,9 @@ pub async fn resolve_back(store: &Store, arg: &str, hint: &Prefix<'_>, back: Opt
     let any = !known.is_empty();
     let (mut due, mut namesakes) = (Vec::new(), BTreeMap::new());
     for (candidate, read) in known {
-        let Some(raw) = resolved.undamaged(read, &candidate.folder)? else { continue };
+        // What ended before the watermark, or bears a name of the user's, holds nothing up.
+        let aside = candidate.id.is_none() || candidate.is_before(hint.watermark.map(|time| time.timestamp_millis()));
+        let Some(raw) = resolved.undamaged(read, &candidate.folder, aside)? else { continue };
         let Some(raw) = raw else {
             resolved.count_incomplete(&candidate, hint.now);
             continue;
@@ -161,16 +167,17 @@ pub async fn resolve_back(store: &Store, arg: &str, hint: &Prefix<'_>, back: Opt
             *namesakes.entry(raw.table_arn.clone().unwrap_or_default()).or_insert(0_u64) += 1;
         }
         if resolved.is_wanted(&candidate.folder, &raw, hint)? {
-            let Some(summary) = resolved.undamaged(raw.check(&candidate.folder), &candidate.folder)? else { continue };
+            let Some(summary) = resolved.undamaged(raw.check(&candidate.folder), &candidate.folder, aside)? else {
+                continue;
+            };
             match summary.kind {
                 ExportKind::Full { .. } => resolved.full += 1,
                 ExportKind::Incremental { to, .. } if complete.is_some_and(|time| to <= time) => resolved.older += 1,
-                ExportKind::Incremental { .. } if summary.is_filtered() => {
-                    resolved
-                        .warnings
-                        .push(format!("{}: a filtered export holds only a part; it is left out", candidate.folder));
+                ExportKind::Incremental { from, to, .. } if summary.is_filtered() => {
+                    resolved.keep_open(&candidate.folder);
+                    resolved.filtered.push((from, to, candidate.folder));
                 }
-                ExportKind::Incremental { .. } => due.push((candidate.folder, summary)),
+                ExportKind::Incremental { .. } => due.push((candidate.folder, summary, aside)),
             }
         }
     }
@@ -181,15 +188,15 @@ pub async fn resolve_back(store: &Store, arg: &str, hint: &Prefix<'_>, back: Opt
     }
     check_one_table(&due, &top)?;
     let loaded: Vec<_> = stream::iter(due)
-        .map(|(folder, summary)| async move {
+        .map(|(folder, summary, aside)| async move {
             let loaded = load(store, folder.clone(), summary).await;
-            (folder, loaded)
+            (folder, loaded, aside)
         })
         .buffered(AT_ONCE)
         .collect()
         .await;
-    for (folder, export) in loaded {
-        let export = resolved.undamaged(export, &folder)?;
+    for (folder, export, aside) in loaded {
+        let export = resolved.undamaged(export, &folder, aside)?;
         resolved.exports.extend(export);
     }
     resolved.exports.sort_by(|a, b| {
@@ -213,13 +220,17 @@ pub async fn resolve_back(store: &Store, arg: &str, hint: &Prefix<'_>, back: Opt
 }
 
 impl Resolved {
-    /// What was read of an export; `None` if it is damaged, which is noted.
-    fn undamaged<T>(&mut self, read: Result<T>, folder: &Location) -> Result<Option<T>> {
+    /// What was read of an export; `None` if it is damaged, which is noted: as a warning if it stands `aside`.
+    fn undamaged<T>(&mut self, read: Result<T>, folder: &Location, aside: bool) -> Result<Option<T>> {
         match read {
             Ok(read) => Ok(Some(read)),
             Err(error) if error.kind() == Kind::Input => {
                 self.keep_open(folder);
-                self.damaged.push(error);
+                if aside {
+                    self.warnings.push(format!("{error}. It is left out; move it away if it is not needed"));
+                } else {
+                    self.damaged.push(error);
+                }
                 Ok(None)
             }
             Err(error) => Err(error),
@@ -273,8 +284,8 @@ impl Resolved {
 }
 
 /// Without a known table, exports of several would be merged into one.
-fn check_one_table(due: &[(Location, Summary)], top: &Location) -> Result<()> {
-    let tables: HashSet<_> = due.iter().map(|(_, s)| (&s.table_arn, &s.table_id)).collect();
+fn check_one_table(due: &[(Location, Summary, bool)], top: &Location) -> Result<()> {
+    let tables: HashSet<_> = due.iter().map(|(_, s, _)| (&s.table_arn, &s.table_id)).collect();
     if tables.len() > 1 {
         return Err(Error::usage(format!("the exports below this folder are of {} tables", tables.len()))
             .in_file(top.to_string())
@@ -353,12 +364,9 @@ async fn walk(store: &Store, top: &Location, watermark: Option<i64>, limit: usiz
         {
             continue;
         }
-        if beside {
-            if listed_beside == MAX_BESIDE {
-                found.too_many += 1;
-                continue;
-            }
-            listed_beside += 1;
+        if beside && listed_beside == MAX_BESIDE {
+            found.too_many += 1;
+            continue;
         }
         listed += 1;
         if listed > limit {
@@ -368,9 +376,15 @@ async fn walk(store: &Store, top: &Location, watermark: Option<i64>, limit: usiz
         }
         let is_aws = folder.file_name() == Some(AWS);
         let start = after.as_deref().filter(|_| is_aws && folder.is_s3());
-        let Some(listing) = store.list(&folder, start).await? else {
+        let Some(mut listing) = store.list(&folder, start).await? else {
             continue;
         };
+        if start.is_some()
+            && let Some(before) = store.list_until(&folder, FIRST_ID).await?
+        {
+            listing.folders.extend(before.folders.into_iter().filter(|name| id_milliseconds(name).is_none()));
+            listing.nameless |= before.nameless;
+        }
         let (ids, others): (Vec<_>, Vec<_>) =
             listing.folders.iter().map(|name| (name, id_milliseconds(name))).partition(|(_, id)| id.is_some());
         // A renamed export. One that did not complete has nothing else below it but its data.
@@ -380,13 +394,16 @@ async fn walk(store: &Store, top: &Location, watermark: Option<i64>, limit: usiz
             found.candidates.push(Candidate { folder, id: None });
             continue;
         }
+        // Exports under other names are none of those that nobody needs.
+        listed_beside += usize::from(beside);
         // Beside exports, `data` is theirs; elsewhere it is a name like any other.
         let has_ids = is_aws || !ids.is_empty();
         found.candidates.extend(ids.into_iter().map(|(name, id)| Candidate { folder: folder.join(name), id }));
-        let others = others.into_iter().filter(|(name, _)| !(has_ids && name.as_str() == "data"));
+        // The last names first: where they are times, those are the newest.
+        let others = others.into_iter().rev().filter(|(name, _)| !(has_ids && name.as_str() == "data"));
         let inside = others.map(|(name, _)| folder.join(name));
         // A prefix that ends with a slash.
-        let nameless = (listing.nameless && !is_aws).then(|| folder.join_nameless(AWS));
+        let nameless = listing.nameless.then(|| folder.join_nameless(AWS));
         let unlisted = |folder| Unlisted { folder, depth: depth + 1, beside: beside || is_aws };
         waiting.extend(inside.chain(nameless).map(unlisted));
     }

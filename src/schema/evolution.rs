@@ -7,7 +7,7 @@ use iceberg::spec::{ListType, MapType, NestedField, NestedFieldRef, Schema, Stru
 
 use super::mapping::{FieldIds, build_type};
 use super::naming::Taken;
-use super::{ColumnType, Fields, Limits, Mapping, TableSchema};
+use super::{ColumnType, Fields, Limits, Mapping, Named, TableSchema};
 use crate::attribute::Parser;
 use crate::error::Result;
 
@@ -141,7 +141,8 @@ impl Work<'_> {
             old.iter().map(|field| self.field(field, &format!("{path}{}", field.name))).collect();
         let top = parent == NewFields::ITEM;
         let seen = self.new.seen.get(&parent).map(Fields::sorted).unwrap_or_default();
-        let types = seen.into_iter().map(|(name, observed)| (name, ColumnType::of(observed)));
+        let named = |name: &str| self.mapping.named.get(name).copied().filter(|_| top);
+        let types = seen.into_iter().map(|(name, observed)| (name, Named::type_of(named(name), observed)));
         let new: Vec<(&str, ColumnType)> = types.filter(|(_, ty)| ty.is_made()).collect();
         let full = !new.is_empty() && fields.len() + new.len() > limit(parent, self.limits);
         if full || self.new.too_many(parent) {

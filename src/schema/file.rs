@@ -94,6 +94,15 @@ impl SchemaFile {
         self
     }
 
+    /// The most fields that a struct of it has, wherever it stands.
+    pub fn widest_struct(&self) -> usize {
+        let types = self.attributes.iter().filter_map(|attribute| match &attribute.target {
+            Target::Column(ty) => Some(ty.widest_struct()),
+            Target::Observe(_) | Target::Exclude => None,
+        });
+        types.max().unwrap_or(0)
+    }
+
     /// The attributes that are left out.
     pub fn excluded(&self) -> BTreeSet<String> {
         let excluded = self.attributes.iter().filter(|a| a.target == Target::Exclude);
@@ -178,7 +187,8 @@ impl SchemaFile {
                 let kinds = "S, N, B, BOOL, NULL, SS, NS, BS, L or M";
                 wrong_value(value, &member("$", name), "expected a DynamoDB type", kinds)
             })?;
-            let named = Some(Named::Kind);
+            // NULL is no type that values have.
+            let named = (kind != Kind::Null).then_some(Named::Kind(kind));
             Ok(Attribute { name: name.clone(), seen: Vec::new(), column: None, target: Target::Observe(kind), named })
         });
         Ok(Self { key: Vec::new(), items: None, attributes: attributes.collect::<Result<_>>()? })

@@ -5,7 +5,7 @@
 //! where every value fits it; else it is observed anew, in the insides of lists and maps as well. Attributes that are new
 //! become columns.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::naming::Taken;
 use super::{
@@ -31,22 +31,31 @@ impl SchemaFile {
                 named,
             });
         }
+        // Names that were chosen for columns to come go before those of other attributes, seen or not.
+        let none = BTreeMap::new();
+        let chosen = table.mapping.undecided.get(&NewFields::ITEM).unwrap_or(&none);
         let mut names = Taken::of(attributes.iter().filter_map(|attribute| attribute.column.as_ref()));
-        let chosen = table.mapping.undecided.get(&NewFields::ITEM);
+        let chosen: BTreeMap<&str, String> =
+            chosen.iter().map(|(name, column)| (name.as_str(), names.take(column, name, true))).collect();
         let known: BTreeSet<&str> = attributes.iter().map(|attribute| attribute.name.as_str()).collect();
-        let new: Vec<_> = seen
-            .sorted()
-            .into_iter()
-            .filter(|(name, _)| !known.contains(name) && !table.mapping.excluded.contains(*name))
-            .collect();
+        let is_open = |name: &str| !known.contains(name) && !table.mapping.excluded.contains(name);
+        let nothing = Observed::default();
+        let mut new = seen.sorted();
+        // What was named and never seen is still named.
+        let named = table.mapping.named.keys().map(String::as_str).filter(|name| seen.get(name).is_none());
+        new.extend(named.map(|name| (name, &nothing)));
+        new.retain(|(name, _)| is_open(name));
         let new: Vec<Attribute> = new
             .into_iter()
-            .map(|(name, observed)| Attribute {
-                name: name.to_owned(),
-                seen: Vec::new(),
-                column: Some(names.take(chosen.and_then(|all| all.get(name)).map_or(name, String::as_str), name, true)),
-                target: Target::Column(ColumnType::of(observed)),
-                named: None,
+            .map(|(name, observed)| {
+                let named = table.mapping.named.get(name).copied();
+                Attribute {
+                    name: name.to_owned(),
+                    seen: Vec::new(),
+                    column: Some(chosen.get(name).cloned().unwrap_or_else(|| names.take(name, name, true))),
+                    target: Target::Column(Named::type_of(named, observed)),
+                    named,
+                }
             })
             .collect();
         attributes.extend(new);
@@ -64,17 +73,22 @@ impl SchemaFile {
 impl TableSchema {
     /// The most fields that a struct of it has, wherever it stands.
     pub fn widest_struct(&self) -> usize {
-        fn widest(ty: &ColumnType) -> usize {
-            match ty {
-                ColumnType::List(inner) | ColumnType::Set(inner) | ColumnType::Map(inner) => widest(inner),
-                ColumnType::Struct(fields) => {
-                    fields.iter().map(|field| widest(&field.ty)).max().unwrap_or(0).max(fields.len())
-                }
-                _ => 0,
-            }
-        }
         let fields = self.schema.as_struct().fields().iter();
-        fields.filter_map(|field| self.source(field).ok().flatten()).map(|(_, ty)| widest(&ty)).max().unwrap_or(0)
+        let types = fields.filter_map(|field| self.source(field).ok().flatten());
+        types.map(|(_, ty)| ty.widest_struct()).max().unwrap_or(0)
+    }
+}
+
+impl ColumnType {
+    /// The most fields that a struct in it has.
+    pub(super) fn widest_struct(&self) -> usize {
+        match self {
+            Self::List(inner) | Self::Set(inner) | Self::Map(inner) => inner.widest_struct(),
+            Self::Struct(fields) => {
+                fields.iter().map(|field| field.ty.widest_struct()).max().unwrap_or(0).max(fields.len())
+            }
+            _ => 0,
+        }
     }
 }
 
@@ -88,7 +102,7 @@ impl Keeper<'_> {
     fn keep(&self, old: &ColumnType, seen: &Observed, level: u32) -> ColumnType {
         let by_hand = self.named == Some(Named::Type) || !is_observable(old);
         // Where a schema file named the DynamoDB type, values of others are rescued, whatever they are.
-        let kind_named = level == 0 && self.named == Some(Named::Kind);
+        let kind_named = level == 0 && matches!(self.named, Some(Named::Kind(_)));
         let mut kinds = seen.kinds().filter(|kind| *kind != Kind::Null);
         let kind = match (kinds.next(), kinds.next()) {
             (None, _) => return old.clone(),
@@ -314,7 +328,9 @@ mod tests {
     fn a_named_kind_stays_and_its_type_is_observed() {
         let plain = r#"{"pk":"S","x":"N"}"#;
         assert_eq!(kept(plain, &[r#"{"x":{"N":"1.5"}}"#, r#"{"x":{"S":"text"}}"#]), "x decimal(38,9)");
-        assert_eq!(kept(plain, &[r#"{"x":{"S":"text"}}"#]), "x long");
+        // Values of another type decide nothing: they are rescued until there is one of the type that was named.
+        assert_eq!(kept(plain, &[r#"{"x":{"S":"text"}}"#]), "");
+        assert_eq!(kept(r#"{"pk":"S","x":"S"}"#, &[r#"{"x":{"N":"1"}}"#]), "x string");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::key::{check_key_type, no_such_key};
 use super::naming::{fold, is_reserved, short};
-use super::{ColumnType, Field, NewFields, RESCUED, SchemaFile, Target, TimestampForm};
+use super::{ColumnType, Field, NewFields, Observed, RESCUED, SchemaFile, Target, TimestampForm};
 use crate::attribute::Kind;
 use crate::error::{Error, Result};
 
@@ -64,12 +64,43 @@ pub struct FieldMapping {
 
 /// What a schema file names of an attribute's type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(into = "&'static str", try_from = "String")]
 pub enum Named {
-    /// The column's type.
+    /// The column's type; `type` in the property.
     Type,
-    /// The DynamoDB type alone: the plain form.
-    Kind,
+    /// The DynamoDB type alone, the plain form; its name in the property.
+    Kind(Kind),
+}
+
+impl From<Named> for &'static str {
+    fn from(named: Named) -> Self {
+        match named {
+            Named::Type => "type",
+            Named::Kind(kind) => kind.name(),
+        }
+    }
+}
+
+impl TryFrom<String> for Named {
+    type Error = String;
+
+    fn try_from(text: String) -> std::result::Result<Self, String> {
+        match text.as_str() {
+            "type" => Ok(Self::Type),
+            name => Kind::from_name(name).map(Self::Kind).ok_or_else(|| format!("{name:?} is no DynamoDB type")),
+        }
+    }
+}
+
+impl Named {
+    /// The type of a new column: of what was seen, or of the values of the DynamoDB type that was named.
+    pub(super) fn type_of(named: Option<Self>, observed: &Observed) -> ColumnType {
+        match named {
+            Some(Self::Kind(kind)) if observed.count(kind) == 0 => ColumnType::Undecided,
+            Some(Self::Kind(kind)) => ColumnType::of_kind(observed, kind),
+            _ => ColumnType::of(observed),
+        }
+    }
 }
 
 impl Mapping {
@@ -125,9 +156,13 @@ impl TableSchema {
         }
         let mut names: Vec<&str> = key.iter().map(String::as_str).collect();
         names.extend(listed.keys().copied().filter(|name| !key.iter().any(|k| k == name)));
-        let defaults = super::column_names(key, names.iter().copied());
+        // Names that are chosen stand for themselves.
+        let unnamed = names.iter().copied().filter(|name| listed.get(name).is_none_or(|(column, _)| column.is_none()));
+        let unnamed: Vec<&str> = unnamed.collect();
+        let defaults = super::column_names(key, unnamed.iter().copied());
+        let defaults: BTreeMap<&str, String> = unnamed.into_iter().zip(defaults).collect();
         let mut columns = Vec::with_capacity(names.len());
-        for (name, default) in names.iter().zip(defaults) {
+        for name in &names {
             let Some((column, ty)) = listed.get(name) else {
                 return Err(no_such_key(name, "the key attribute is in no item", listed.keys().copied()));
             };
@@ -142,7 +177,7 @@ impl TableSchema {
             }
             columns.push(Column {
                 name: (*name).to_owned(),
-                column: column.map_or(default, str::to_owned),
+                column: column.or_else(|| defaults.get(name).map(String::as_str)).unwrap_or(name).to_owned(),
                 ty: (*ty).clone(),
                 key: is_key,
             });

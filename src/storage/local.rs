@@ -187,13 +187,14 @@ impl Storage for LocalStore {
 const MAX_LINKS: usize = 40;
 
 fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    // Before links are followed: those of /dev/stdout and /dev/fd lead to what has no path.
+    if fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
+        let file = OpenOptions::new().write(true).open(path);
+        return file.and_then(|mut file| file.write_all(bytes)).map_err(|e| os(path, "write to it", e));
+    }
     let path = &follow(path)?;
     let old = match fs::metadata(path) {
         Ok(old) if old.is_dir() => return Err(Error::failed("this is a folder").in_file(path.display().to_string())),
-        Ok(old) if !old.is_file() => {
-            let file = OpenOptions::new().write(true).open(path);
-            return file.and_then(|mut file| file.write_all(bytes)).map_err(|e| os(path, "write to it", e));
-        }
         Ok(old) => Some(old),
         Err(e) if is_missing(&e) => None,
         Err(e) => return Err(os(path, "look for the file", e)),

@@ -77,6 +77,17 @@ pub trait ObjectStore: Storage {
     /// folder. A path that is a file is an error of kind `Input`.
     async fn list(&self, folder: &Location, start_after: Option<&str>) -> Result<Option<Listing>>;
 
+    /// Like [`list`](Self::list), but only names that are bytewise smaller than `until`. A backend that lists in order need
+    /// not read the rest.
+    async fn list_until(&self, folder: &Location, until: &str) -> Result<Option<Listing>> {
+        let mut listing = self.list(folder, None).await?;
+        if let Some(listing) = &mut listing {
+            listing.folders.retain(|name| name.as_str() < until);
+            listing.files.retain(|file| file.name.as_str() < until);
+        }
+        Ok(listing)
+    }
+
     /// Writes a whole file, in place of an older one. A backend that can do this atomically overrides it.
     async fn replace(&self, location: &Location, bytes: Bytes) -> Result<()> {
         self.delete(location.as_str()).await?;
@@ -165,6 +176,11 @@ impl Store {
     /// As [`ObjectStore::list`].
     pub async fn list(&self, folder: &Location, start_after: Option<&str>) -> Result<Option<Listing>> {
         self.backend.list(folder, start_after).await
+    }
+
+    /// As [`ObjectStore::list_until`].
+    pub async fn list_until(&self, folder: &Location, until: &str) -> Result<Option<Listing>> {
+        self.backend.list_until(folder, until).await
     }
 
     /// As [`ObjectStore::resolve`].

@@ -61,6 +61,10 @@ impl ObjectStore for RoutedStore {
         self.at(folder.as_str()).list(folder, start_after).await
     }
 
+    async fn list_until(&self, folder: &Location, until: &str) -> Result<Option<Listing>> {
+        self.at(folder.as_str()).list_until(folder, until).await
+    }
+
     async fn replace(&self, location: &Location, bytes: Bytes) -> Result<()> {
         self.at(location.as_str()).replace(location, bytes).await
     }

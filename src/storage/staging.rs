@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 
 use super::failure::into_iceberg;
 use super::file_io_over;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::run::{Run, Unsettled};
 
 /// Files deleted at once.
@@ -80,7 +80,14 @@ impl Staging {
     /// its files: whoever knows the outcome does.
     pub async fn commit<T>(&self, commit: impl Future<Output = Result<T>>) -> Result<T> {
         let sent = async {
-            self.files.lock().phase = Phase::Committing;
+            {
+                let mut state = self.files.lock();
+                // Taken back in between by whoever stopped the run.
+                if state.phase != Phase::Open {
+                    return Err(Error::new(Kind::Interrupted, "interrupted"));
+                }
+                state.phase = Phase::Committing;
+            }
             commit.await
         };
         self.run.commit(sent).await
@@ -145,7 +152,13 @@ impl Files {
         while self.lock().busy > 0 && Instant::now() < deadline {
             sleep(POLL).await;
         }
-        let paths = self.lock().paths.clone();
+        let (paths, busy) = {
+            let state = self.lock();
+            (state.paths.clone(), state.busy)
+        };
+        if busy > 0 {
+            tracing::warn!("the storage has not answered {busy} requests; what they write may be left behind");
+        }
         let delete = |(path, file_io): (String, Arc<FileIO>)| async move {
             match file_io.delete(&path).await {
                 Ok(()) => {

@@ -100,7 +100,8 @@ fn compression<'a>(get: &dyn Fn(&str) -> Option<(String, &'a str)>) -> Result<Op
     };
     let codec = get(CODEC);
     Ok(match codec.as_ref().map(|(_, codec)| codec.to_ascii_lowercase()).as_deref() {
-        None | Some("zstd") => level(1, 22)?.map(zstd),
+        // Level 0 is zstd's default, and those below it are its quickest.
+        None | Some("zstd") => level(-7, 22)?.filter(|level| *level > 0).map(zstd),
         Some("gzip") => {
             let level = level(0, 9)?.and_then(|level| u32::try_from(level).ok());
             let level = level.and_then(|level| GzipLevel::try_new(level).ok());

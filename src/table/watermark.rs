@@ -206,7 +206,11 @@ pub fn watermark(metadata: &TableMetadata) -> Result<Option<Watermark>> {
     }
     match property {
         Some(property) if !reached_load => {
-            Ok(Some(Watermark { time: time::parse(&property.time).ok_or_else(unreadable)?, of_load: false }))
+            Ok(Some({
+                let time = time::parse(&property.time).ok_or_else(unreadable)?;
+                // Windows end at whole seconds.
+                Watermark { time, of_load: time.timestamp_subsec_nanos() != 0 }
+            }))
         }
         _ => Ok(None),
     }

@@ -38,6 +38,8 @@ const ORDERED_RATIO: usize = 4;
 const ORDERED_VALUES: usize = 4 << 20;
 /// Rows of a row group that are worth waking other threads for.
 const HELPED_ROWS: usize = 4096;
+/// Whatever the properties say: a row group of a few rows is more footer than data, and a file takes 32,767 of them.
+const LEAST_ROW_GROUP_BYTES: usize = 64 << 10;
 
 /// How data files are written.
 #[derive(Debug, Clone)]
@@ -67,7 +69,7 @@ impl WriteOptions {
         let target_bytes = target_file_bytes(properties).unwrap_or_default();
         let most = target_bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(usize::MAX);
         Self {
-            row_group_bytes: encoding.row_group_bytes.min(most),
+            row_group_bytes: encoding.row_group_bytes.min(most).max(LEAST_ROW_GROUP_BYTES),
             row_group_rows: DEFAULT_ROW_GROUP_ROWS,
             encoding,
             deletes: Encoding::of_deletes(properties),
@@ -189,7 +191,7 @@ impl DataFileWriter {
         let options = WriteOptions {
             metrics: MetricsConfig::uniform(MetricsMode::Full),
             encoding: options.deletes,
-            row_group_bytes: options.deletes.row_group_bytes.min(DEFAULT_ROW_GROUP_BYTES),
+            row_group_bytes: options.deletes.row_group_bytes.clamp(LEAST_ROW_GROUP_BYTES, DEFAULT_ROW_GROUP_BYTES),
             ..options.clone()
         };
         Self::start(file_io, handle, location, schema, entry, &options)

@@ -126,7 +126,8 @@ impl<'a> Recorded<'a> {
     }
 
     fn is_begun_by(&self, window: &Window) -> bool {
-        self.span.from <= window.from && window.from < self.span.to
+        // Windows start at whole seconds; a gap may start at a load's milliseconds.
+        self.span.from.timestamp() <= window.from.timestamp() && window.from < self.span.to
     }
 }
 

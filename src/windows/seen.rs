@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 use iceberg::spec::TableMetadata;
+use serde::{Deserialize, Serialize};
 
 use super::choose::{Window, late};
 use crate::export::{Export, LookBack, Looked};
-use crate::table::watermark::Gap;
+use crate::table::watermark::{GAPS, Gap};
 use crate::time::{self, Time};
 
 /// Property: what was found in each folder of exports. Only beside gaps.
@@ -20,15 +21,28 @@ const MOST: usize = 32;
 /// What was found in folders of exports: in earlier runs, and in this one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Seen {
+    /// The gaps that folders are looked through for, as the table has them.
+    gaps: String,
     known: BTreeMap<String, Looked>,
     now: BTreeMap<String, Looked>,
+}
+
+/// The property's form. What was found counts only for the very gaps that it was found for: another one may make a late
+/// window of an export that was passed over.
+#[derive(Serialize, Deserialize)]
+struct Property {
+    gaps: String,
+    folders: BTreeMap<String, Looked>,
 }
 
 impl Seen {
     /// What the table remembers. What can't be read is forgotten: more is read then.
     pub fn of_table(metadata: &TableMetadata) -> Self {
-        let text = metadata.properties().get(GAPS_SEEN).map_or("{}", String::as_str);
-        Self { known: serde_json::from_str(text).unwrap_or_default(), now: BTreeMap::new() }
+        let gaps = metadata.properties().get(GAPS).cloned().unwrap_or_default();
+        let property =
+            metadata.properties().get(GAPS_SEEN).and_then(|text| serde_json::from_str::<Property>(text).ok());
+        let known = property.filter(|property| property.gaps == gaps).map(|property| property.folders);
+        Self { gaps, known: known.unwrap_or_default(), now: BTreeMap::new() }
     }
 
     /// How far back a folder must be looked through for late windows of gaps.
@@ -61,6 +75,6 @@ impl Seen {
                 all.entry(folder.clone()).or_insert_with(|| looked.clone());
             }
         }
-        serde_json::to_string(&all).ok()
+        serde_json::to_string(&Property { gaps: self.gaps.clone(), folders: all }).ok()
     }
 }

@@ -38,6 +38,7 @@ async fn load(context: &Context, table: &str, export: &Path, partition_by: &[&st
         schema: None,
         key: vec!["pk".to_owned()],
         partition_by: partition_by.iter().map(|text| (*text).to_owned()).collect(),
+        allow_other_table: false,
         if_exists: IfExists::Fail,
         max_struct_fields: 256,
         dry_run: false,

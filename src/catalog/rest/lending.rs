@@ -150,6 +150,8 @@ fn given(
         map.iter().filter(|(key, value)| known(key) && !value.is_empty()).map(|(k, v)| (k.clone(), v.clone())).collect()
     };
     let mut given: BTreeMap<String, String> = config.map(of_s3).unwrap_or_default().into_iter().collect();
+    // A prefix may end with the slash that a location is without.
+    let location = format!("{}/", location.trim_end_matches('/'));
     let best = credentials.iter().filter(|c| location.starts_with(&c.prefix)).max_by_key(|c| c.prefix.len());
     if let Some(best) = best {
         if best.config.contains_key(KEY_ID) {

@@ -17,12 +17,20 @@ use crate::time::Time;
 /// A folder with more entries is refused: their names alone would take all memory.
 const MAX_ENTRIES: usize = 5_000_000;
 
-/// One level of a folder.
-pub(super) async fn level(shared: &Shared, folder: &Address, start_after: Option<&str>) -> Result<Option<Listing>> {
+/// One level of a folder: names after `start_after` and before `until`. Pages behind `until` are not asked for.
+pub(super) async fn level(
+    shared: &Shared,
+    folder: &Address,
+    start_after: Option<&str>,
+    until: Option<&str>,
+) -> Result<Option<Listing>> {
+    let is_wanted = |name: &str| start_after.is_none_or(|after| name > after) && until.is_none_or(|until| name < until);
+    let is_behind = |name: &str| until.is_some_and(|until| name >= until);
     let prefix = folder.folder();
     let mut listing = Listing::default();
     let mut any = start_after.is_some();
     let mut token = None;
+    let mut behind = false;
     loop {
         let after = start_after.map(|name| format!("{prefix}{name}"));
         let page = page(shared, folder, &prefix, Some("/"), after, token).await?;
@@ -31,9 +39,10 @@ pub(super) async fn level(shared: &Shared, folder: &Address, start_after: Option
             any = true;
             let name = decode(group.prefix().unwrap_or_default(), url);
             let name = name.strip_prefix(&prefix).and_then(|name| name.strip_suffix('/')).unwrap_or_default();
+            behind |= is_behind(name);
             if name.is_empty() {
                 listing.nameless = true;
-            } else if start_after.is_none_or(|after| name > after) {
+            } else if is_wanted(name) {
                 listing.folders.push(name.to_owned());
             }
         }
@@ -42,7 +51,8 @@ pub(super) async fn level(shared: &Shared, folder: &Address, start_after: Option
             let name = decode(object.key().unwrap_or_default(), url);
             let name = name.strip_prefix(&prefix).unwrap_or_default();
             // A key that is the folder's name and a slash only stands for the folder.
-            if !name.is_empty() && start_after.is_none_or(|after| name > after) {
+            behind |= is_behind(name);
+            if !name.is_empty() && is_wanted(name) {
                 let size = object.size().and_then(|size| u64::try_from(size).ok()).unwrap_or(0);
                 let modified = object.last_modified().and_then(|at| Time::from_timestamp(at.secs(), at.subsec_nanos()));
                 listing.files.push(FileEntry { name: name.to_owned(), size, modified });
@@ -54,7 +64,7 @@ pub(super) async fn level(shared: &Shared, folder: &Address, start_after: Option
             );
         }
         token = next(&page, folder)?;
-        if token.is_none() {
+        if token.is_none() || behind {
             break;
         }
     }

@@ -176,7 +176,11 @@ impl Shared {
 impl ObjectStore for S3Store {
     /// With `start_after`, a folder in which nothing follows it counts as one that is there.
     async fn list(&self, folder: &Location, start_after: Option<&str>) -> Result<Option<Listing>> {
-        list::level(self.shared()?, &Address::parse(folder.as_str())?, start_after).await
+        list::level(self.shared()?, &Address::parse(folder.as_str())?, start_after, None).await
+    }
+
+    async fn list_until(&self, folder: &Location, until: &str) -> Result<Option<Listing>> {
+        list::level(self.shared()?, &Address::parse(folder.as_str())?, None, Some(until)).await
     }
 
     async fn replace(&self, location: &Location, bytes: Bytes) -> Result<()> {

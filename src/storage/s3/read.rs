@@ -37,21 +37,25 @@ pub(super) struct Piece {
 
 /// Looks at an object; `None` if it is not there.
 pub(super) async fn look(shared: &Shared, address: &Address) -> Result<Option<Found>> {
-    let asked = shared.send(|client| client.head_object().bucket(&address.bucket).key(&address.key).send()).await?;
+    let head = || shared.send(|client| client.head_object().bucket(&address.bucket).key(&address.key).send());
+    let mut asked = head().await?;
+    // An answer to HEAD has no body that could say why; one byte of the object does.
+    if let Err(error) = &asked
+        && matches!(status(error), Some(400 | 403))
+    {
+        match shared.send(|client| request(client, address, 0..1, None)).await? {
+            Err(why) if status(&why) != Some(404) => return Err(shared.failed(Act::Look, address, why)),
+            Err(_) => {}
+            // With keys that were renewed meanwhile.
+            Ok(_) => asked = head().await?,
+        }
+    }
     match asked {
         Ok(found) => Ok(Some(Found {
             size: size_of(found.content_length(), address)?,
             token: found.metadata().and_then(|map| map.get(super::write::TOKEN)).cloned(),
         })),
         Err(error) if status(&error) == Some(404) => Ok(None),
-        // An answer to HEAD has no body that could say why; one byte of the object does.
-        Err(error) if matches!(status(&error), Some(400 | 403)) => {
-            let asked = shared.send(|client| request(client, address, 0..1, None)).await?;
-            match asked {
-                Err(why) if status(&why) != Some(404) => Err(shared.failed(Act::Look, address, why)),
-                _ => Err(shared.failed(Act::Look, address, error)),
-            }
-        }
         Err(error) => Err(shared.failed(Act::Look, address, error)),
     }
 }
