@@ -128,6 +128,13 @@ impl Error {
         self
     }
 
+    /// Says what to do next, in place of what was said before.
+    #[must_use]
+    pub(crate) fn other_advice(mut self, advice: impl Into<String>) -> Self {
+        self.0.advice = Some(advice.into());
+        self
+    }
+
     /// Keeps the error that caused it; its text is part of the message.
     #[must_use]
     pub fn caused_by(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {

@@ -122,7 +122,9 @@ fn fits_its_own_table(bytes: &[u8], fields: &Fields) {
     let key = vec!["pk".to_owned()];
     let file = SchemaFile::suggest(&key, 1, fields);
     let text = file.to_text();
-    let read = SchemaFile::parse(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
+    let mut read = SchemaFile::parse(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
+    // What is suggested is nobody's word before it comes from a file.
+    read.attributes.iter_mut().for_each(|attribute| attribute.named = None);
     assert_eq!(read, file, "{text}");
     let table = TableSchema::create(&file, &key).unwrap();
     let mut builder = ItemBuilder::new(&table, LIMITS).unwrap();

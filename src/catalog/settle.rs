@@ -185,6 +185,7 @@ async fn find(
     let in_flight_until = start + patience.in_flight;
     let mut reload_until = start + patience.reload;
     let mut pause = patience.first_pause;
+    let same_for = patience.longest_pause.min(patience.in_flight / 4);
     let mut looks = 0;
     loop {
         let deadline = match timeout_at(reload_until, catalog.load(ident)).await {
@@ -194,8 +195,8 @@ async fn find(
                     now if !unknown => {
                         looks += 1;
                         // A replica of the catalog's may lag behind.
-                        let same_for = looks >= LOOKS_AT_THE_SAME && start.elapsed() >= patience.longest_pause;
-                        if same_for || (looks >= LOOKS && now.as_ref().is_some_and(&cannot_apply)) {
+                        let is_the_same = looks >= LOOKS_AT_THE_SAME && start.elapsed() >= same_for;
+                        if is_the_same || (looks >= LOOKS && now.as_ref().is_some_and(&cannot_apply)) {
                             return Ok(Outcome::Moved(now));
                         }
                     }

@@ -185,7 +185,8 @@ fn a_broken_file_names_its_place_and_no_secret() {
         ("hush\n", "no keys"),
         ("a: &a [*a]\n", "aliases"),
         ("catalog:\n  default: &hush {}\n  other: *hush\n", "aliases"),
-        ("\tcatalog: hush", "not YAML"),
+        ("\tcatalog: hush", "\"catalog\" does not hold catalogs"),
+        ("catalog: {\n", "not YAML"),
     ] {
         write(folder.path(), text);
         let said = usage(load(&Options::default(), &environment(folder.path(), &[])));

@@ -1,14 +1,12 @@
 //! What the arguments of `incremental` and `status` name, held against the table.
 
-use chrono::Utc;
-
 use crate::catalog::LoadedTable;
 use crate::error::{Error, Result};
 use crate::export::{Export, Source};
 use crate::storage::Location;
 use crate::table::watermark::{self, EXPORT_ARN, TABLE_ARN};
 use crate::time::{self, Time};
-use crate::windows::{Allow, Choice, REACH, Seen, Stop, Unseen, Window, choose, export_command};
+use crate::windows::{Allow, Choice, Seen, Stop, Unseen, Window, choose, export_command};
 
 use super::report::{SkippedWindow, WindowReport};
 
@@ -102,9 +100,7 @@ impl Found {
             return Error::window("a window can't be applied");
         };
         let arn = table.metadata.properties().get(TABLE_ARN);
-        // What can't be exported any more needs no command.
-        let missing = stop.missing.filter(|missing| Utc::now() - missing.from <= REACH);
-        let command = arn.zip(missing).map(|(arn, missing)| export_command(arn, missing, arguments));
+        let command = arn.zip(stop.missing).map(|(arn, missing)| export_command(arn, missing, arguments));
         stop.error(window, &export.location().to_string(), command.as_deref())
     }
 }

@@ -82,6 +82,9 @@ pub async fn incremental(context: &Context, request: &Incremental, report: &mut 
                 return Err(error);
             }
             Ok(Applied::Yes(committed, warnings)) => {
+                if due.gap.is_some() {
+                    found.seen.record(&table.metadata, &committed.metadata);
+                }
                 table = committed;
                 report.warnings.extend(due.warning);
                 report.warnings.extend(warnings);
@@ -467,12 +470,13 @@ impl Work<'_> {
         let mut gaps = watermark::gaps(&base.metadata)?;
         let is_new = gap.is_some();
         gaps.extend(gap);
+        let text =
+            serde_json::to_string(&gaps).map_err(|e| Error::failed("the gaps cannot be written").caused_by(e))?;
         if !gaps.is_empty() {
-            set.extend(self.seen.property().map(|text| (GAPS_SEEN.to_owned(), text)));
+            let seen = self.seen.property(&base.metadata, is_new.then_some(text.as_str()));
+            set.extend(seen.map(|text| (GAPS_SEEN.to_owned(), text)));
         }
         if is_new {
-            let text =
-                serde_json::to_string(&gaps).map_err(|e| Error::failed("the gaps cannot be written").caused_by(e))?;
             set.insert(GAPS.to_owned(), text);
         }
         Ok(set)

@@ -38,7 +38,7 @@ struct Property {
 impl Seen {
     /// What the table remembers. What can't be read is forgotten: more is read then.
     pub fn of_table(metadata: &TableMetadata) -> Self {
-        let gaps = metadata.properties().get(GAPS).cloned().unwrap_or_default();
+        let gaps = gaps_of(metadata);
         let property =
             metadata.properties().get(GAPS_SEEN).and_then(|text| serde_json::from_str::<Property>(text).ok());
         let known = property.filter(|property| property.gaps == gaps).map(|property| property.folders);
@@ -64,17 +64,32 @@ impl Seen {
         }
     }
 
-    /// The property's text, if any folder was looked through.
-    pub fn property(&self) -> Option<String> {
+    /// Goes on after a commit that recorded a gap of this run's own. The gap ends where the next window starts that was found
+    /// in any of the folders of this run, so none of theirs is late by it. Of other folders that is not known.
+    pub fn record(&mut self, before: &TableMetadata, after: &TableMetadata) {
+        if gaps_of(before) == self.gaps {
+            self.gaps = gaps_of(after);
+            self.known.clear();
+        }
+    }
+
+    /// The property's text, if any folder was looked through; `gap` is the text of the gaps if the commit records one on `base`.
+    pub fn property(&self, base: &TableMetadata, gap: Option<&str>) -> Option<String> {
         if self.now.is_empty() {
             return None;
         }
-        let mut all = self.now.clone();
-        for (folder, looked) in &self.known {
-            if all.len() < MOST {
-                all.entry(folder.clone()).or_insert_with(|| looked.clone());
+        let own = gap.filter(|_| gaps_of(base) == self.gaps);
+        let mut folders = self.now.clone();
+        for (folder, looked) in self.known.iter().filter(|_| own.is_none()) {
+            if folders.len() < MOST {
+                folders.entry(folder.clone()).or_insert_with(|| looked.clone());
             }
         }
-        serde_json::to_string(&Property { gaps: self.gaps.clone(), folders: all }).ok()
+        let gaps = own.unwrap_or(&self.gaps).to_owned();
+        serde_json::to_string(&Property { gaps, folders }).ok()
     }
+}
+
+fn gaps_of(metadata: &TableMetadata) -> String {
+    metadata.properties().get(GAPS).cloned().unwrap_or_default()
 }

@@ -204,7 +204,8 @@ async fn who_always_loses_gives_up_and_says_so() {
     let (result, report, found) = against_a_rival(usize::MAX).await;
     let error = result.unwrap_err();
     assert_eq!(error.kind(), Kind::Contended, "{error}");
-    assert_eq!((report.windows.len(), found), (0, 0));
+    assert_eq!((report.windows.len(), found), (1, 0));
+    assert_eq!(report.windows[0].status, Status::Failed);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

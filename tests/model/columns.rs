@@ -113,7 +113,7 @@ impl Ty {
                     Self::around(Self::Map, Self::of(&fields.into_values().flatten().collect::<Vec<_>>(), limit))
                 } else {
                     let mut columns = Vec::new();
-                    add_columns(&mut columns, &fields, limit, false);
+                    add_columns(&mut columns, &fields, limit, false, &Kinds::new());
                     if columns.is_empty() { Self::Undecided } else { Self::Struct(columns) }
                 }
             }
@@ -197,7 +197,7 @@ impl Ty {
                 value.grow(&inside, &format!("{path}.value"), limit)
             }
             Self::Struct(columns) => {
-                grow_columns(columns, &by_name(values.iter().copied()), &format!("{path}."), limit)
+                grow_columns(columns, &by_name(values.iter().copied()), &format!("{path}."), limit, &Kinds::new())
             }
             _ => Vec::new(),
         }
@@ -272,7 +272,16 @@ fn by_name<'a>(maps: impl Iterator<Item = &'a V>) -> BTreeMap<&'a str, Vec<&'a V
     names
 }
 
-fn grow_columns(columns: &mut Vec<Column>, values: &BTreeMap<&str, Vec<&V>>, path: &str, limit: usize) -> Vec<String> {
+/// DynamoDB types by attribute, as a plain schema file names them.
+type Kinds = BTreeMap<String, &'static str>;
+
+fn grow_columns(
+    columns: &mut Vec<Column>,
+    values: &BTreeMap<&str, Vec<&V>>,
+    path: &str,
+    limit: usize,
+    named: &Kinds,
+) -> Vec<String> {
     let mut added = Vec::new();
     for column in columns.iter_mut() {
         if let Some(values) = values.get(column.attribute.as_str()) {
@@ -281,15 +290,27 @@ fn grow_columns(columns: &mut Vec<Column>, values: &BTreeMap<&str, Vec<&V>>, pat
     }
     let known: BTreeSet<_> = columns.iter().map(|c| c.attribute.clone()).collect();
     let new = values.iter().filter(|(name, _)| !known.contains(**name)).map(|(n, v)| (*n, v.clone())).collect();
-    added.extend(add_columns(columns, &new, limit, path.is_empty()).into_iter().map(|name| format!("{path}{name}")));
+    let new = add_columns(columns, &new, limit, path.is_empty(), named);
+    added.extend(new.into_iter().map(|name| format!("{path}{name}")));
     added
 }
 
 /// Adds columns by name, each with a name of its own, where a type is known; gives those names.
-fn add_columns(columns: &mut Vec<Column>, new: &BTreeMap<&str, Vec<&V>>, limit: usize, top: bool) -> Vec<String> {
+fn add_columns(
+    columns: &mut Vec<Column>,
+    new: &BTreeMap<&str, Vec<&V>>,
+    limit: usize,
+    top: bool,
+    named: &Kinds,
+) -> Vec<String> {
     for (attribute, values) in new {
+        let ty = match named.get(*attribute) {
+            Some(kind) if values.iter().all(|value| value.kind() != *kind) => Ty::Undecided,
+            Some(kind) => Ty::of_kind(values, kind, limit),
+            None => Ty::of(values, limit),
+        };
         let name = column_name(attribute, columns, top);
-        columns.push(Column { attribute: (*attribute).to_owned(), name, ty: Ty::of(values, limit) });
+        columns.push(Column { attribute: (*attribute).to_owned(), name, ty });
     }
     columns.retain(|column| column.ty != Ty::Undecided);
     columns.iter().filter(|c| new.contains_key(c.attribute.as_str())).map(|c| c.name.clone()).collect()
@@ -316,16 +337,13 @@ pub struct Table {
     /// All but `_ddb_rescued`, which stands behind the first `created` of them.
     pub columns: Vec<Column>,
     pub created: usize,
+    /// Of attributes that have no column yet, too.
+    named: Kinds,
 }
 
 impl Table {
     /// The columns of a load: of all attributes, or of those that a plain schema file lists.
-    pub fn create(
-        items: &[Item],
-        key: &[String],
-        listed: Option<&BTreeMap<String, &'static str>>,
-        limit: usize,
-    ) -> Self {
+    pub fn create(items: &[Item], key: &[String], listed: Option<&Kinds>, limit: usize) -> Self {
         let mut seen: BTreeMap<&str, Vec<&V>> = BTreeMap::new();
         for (name, value) in items.iter().flatten() {
             seen.entry(name).or_default().push(value);
@@ -349,7 +367,8 @@ impl Table {
             columns.push(Column { attribute: attribute.to_owned(), name, ty });
         }
         columns.retain(|column| column.ty != Ty::Undecided);
-        Self { key: key.to_vec(), created: columns.len(), columns }
+        let named = listed.cloned().unwrap_or_default().into_iter().filter(|(_, kind)| *kind != "NULL").collect();
+        Self { key: key.to_vec(), created: columns.len(), columns, named }
     }
 
     /// Columns and fields for what these items have and the table has not.
@@ -358,7 +377,7 @@ impl Table {
         for (name, value) in items.iter().copied().flatten() {
             values.entry(name).or_default().push(value);
         }
-        grow_columns(&mut self.columns, &values, "", 256).into_iter().collect()
+        grow_columns(&mut self.columns, &values, "", 256, &self.named).into_iter().collect()
     }
 
     /// Whether these key parts fit the key columns.

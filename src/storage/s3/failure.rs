@@ -94,7 +94,7 @@ impl Shared {
             let advice = if self.loans.is_some() { said.of_lent_keys() } else { None };
             let error = said.explain(status, act, address);
             match advice {
-                Some(advice) => error.advice(advice),
+                Some(advice) => error.other_advice(advice),
                 None => error,
             }
         } else {
