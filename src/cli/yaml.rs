@@ -134,7 +134,8 @@ mod tests {
 
     #[test]
     fn what_multiplies_or_nests_without_end_is_refused_with_its_line() {
-        let bomb: String = (1..20).map(|n| format!("k{n}: &a{n} [*a{m}, *a{m}]\n", m = n - 1)).collect();
+        let bomb: Vec<String> = (1..20).map(|n| format!("k{n}: &a{n} [*a{m}, *a{m}]\n", m = n - 1)).collect();
+        let bomb = bomb.concat();
         let found = refused(&format!("k0: &a0 x\n{bomb}"));
         assert!(found.why.contains("alias") && found.line == 2, "{found:?}");
         assert!(refused("a: &x {b: 1}\nc:\n  <<: *x\n").why.contains("alias"));

@@ -90,7 +90,8 @@ impl Looked {
             .map(|one| one.folder.as_str())
             .collect();
         places.sort_unstable();
-        let digest = Md5::digest(places.join("\n")).iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = u128::from_be_bytes(Md5::digest(places.join("\n")).into());
+        let digest = format!("{digest:032x}");
         Self { until, digest, open: BTreeSet::new() }
     }
 }

@@ -231,7 +231,7 @@ mod tests {
             format!(r#"{{"version":1,"key":["pk"],"attributes":{{"pk":{{"type":"string"}},{attributes}}}}}"#)
         };
         let file = SchemaFile::parse(&text).unwrap().with_observations(&Fields::default());
-        replaced(file, items)
+        replaced(&file, items)
     }
 
     /// The same where the types were observed, not named.
@@ -239,11 +239,11 @@ mod tests {
         let text = format!(r#"{{"version":1,"key":["pk"],"attributes":{{"pk":{{"type":"string"}},{attributes}}}}}"#);
         let mut file = SchemaFile::parse(&text).unwrap();
         file.attributes.iter_mut().for_each(|attribute| attribute.named = None);
-        replaced(file, items)
+        replaced(&file, items)
     }
 
-    fn replaced(file: SchemaFile, items: &[&str]) -> String {
-        let table = TableSchema::create(&file, &["pk".to_owned()]).unwrap();
+    fn replaced(file: &SchemaFile, items: &[&str]) -> String {
+        let table = TableSchema::create(file, &["pk".to_owned()]).unwrap();
         let mut seen = Fields::default();
         for item in items {
             let mut parser = Parser::new(item.as_bytes()).unwrap();

@@ -346,8 +346,9 @@ pub(super) fn build_type(
     mapping.record(id, name, ty);
     let primitive = match ty {
         // Nobody asks for the type of what is not made.
-        ColumnType::Undecided => PrimitiveType::String,
-        ColumnType::String | ColumnType::NumberString | ColumnType::Json => PrimitiveType::String,
+        ColumnType::Undecided | ColumnType::String | ColumnType::NumberString | ColumnType::Json => {
+            PrimitiveType::String
+        }
         ColumnType::Long => PrimitiveType::Long,
         ColumnType::Decimal { precision, scale } => PrimitiveType::Decimal { precision: *precision, scale: *scale },
         ColumnType::Double => PrimitiveType::Double,

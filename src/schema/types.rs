@@ -131,24 +131,24 @@ impl ColumnType {
             Kind::Ns => Self::Set(Box::new(Self::of_numbers(observed.set_numbers()))),
             Kind::Bs => Self::Set(Box::new(Self::Binary)),
             Kind::L => nested(observed.element().map_or(Self::Undecided, inner), Self::List),
-            Kind::M => match observed.values() {
-                Some(values) => nested(inner(values), Self::Map),
-                None => {
-                    let fields = observed.fields().sorted();
-                    let columns = field_names(fields.iter().map(|(name, _)| *name));
-                    let fields = fields.into_iter().zip(columns).map(|((name, observed), column)| Field {
-                        name: name.to_owned(),
-                        column,
-                        ty: inner(observed),
-                    });
-                    let fields: Vec<Field> = fields.collect();
-                    match fields.iter().all(|field| field.ty == Self::Undecided) {
-                        true => Self::Undecided,
-                        false if level >= MAX_NESTING => Self::Json,
-                        false => Self::Struct(fields),
-                    }
+            Kind::M => {
+                if let Some(values) = observed.values() {
+                    return nested(inner(values), Self::Map);
                 }
-            },
+                let fields = observed.fields().sorted();
+                let columns = field_names(fields.iter().map(|(name, _)| *name));
+                let fields = fields.into_iter().zip(columns).map(|((name, observed), column)| Field {
+                    name: name.to_owned(),
+                    column,
+                    ty: inner(observed),
+                });
+                let fields: Vec<Field> = fields.collect();
+                match fields.iter().all(|field| field.ty == Self::Undecided) {
+                    true => Self::Undecided,
+                    false if level >= MAX_NESTING => Self::Json,
+                    false => Self::Struct(fields),
+                }
+            }
         }
     }
 

@@ -208,6 +208,9 @@ pub fn choose(mark: Option<Watermark>, gaps: &[Gap], windows: &[Window], unseen:
     choice
 }
 
+/// A window that starts before the watermark and ends after it: what its chain is worth, its end, its start and index.
+type Astride = (Rank, Time, Reverse<(Time, usize)>);
+
 /// On the way from the watermark on.
 struct Walk<'a> {
     windows: &'a [Window],
@@ -217,7 +220,7 @@ struct Walk<'a> {
     /// Where in it those begin that start after `end`.
     position: usize,
     /// Windows that start before `end` and may end after it, the best on top: its chain's rank, the least overlap, the first.
-    astride: BinaryHeap<(Rank, Time, Reverse<(Time, usize)>)>,
+    astride: BinaryHeap<Astride>,
     /// The time up to which the table is complete.
     end: Option<Time>,
     choice: Choice,

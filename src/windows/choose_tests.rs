@@ -24,6 +24,7 @@ fn window(from: i64, to: i64) -> Window {
     Window { from: at(from), to: at(to) }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as it is given")]
 fn mark(minutes: i64) -> Option<Watermark> {
     Some(Watermark { time: at(minutes), of_load: false })
 }

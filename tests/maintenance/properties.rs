@@ -1,7 +1,7 @@
 //! Table properties that say how files are written, in loads, windows of both modes, compactions and delete files.
 
 use ddb_iceberg::table::live_table;
-use parquet::basic::Compression;
+use parquet::basic::{Compression, GzipLevel};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
 use super::{apply, model_of, set_properties, site};
@@ -23,7 +23,7 @@ async fn each_codec_is_written_and_read_by_windows_and_compactions() {
         ("uncompressed", Compression::UNCOMPRESSED),
         ("snappy", Compression::SNAPPY),
         ("lz4", Compression::LZ4_RAW),
-        ("gzip", Compression::GZIP(Default::default())),
+        ("gzip", Compression::GZIP(GzipLevel::default())),
     ] {
         let (site, mut model) = site();
         set_properties(

@@ -18,7 +18,7 @@ use super::faults::{self, Call, Fault, Faults};
 use super::program::{TABLE, at, item, window};
 use super::{change, items, model_of, reader};
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 fn context(faults: &Arc<Faults>, warehouse: &Path, threads: usize) -> Context {
     Context {

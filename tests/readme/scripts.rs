@@ -52,7 +52,7 @@ pub fn newer_export(folder: &Path) -> PathBuf {
     copy(&old, &new);
     for name in fs::read_dir(&new).unwrap().map(|entry| entry.unwrap().file_name()) {
         // Checksums of the manifests may be missing.
-        if name.to_str().unwrap().ends_with(".md5") {
+        if Path::new(&name).extension().is_some_and(|extension| extension == "md5") {
             fs::remove_file(new.join(name)).unwrap();
         }
     }

@@ -96,7 +96,7 @@ async fn a_long_window_at_the_watermark_takes_the_place_of_short_ones() {
         );
         let bucket = site.bucket();
         let arguments: Vec<&Path> =
-            if named { all.iter().rev().map(|path| path.as_path()).collect() } else { vec![&bucket] };
+            if named { all.iter().rev().map(std::path::PathBuf::as_path).collect() } else { vec![&bucket] };
         let run = site.incremental(&arguments, &["--allow-gap", "--allow-overlap"]).expect(0);
         assert_eq!((spans(&run), run.warnings()), (vec![span(0, 60), span(60, 75)], "[]".to_owned()));
         assert_eq!(skipped(&run), [span(0, 15), span(15, 30), span(60, 75)]);

@@ -70,7 +70,7 @@ impl Lending {
         session: &Arc<Session>,
         ident: &TableIdent,
         table: &LoadTableResult,
-        staged: Option<Bytes>,
+        staged: Option<&Bytes>,
     ) -> Result<FileIO> {
         let location = table.metadata.location();
         let credentials = table.storage_credentials.as_deref().unwrap_or_default();
@@ -112,7 +112,7 @@ impl Lending {
                     ident: ident.clone(),
                     path: prefix.unwrap_or(location).to_owned(),
                     of_config: prefix.is_none() && !prefixes.is_empty(),
-                    staged: staged.clone(),
+                    staged: staged.cloned(),
                     current: tokio::sync::Mutex::new(keys),
                 }) as Arc<dyn KeyLender>
             });

@@ -79,7 +79,7 @@ impl RestCatalog {
         Ok(Self { session: Arc::new(session), lending: Lending::new(store), homes: Mutex::default() })
     }
 
-    fn loaded(&self, ident: &TableIdent, table: LoadTableResult, staged: Option<Bytes>) -> Result<LoadedTable> {
+    fn loaded(&self, ident: &TableIdent, table: LoadTableResult, staged: Option<&Bytes>) -> Result<LoadedTable> {
         let file_io = self.lending.of_table(&self.session, ident, &table, staged)?;
         Ok(LoadedTable {
             ident: ident.clone(),
@@ -97,7 +97,7 @@ impl RestCatalog {
         let request = create_request(ident, planned, &self.session.properties, true)?;
         let answer = self.session.client.ask(Method::POST, &path, request.clone()).await?;
         match answer.status {
-            200 => return self.loaded(ident, self.session.read(&asked, &answer)?, Some(request)).map(Some),
+            200 => return self.loaded(ident, self.session.read(&asked, &answer)?, Some(&request)).map(Some),
             409 => return self.adopt(ident).await,
             // Servers that do not stage say so with one of these.
             400 | 405 | 406 | 422 | 501 => {}
