@@ -54,9 +54,11 @@ fn check_key(name: &str, seen: &Observations) -> Result<()> {
         ));
     };
     let present = observed.total() - observed.count(Kind::Null);
-    if present > 0 {
-        check_key_type(name, &ColumnType::of(observed))?;
+    if present == 0 {
+        let names = seen.fields.sorted().into_iter().map(|(name, _)| name);
+        return Err(no_such_key(name, "the key attribute has no value in any item", names));
     }
+    check_key_type(name, &ColumnType::of(observed))?;
     if present < seen.items {
         let without = seen.items - present;
         return Err(Error::input(format!("{without} of {} items have no value for the key attribute", seen.items))

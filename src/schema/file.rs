@@ -56,12 +56,16 @@ impl SchemaFile {
     pub fn suggest(key: &[String], items: u64, fields: &Fields) -> Self {
         let sorted = fields.sorted();
         let columns = super::column_names(key, sorted.iter().map(|(name, _)| *name));
-        let attributes = sorted.into_iter().zip(columns).map(|((name, observed), column)| Attribute {
-            name: name.to_owned(),
-            seen: observed.kinds().map(|kind| (kind, observed.count(kind))).collect(),
-            column: (column != name).then_some(column),
-            target: Target::Column(ColumnType::of(observed)),
-            named: None,
+        let attributes = sorted.into_iter().zip(columns).map(|((name, observed), column)| {
+            let ty = ColumnType::of(observed);
+            Attribute {
+                name: name.to_owned(),
+                seen: observed.kinds().map(|kind| (kind, observed.count(kind))).collect(),
+                // A column that is not made yet gets its name when it is, beside those that there are then.
+                column: (column != name && ty != ColumnType::Undecided).then_some(column),
+                target: Target::Column(ty),
+                named: None,
+            }
         });
         Self { key: key.to_vec(), items: Some(items), attributes: attributes.collect() }
     }

@@ -49,11 +49,13 @@ impl SchemaFile {
             .into_iter()
             .map(|(name, observed)| {
                 let named = table.mapping.named.get(name).copied();
+                let ty = Named::type_of(named, observed);
+                let own = (ty != ColumnType::Undecided).then(|| names.take(name, name, true));
                 Attribute {
                     name: name.to_owned(),
                     seen: Vec::new(),
-                    column: Some(chosen.get(name).cloned().unwrap_or_else(|| names.take(name, name, true))),
-                    target: Target::Column(Named::type_of(named, observed)),
+                    column: chosen.get(name).cloned().or(own),
+                    target: Target::Column(ty),
                     named,
                 }
             })
@@ -137,10 +139,8 @@ impl Keeper<'_> {
         let known: BTreeSet<&str> = old.iter().map(|field| field.name.as_str()).collect();
         let new: Vec<_> = seen.sorted().into_iter().filter(|(name, _)| !known.contains(name)).collect();
         let mut taken = Taken::of(old.iter().map(|field| &field.column));
-        let new = new.into_iter().map(|(name, seen)| Field {
-            name: name.to_owned(),
-            column: taken.take(name, name, false),
-            ty: ColumnType::of_level(seen, level + 1),
+        let new = new.into_iter().map(|(name, seen)| {
+            Field::seen(name, taken.take(name, name, false), ColumnType::of_level(seen, level + 1))
         });
         kept.chain(new).collect()
     }

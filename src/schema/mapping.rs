@@ -205,7 +205,8 @@ impl TableSchema {
         nested.push(Arc::new(NestedField::optional(rescued_id, RESCUED, Type::Primitive(PrimitiveType::String))));
         let mut names = BTreeSet::new();
         nested.iter().try_for_each(|field| take_names(field, "", &mut names))?;
-        for column in undecided {
+        let is_chosen = |column: &Column| listed.get(column.name.as_str()).is_some_and(|(name, _)| name.is_some());
+        for column in undecided.into_iter().filter(is_chosen) {
             take_name(&column.column, &mut names)?;
             mapping.leave_undecided(NewFields::ITEM, &column.name, &column.column);
         }

@@ -92,6 +92,14 @@ pub struct Field {
     pub ty: ColumnType,
 }
 
+impl Field {
+    /// A field that was seen. One whose type is not known gets its name when it is, beside those that there are then.
+    pub(super) fn seen(name: &str, column: String, ty: ColumnType) -> Self {
+        let column = if ty == ColumnType::Undecided { name.to_owned() } else { column };
+        Self { name: name.to_owned(), column, ty }
+    }
+}
+
 impl ColumnType {
     /// The type that holds everything that was seen.
     pub fn of(observed: &Observed) -> Self {
@@ -137,11 +145,10 @@ impl ColumnType {
                 }
                 let fields = observed.fields().sorted();
                 let columns = field_names(fields.iter().map(|(name, _)| *name));
-                let fields = fields.into_iter().zip(columns).map(|((name, observed), column)| Field {
-                    name: name.to_owned(),
-                    column,
-                    ty: inner(observed),
-                });
+                let fields = fields
+                    .into_iter()
+                    .zip(columns)
+                    .map(|((name, observed), column)| Field::seen(name, column, inner(observed)));
                 let fields: Vec<Field> = fields.collect();
                 match fields.iter().all(|field| field.ty == Self::Undecided) {
                     true => Self::Undecided,

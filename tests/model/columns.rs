@@ -289,10 +289,22 @@ fn grow_columns(
         }
     }
     let known: BTreeSet<_> = columns.iter().map(|c| c.attribute.clone()).collect();
-    let new = values.iter().filter(|(name, _)| !known.contains(**name)).map(|(n, v)| (*n, v.clone())).collect();
+    // What has no type yet keeps no name from others.
+    let is_new = |(name, values): &(&&str, &Vec<&V>)| {
+        !known.contains(**name) && type_of(name, values, limit, named) != Ty::Undecided
+    };
+    let new = values.iter().filter(is_new).map(|(n, v)| (*n, v.clone())).collect();
     let new = add_columns(columns, &new, limit, path.is_empty(), named);
     added.extend(new.into_iter().map(|name| format!("{path}{name}")));
     added
+}
+
+fn type_of(attribute: &str, values: &[&V], limit: usize, named: &Kinds) -> Ty {
+    match named.get(attribute) {
+        Some(kind) if values.iter().all(|value| value.kind() != *kind) => Ty::Undecided,
+        Some(kind) => Ty::of_kind(values, kind, limit),
+        None => Ty::of(values, limit),
+    }
 }
 
 /// Adds columns by name, each with a name of its own, where a type is known; gives those names.
@@ -304,11 +316,7 @@ fn add_columns(
     named: &Kinds,
 ) -> Vec<String> {
     for (attribute, values) in new {
-        let ty = match named.get(*attribute) {
-            Some(kind) if values.iter().all(|value| value.kind() != *kind) => Ty::Undecided,
-            Some(kind) => Ty::of_kind(values, kind, limit),
-            None => Ty::of(values, limit),
-        };
+        let ty = type_of(attribute, values, limit, named);
         let name = column_name(attribute, columns, top);
         columns.push(Column { attribute: (*attribute).to_owned(), name, ty });
     }
