@@ -294,6 +294,13 @@ async fn orphans_are_old_files_that_nothing_names() {
     );
     assert!(orphans.iter().all(|path| path.exists()), "only listed");
     site.run(&["orphans", "--older-than", "23h"]).expect(2);
+    for more in [&[][..], &["--dry-run"]] {
+        let run = site.run(&[&["orphans", "--delete"], more].concat()).expect(1);
+        assert!(run.message().contains("holds another table"), "{}", run.message());
+    }
+    assert!(orphans.iter().all(|path| path.exists()), "where another table lies within");
+    fs::rename(table.join("inner"), site.path().join("inner")).unwrap();
+    let stay: Vec<_> = stay.into_iter().filter(|path| path.exists()).collect();
     assert_eq!(site.run(&["orphans", "--delete", "--dry-run"]).expect(0).report["status"], "dry_run");
     assert!(orphans.iter().all(|path| path.exists()), "a dry run");
 

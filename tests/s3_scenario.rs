@@ -386,6 +386,11 @@ async fn orphans_on_s3_are_old_objects_that_nothing_names() {
     assert_eq!(report["status"], "dry_run");
     assert!(report["warnings"].to_string().contains("another table"), "{report}");
     assert!(report["warnings"].to_string().contains("1 files of unknown age"), "{report}");
+    let refused = place.run(&[&command[..], &["--delete"]].concat());
+    assert_eq!(refused.status.code(), Some(1), "where another table lies within");
+    place.server.remove("lake", &below("inner/metadata/00000-y.metadata.json"));
+    place.server.remove("lake", &below("inner/data/theirs.parquet"));
+    stay.retain(|key| !key.contains("/inner/"));
     assert_eq!(place.report(&[&command[..], &["--delete", "--dry-run"]].concat())["status"], "dry_run");
     assert!(orphans.iter().all(|key| place.server.get("lake", key).is_some()), "only listed");
 

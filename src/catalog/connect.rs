@@ -8,7 +8,7 @@ use super::glue::GlueCatalog;
 use super::rest::RestCatalog;
 use super::sql::postgres::PostgresCatalog;
 use super::sql::sqlite::SqliteCatalog;
-use super::{Catalog, property};
+use super::{Catalog, place, property};
 use crate::error::{Error, Result};
 use crate::storage::{Location, Store};
 
@@ -23,6 +23,7 @@ const SUPPORTED: &str = "Supported are \"rest\", \"glue\", and \"sql\" with a sq
 /// configuration.
 ///
 /// A `uri` of `postgresql://` is a PostgreSQL database; it needs a `warehouse` to create tables in.
+/// `allowed-locations` names places besides the warehouse in which tables may lie.
 /// With neither `uri` nor `warehouse` it is the SQLite file `warehouse/catalog.db` in the working directory; with a local
 /// `warehouse` alone, the file `catalog.db` in it. A warehouse on S3 needs a `uri`. `name` is the value of the column `catalog_name`.
 ///
@@ -51,8 +52,9 @@ pub async fn connect(name: &str, properties: &BTreeMap<String, String>, store: S
         "sql" => {}
         "rest" => return Ok(Arc::new(RestCatalog::connect(name, properties, store).await?)),
         "glue" => {
-            let warehouse = get("warehouse").map(Location::parse).transpose()?.map(|w| w.as_str().to_owned());
-            return Ok(Arc::new(GlueCatalog::glue(properties, warehouse, store.file_io()).await?));
+            let warehouse = get("warehouse").map(Location::parse).transpose()?;
+            let allowed = place::allowed(properties, warehouse)?;
+            return Ok(Arc::new(GlueCatalog::glue(properties, allowed, store).await?));
         }
         "hive" | "dynamodb" | "bigquery" | "in-memory" | "s3tables" => {
             return Err(Error::usage(format!("catalog {name:?}: type {kind:?} is not supported yet")).advice(SUPPORTED));
@@ -67,9 +69,9 @@ pub async fn connect(name: &str, properties: &BTreeMap<String, String>, store: S
         (None, None) => Some(Location::parse(DEFAULT_WAREHOUSE)?),
         (None, Some(_)) => None,
     };
-    let location = warehouse.as_ref().map(|location| location.as_str().to_owned());
+    let allowed = place::allowed(properties, warehouse.clone())?;
     if let Some(uri) = uri.filter(|uri| database(uri).is_some_and(|name| matches!(name, "postgresql" | "postgres"))) {
-        return Ok(Arc::new(PostgresCatalog::at(name, uri, location, store.file_io())?));
+        return Ok(Arc::new(PostgresCatalog::at(name, uri, allowed, store)?));
     }
     let path = match (uri, &warehouse) {
         (Some(uri), _) => sqlite_path(uri)?,
@@ -81,7 +83,7 @@ pub async fn connect(name: &str, properties: &BTreeMap<String, String>, store: S
     };
     let path =
         std::path::absolute(path).map_err(|e| Error::usage("the catalog's uri has no usable path").caused_by(e))?;
-    Ok(Arc::new(SqliteCatalog::at(name, &path, location, store.file_io())))
+    Ok(Arc::new(SqliteCatalog::at(name, &path, allowed, store)))
 }
 
 /// SQLite's file can't lie on S3 beside the tables.

@@ -4,6 +4,7 @@
 //! - [`sql`] keeps pointers to metadata files in SQLite or PostgreSQL, [`glue`] in the AWS Glue Data Catalog; [`pointer`] is the rest of such
 //!   a catalog: it writes the metadata file and swaps the pointer.
 //! - [`rest`] is a client of the REST catalog protocol: the server writes the metadata.
+//! - [`place`] decides in which folders a table's files may be, whatever its metadata says.
 //! - [`settle`] learns what became of a commit whose answer was not a plain success. Callers commit through it.
 //!
 //! Why not the `iceberg` crate's own `Catalog`? Its commit carries only changes that the crate itself can make, and
@@ -13,6 +14,7 @@ pub mod check;
 pub mod clock;
 pub mod connect;
 pub mod glue;
+pub mod place;
 pub mod pointer;
 pub mod property;
 pub mod rest;
@@ -21,6 +23,7 @@ pub mod sql;
 
 use std::collections::HashMap;
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use iceberg::io::FileIO;
@@ -31,6 +34,7 @@ use uuid::Uuid;
 use self::check::{About, Step, nobody};
 use self::settle::Patience;
 use crate::error::Result;
+use crate::storage::Place;
 
 /// A table as a catalog gave it: the base that a change is planned on.
 #[derive(Debug, Clone)]
@@ -41,10 +45,20 @@ pub struct LoadedTable {
     pub metadata: TableMetadataRef,
     /// Where the metadata file is.
     pub metadata_location: String,
-    /// Storage for the table's files.
+    /// Where its files may lie.
+    pub place: Place,
+    /// Storage for the table's files: that of its place.
     pub file_io: FileIO,
     /// The catalog's own version token, where it has one.
     pub version: Option<String>,
+}
+
+impl LoadedTable {
+    /// A table without a version token.
+    pub fn new(ident: TableIdent, metadata: TableMetadata, metadata_location: String, place: Place) -> Self {
+        let file_io = place.file_io();
+        Self { ident, metadata: Arc::new(metadata), metadata_location, place, file_io, version: None }
+    }
 }
 
 /// Table property of a table that was created empty because its catalog can't create it with its first snapshot: a random

@@ -11,7 +11,6 @@
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::io::Write as _;
-use std::sync::Arc;
 
 use async_trait::async_trait;
 use flate2::Compression;
@@ -23,8 +22,9 @@ use iceberg::{NamespaceIdent, TableIdent, TableRequirement, TableUpdate};
 use uuid::Uuid;
 
 use super::check::{About, Step, nobody};
-use super::{Catalog, Commit, LoadedTable, NewTable, TableHome, clock};
+use super::{Catalog, Commit, LoadedTable, NewTable, TableHome, clock, place};
 use crate::error::{Error, Result};
+use crate::storage::{ALLOWED_LOCATIONS, AllowedLocations, Location, Place, Store};
 
 /// Loads that find the metadata file gone look at the pointer again, so often: another writer may have moved it and
 /// removed the old file in between.
@@ -107,14 +107,37 @@ pub trait Pointers: Debug + Send + Sync {
 #[derive(Debug)]
 pub struct PointerCatalog<P> {
     pointers: P,
+    store: Store,
     file_io: FileIO,
-    warehouse: Option<String>,
+    allowed: AllowedLocations,
 }
 
 impl<P: Pointers> PointerCatalog<P> {
-    /// A catalog whose new tables go below `warehouse`, an absolute URI without a last slash.
-    pub fn new(pointers: P, file_io: FileIO, warehouse: Option<String>) -> Self {
-        Self { pointers, file_io, warehouse: warehouse.map(|w| w.trim_end_matches('/').to_owned()) }
+    /// A catalog whose tables lie where `allowed` says, new ones below its warehouse.
+    pub fn new(pointers: P, store: Store, allowed: AllowedLocations) -> Self {
+        Self { pointers, file_io: store.file_io(), store, allowed }
+    }
+
+    fn warehouse(&self) -> Option<&str> {
+        self.allowed.warehouse().map(Location::as_str)
+    }
+
+    /// The place of a table; what the catalog itself says of a namespace's folder on S3 counts as its warehouse.
+    async fn place_of(&self, ident: &TableIdent, location: &str, properties: &HashMap<String, String>) -> Place {
+        let place =
+            |allowed: &AllowedLocations| place::of_table(ident, location, properties, allowed, &[], &self.store);
+        let found = place(&self.allowed);
+        if found.check().is_ok() {
+            return found;
+        }
+        match self.pointers.folder(ident.namespace(), None).await {
+            Ok(Some(folder)) => match Location::parse(&folder) {
+                Ok(folder) if folder.is_s3() => place(&self.allowed.clone().and(folder)),
+                _ => found,
+            },
+            // Whoever may not look at namespaces names the place in the configuration.
+            Ok(None) | Err(_) => found,
+        }
     }
 
     /// Where a new table goes, without a last slash.
@@ -122,7 +145,7 @@ impl<P: Pointers> PointerCatalog<P> {
         for name in ident.namespace().iter().chain([&ident.name().to_owned()]) {
             check_name(name)?;
         }
-        match self.pointers.folder(ident.namespace(), self.warehouse.as_deref()).await? {
+        match self.pointers.folder(ident.namespace(), self.warehouse()).await? {
             Some(folder) => Ok(format!("{folder}/{}", ident.name())),
             None => Err(Error::usage(format!("there is no warehouse in which {ident} could be made"))
                 .advice("Give --warehouse, or the catalog's property \"warehouse\"")),
@@ -141,16 +164,11 @@ impl<P: Pointers> PointerCatalog<P> {
         ident: &TableIdent,
         location: String,
         metadata: TableMetadata,
+        place: Place,
         swap: Result<Swap>,
     ) -> Result<Commit> {
         match swap {
-            Ok(Swap::Done) => Ok(Commit::Done(LoadedTable {
-                ident: ident.clone(),
-                metadata: Arc::new(metadata),
-                metadata_location: location,
-                file_io: self.file_io.clone(),
-                version: None,
-            })),
+            Ok(Swap::Done) => Ok(Commit::Done(LoadedTable::new(ident.clone(), metadata, location, place))),
             Ok(Swap::Conflict(why)) => {
                 self.remove(&location).await;
                 Ok(Commit::Conflict(why))
@@ -181,9 +199,11 @@ impl<P: Pointers> PointerCatalog<P> {
 #[async_trait]
 impl<P: Pointers> Catalog for PointerCatalog<P> {
     /// Makes nothing.
-    async fn prepare(&self, ident: &TableIdent, _: &TableMetadata) -> Result<Option<TableHome>> {
+    async fn prepare(&self, ident: &TableIdent, planned: &TableMetadata) -> Result<Option<TableHome>> {
         let location = self.location(ident).await?;
-        Ok(Some(TableHome { location, file_io: self.file_io.clone(), uuid: None, properties: HashMap::new() }))
+        let place = self.place_of(ident, &location, planned.properties()).await;
+        place.check()?;
+        Ok(Some(TableHome { location, file_io: place.file_io(), uuid: None, properties: HashMap::new() }))
     }
 
     async fn check(&self) -> Vec<Step> {
@@ -199,22 +219,25 @@ impl<P: Pointers> Catalog for PointerCatalog<P> {
     }
 
     fn warehouse(&self) -> Option<(&str, &FileIO)> {
-        self.warehouse.as_deref().map(|warehouse| (warehouse, &self.file_io))
+        self.warehouse().map(|warehouse| (warehouse, &self.file_io))
     }
 
     async fn load(&self, ident: &TableIdent) -> Result<Option<LoadedTable>> {
         let mut attempt = 1;
         loop {
             let Some(pointer) = self.pointers.read_pointer(ident).await? else { return Ok(None) };
+            if !self.allowed.may_look_at(&pointer.location) {
+                return Err(Error::failed(format!(
+                    "the catalog says that the metadata of table {ident} is a local file"
+                ))
+                .in_file(pointer.location)
+                .advice(format!("If it is, name its folder with the catalog's property {ALLOWED_LOCATIONS}")));
+            }
             match TableMetadata::read_from(&self.file_io, &pointer.location).await {
                 Ok(metadata) => {
-                    return Ok(Some(LoadedTable {
-                        ident: ident.clone(),
-                        metadata: Arc::new(metadata),
-                        metadata_location: pointer.location,
-                        file_io: self.file_io.clone(),
-                        version: pointer.version,
-                    }));
+                    let place = self.place_of(ident, metadata.location(), metadata.properties()).await;
+                    let table = LoadedTable::new(ident.clone(), metadata, pointer.location, place);
+                    return Ok(Some(LoadedTable { version: pointer.version, ..table }));
                 }
                 Err(error) => {
                     let moved = self.pointers.read_pointer(ident).await?.is_none_or(|now| now != pointer);
@@ -237,9 +260,11 @@ impl<P: Pointers> Catalog for PointerCatalog<P> {
         if self.pointers.read_pointer(ident).await?.is_some() {
             return Ok(Commit::Conflict(format!("table {ident} exists")));
         }
+        let place = self.place_of(ident, table.metadata.location(), table.metadata.properties()).await;
+        place.check()?;
         let location = self.write(&table.metadata, 0).await?;
         let swap = self.pointers.insert_pointer(ident, &location, &table.metadata).await;
-        self.answer(ident, location, table.metadata, swap).await
+        self.answer(ident, location, table.metadata, place, swap).await
     }
 
     async fn commit(
@@ -264,14 +289,14 @@ impl<P: Pointers> Catalog for PointerCatalog<P> {
 
         let (metadata, expired_logs) = clock::updated(&base.metadata, &old.location, updates)?;
 
+        let place = place::moved(&base.place, &metadata);
+        place.check()?;
         let location = self.write(&metadata, next_version(&old.location)).await?;
         let swap = self.pointers.swap_pointer(ident, &old, &location, &metadata).await;
-        let answer = self.answer(ident, location, metadata, swap).await?;
+        let answer = self.answer(ident, location, metadata, place, swap).await?;
 
         if let Commit::Done(table) = &answer {
-            for location in deletable(&table.metadata, &expired_logs) {
-                self.remove(location).await;
-            }
+            table.place.delete(deletable(&table.metadata, &expired_logs)).await;
         }
         Ok(answer)
     }
@@ -324,18 +349,15 @@ fn next_version(location: &str) -> u32 {
     digits.parse::<i32>().ok().and_then(|n| n.checked_add(1)).and_then(|n| u32::try_from(n).ok()).unwrap_or(0)
 }
 
-/// The metadata files that the table asks to have deleted. The log is not to be trusted with other files: only metadata
-/// files below the table's own location count.
-fn deletable<'a>(metadata: &TableMetadata, expired: &'a [MetadataLog]) -> Vec<&'a str> {
+/// The metadata files that the table asks to have deleted. The log is not to be trusted with other files.
+fn deletable(metadata: &TableMetadata, expired: &[MetadataLog]) -> Vec<String> {
     let wanted = metadata.properties().get(DELETE_AFTER_COMMIT).is_some_and(|v| v.eq_ignore_ascii_case("true"));
     if !wanted {
         return Vec::new();
     }
-    let own = format!("{}/", metadata.location().trim_end_matches('/'));
     expired
         .iter()
-        .map(|log| log.metadata_file.as_str())
-        .filter(|file| file.strip_prefix(&own).is_some_and(|rest| rest.split('/').all(|s| s != ".." && s != ".")))
+        .map(|log| log.metadata_file.clone())
         .filter(|file| file.ends_with(".metadata.json") || file.ends_with(".metadata.json.gz"))
         .collect()
 }

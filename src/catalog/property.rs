@@ -1,6 +1,7 @@
 //! Names of catalog properties, which are PyIceberg's: which exist, which are secret.
 
 use crate::spelling::distance;
+use crate::storage::ALLOWED_LOCATIONS;
 
 /// Known by its full name.
 const NAMES: &[&str] = &[
@@ -60,6 +61,7 @@ const NAMES: &[&str] = &[
     "py-io-impl",
     "namespace-separator",
     "location",
+    ALLOWED_LOCATIONS,
     "downcast-ns-timestamp-to-us-on-write",
     // S3
     "s3.endpoint",

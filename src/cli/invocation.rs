@@ -17,7 +17,7 @@ use ddb_iceberg::commands::{
     TableStatus, Verify, WriteMode,
 };
 use ddb_iceberg::error::{Error, Result};
-use ddb_iceberg::storage::{Location, Store};
+use ddb_iceberg::storage::Location;
 use iceberg::TableIdent;
 
 /// One run of a command, fully decided.
@@ -210,8 +210,6 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         Command::Orphans(args) => {
             let request = Orphans {
                 table: args.table.ident,
-                // Opened later, with the catalog's properties.
-                store: Store::local(),
                 older_than: args.older_than.before(Utc::now()),
                 delete: args.delete,
                 dry_run: false,

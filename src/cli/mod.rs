@@ -37,7 +37,7 @@ use self::progress::Screen;
 use self::stores::Stores;
 use self::supervision::{Patience, signals, supervise};
 use ddb_iceberg::catalog::connect::connect;
-use ddb_iceberg::commands::{self, Context, DetectReport, Orphans, Report, Status};
+use ddb_iceberg::commands::{self, Context, DetectReport, Report, Status};
 use ddb_iceberg::error::Result;
 use ddb_iceberg::progress::Progress;
 use ddb_iceberg::run::Run;
@@ -176,10 +176,7 @@ async fn perform(
         Request::Incremental(request) => commands::incremental(&context, &request, &mut report).await.map(|()| None),
         Request::Compact(request) => commands::compact(&context, &request, &mut report).await.map(|()| None),
         Request::Expire(request) => commands::expire(&context, &request, &mut report).await.map(|()| None),
-        Request::Orphans(request) => {
-            let request = Orphans { store: tables, ..request };
-            commands::orphans(&context, &request, &mut report).await.map(|()| None)
-        }
+        Request::Orphans(request) => commands::orphans(&context, &request, &mut report).await.map(|()| None),
         // It has a report of its own.
         Request::CheckCatalog(_) => Ok(None),
         Request::Status(request) => commands::status(&context, &request, &mut report).await.map(|()| None),

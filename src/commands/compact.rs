@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::existing::existing;
+use super::existing::existing_to_change;
 use super::report::{MaintenanceReport, Report, Status};
 use super::request::{Compact, Context};
 use crate::catalog::{Catalog, LoadedTable};
@@ -54,7 +54,7 @@ pub async fn compact(context: &Context, request: &Compact, report: &mut Report) 
 
 /// A table that maintenance may work on.
 pub(super) async fn load(catalog: &dyn Catalog, ident: &iceberg::TableIdent) -> Result<LoadedTable> {
-    let table = existing(catalog, ident).await?;
+    let table = existing_to_change(catalog, ident).await?;
     watermark::check_version(&table.metadata)?;
     check_supported(&table.metadata)?;
     Ok(table)

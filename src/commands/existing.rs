@@ -19,6 +19,13 @@ pub(super) async fn existing(catalog: &dyn Catalog, ident: &TableIdent) -> Resul
     }
 }
 
+/// The same, for a command that writes or deletes: in a place that the configuration vouches for.
+pub(super) async fn existing_to_change(catalog: &dyn Catalog, ident: &TableIdent) -> Result<LoadedTable> {
+    let table = existing(catalog, ident).await?;
+    table.place.check()?;
+    Ok(table)
+}
+
 /// Names the catalog, since most often it is the wrong one, and tables that may be meant.
 async fn missing(catalog: &dyn Catalog, ident: &TableIdent) -> Error {
     let error = Error::failed(format!("there is no table {ident} in {}", catalog.place()));

@@ -36,6 +36,9 @@ pub async fn full_load(context: &Context, request: &FullLoad, report: &mut Repor
     {
         return Ok(());
     }
+    if let Some(table) = &old {
+        table.place.check()?;
+    }
     if let Some(time) = export.time()
         && time.timestamp_subsec_millis() != 0
     {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::Utc;
 use iceberg::spec::{MAIN_BRANCH, Operation};
 
-use super::existing::existing;
+use super::existing::existing_to_change;
 use super::found::{Found, holder};
 use super::report::{FileCounts, Report, RowCounts, Status, WindowReport, rescue_warnings};
 use super::request::{Context, Incremental, Maintenance, NewAttributes, WriteMode};
@@ -194,7 +194,7 @@ fn overall(windows: &[WindowReport]) -> Status {
 
 /// The table, if it is one that this program can merge into.
 async fn load(catalog: &dyn Catalog, request: &Incremental) -> Result<LoadedTable> {
-    let table = existing(catalog, &request.table).await?;
+    let table = existing_to_change(catalog, &request.table).await?;
     if is_unfinished(&table.metadata) {
         return Err(Error::failed(format!(
             "the first load of table {} has not finished; the table is empty",

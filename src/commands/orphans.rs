@@ -7,7 +7,8 @@ use super::report::{MaintenanceReport, Report, Status};
 use super::request::{Context, Orphans};
 use crate::error::{Error, Result};
 use crate::maintenance::retention::check_gc;
-use crate::maintenance::{delete, find_orphans, keep_named};
+use crate::maintenance::{find_orphans, keep_named};
+use crate::storage::Deleted;
 
 /// Files younger than so many hours may belong to a commit that is under way.
 const LEAST_HOURS: i64 = 24;
@@ -23,10 +24,13 @@ pub async fn orphans(context: &Context, request: &Orphans, report: &mut Report) 
     report.describe(&table)?;
     check_gc(&table.metadata)?;
     context.progress.start("looking for orphans", 0);
-    let mut found = find_orphans(&request.store, &table, request.older_than).await?;
+    let mut found = find_orphans(&table, request.older_than).await?;
     report.warnings.append(&mut found.warnings);
     let mut done = MaintenanceReport::new("orphans", Status::NothingToDo);
     done.bytes_removed = found.bytes;
+    if request.delete {
+        found.check()?;
+    }
     if request.delete && !request.dry_run && !found.files.is_empty() {
         let now = load(catalog.as_ref(), &request.table).await?;
         if now.metadata.uuid() != table.metadata.uuid() || now.metadata.location() != table.metadata.location() {
@@ -36,8 +40,11 @@ pub async fn orphans(context: &Context, request: &Orphans, report: &mut Report) 
         if now.metadata_location != table.metadata_location {
             keep_named(&now, &mut found.files).await?;
         }
-        let (deleted, failed) = delete(&now.file_io, found.files.clone()).await;
+        let Deleted { deleted, failed, outside } = now.place.delete(found.files.clone()).await;
         done.files_deleted = deleted;
+        if outside > 0 {
+            report.warnings.push(format!("{outside} files outside of the table's folders were left alone"));
+        }
         if failed > 0 {
             report.warnings.push(format!("{failed} files could not be deleted"));
         }

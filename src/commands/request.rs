@@ -168,8 +168,6 @@ pub struct Expire {
 pub struct Orphans {
     /// The table.
     pub table: TableIdent,
-    /// Storage of tables, for listing.
-    pub store: Store,
     /// Only files last written before this; at least 24 hours back.
     pub older_than: Time,
     /// Delete them; else they are only listed.

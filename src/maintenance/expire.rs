@@ -5,8 +5,6 @@
 
 use std::collections::HashSet;
 
-use futures::StreamExt;
-use iceberg::io::FileIO;
 use iceberg::spec::TableMetadata;
 use iceberg::{TableRequirement, TableUpdate};
 
@@ -16,11 +14,7 @@ use crate::catalog::settle::{Outcome, remove_and_settle};
 use crate::catalog::{Catalog, LoadedTable, clock};
 use crate::error::Result;
 use crate::progress::Progress;
-use crate::storage::Location;
-use crate::table::paths::{data_folder, metadata_folder};
-
-/// Files deleted by one request, where the storage can do that.
-const BATCH: usize = 1000;
+use crate::storage::Deleted;
 
 /// What was removed.
 #[derive(Debug)]
@@ -49,6 +43,7 @@ pub async fn expire(
     retention: &Retention,
     progress: &Progress,
 ) -> Result<Option<Expired>> {
+    base.place.check()?;
     // A branch or tag that came or moved since may need what would go.
     let mut requirements = vec![TableRequirement::UuidMatch { uuid: base.metadata.uuid() }];
     for (name, reference) in references(&base.metadata)? {
@@ -63,12 +58,11 @@ pub async fn expire(
     // The snapshots are gone, whatever becomes of the files.
     match unneeded(&expired.table, &base.metadata, &expired.table.metadata).await {
         Ok(files) => {
-            let (inside, outside) = within(&base.metadata, files.into_paths());
+            let Deleted { deleted, failed, outside } = base.place.delete(files.into_paths().collect()).await;
+            expired.files_deleted = deleted;
             if outside > 0 {
                 expired.warnings.push(format!("{outside} files outside of the table's folders were left alone"));
             }
-            let (deleted, failed) = delete(&expired.table.file_io, inside).await;
-            expired.files_deleted = deleted;
             if failed > 0 {
                 let text = format!("{failed} files could not be deleted; `ddb-iceberg orphans` finds them later");
                 expired.warnings.push(text);
@@ -95,33 +89,4 @@ fn updates(metadata: &TableMetadata, retention: &Retention) -> Vec<TableUpdate> 
         updates.push(TableUpdate::RemoveSnapshots { snapshot_ids: retention.snapshots.clone() });
     }
     updates
-}
-
-/// Those below the table's own folders, and how many are not.
-fn within(metadata: &TableMetadata, paths: impl Iterator<Item = String>) -> (Vec<String>, usize) {
-    let folders: Vec<Location> = [metadata.location().to_owned(), data_folder(metadata), metadata_folder(metadata)]
-        .iter()
-        .filter_map(|folder| Location::parse(folder).ok())
-        .collect();
-    let is_own = |path: &String| {
-        Location::parse(path).is_ok_and(|at| folders.iter().any(|folder| at != *folder && at.is_within(folder)))
-    };
-    let (inside, outside): (Vec<_>, Vec<_>) = paths.partition(is_own);
-    (inside, outside.len())
-}
-
-/// Deletes files, and says how many it did and how many it could not.
-pub async fn delete(file_io: &FileIO, paths: Vec<String>) -> (u64, u64) {
-    let (mut deleted, mut failed) = (0, 0);
-    for batch in paths.chunks(BATCH) {
-        let count = u64::try_from(batch.len()).unwrap_or(u64::MAX);
-        match file_io.delete_stream(futures::stream::iter(batch.to_vec()).boxed()).await {
-            Ok(()) => deleted += count,
-            Err(error) => {
-                tracing::warn!("up to {count} files were left behind: {error}");
-                failed += count;
-            }
-        }
-    }
-    (deleted, failed)
 }

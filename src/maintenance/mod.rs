@@ -19,7 +19,7 @@ pub mod retention;
 mod rewrite;
 
 pub use compact::{Compacted, Compaction, Compactor};
-pub use expire::{Expired, delete, expire, unreachable};
+pub use expire::{Expired, expire, unreachable};
 pub use orphans::{Orphans, find_orphans, keep_named};
 pub use pick::Policy;
 pub use retention::{Retention, Wanted};

@@ -5,7 +5,8 @@
 //! - one that is younger than the age given, since its commit may be under way;
 //! - one whose *name* is that of a named file, wherever that lies: locations can be written in more than one way;
 //! - one that no Iceberg writer names so (`.parquet`, `.avro`, `.metadata.json`, …), and hidden ones;
-//! - everything in the folder of another table, and behind symbolic links that lead elsewhere.
+//! - everything in the folder of another table, and behind symbolic links that lead elsewhere. Where another table lies within,
+//!   they are listed and not deleted.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
@@ -13,7 +14,7 @@ use std::hash::{BuildHasher, RandomState};
 use super::reachable::for_each_named;
 use crate::catalog::LoadedTable;
 use crate::error::{Error, Result};
-use crate::storage::{Listing, Location, Store};
+use crate::storage::{Location, is_table_folder};
 use crate::time::Time;
 
 /// What the names of files end with that Iceberg's writers make.
@@ -29,8 +30,24 @@ pub struct Orphans {
     pub files: Vec<String>,
     /// Their bytes.
     pub bytes: u64,
+    /// Folders of other tables, which were left out.
+    pub tables: Vec<Location>,
     /// What was left out, and why.
     pub warnings: Vec<String>,
+}
+
+impl Orphans {
+    /// That they may be deleted.
+    ///
+    /// Errors: [`Kind::Failed`](crate::error::Kind::Failed) if other tables lie within: a folder that holds tables is no
+    /// table's place, and what lies there may be anybody's.
+    pub fn check(&self) -> Result<()> {
+        let Some(table) = self.tables.first() else { return Ok(()) };
+        Err(Error::failed(format!("the table's location holds another table: {table}")).advice(
+            "Nothing was deleted: which files are whose can't be told there. Move one of the tables, or delete by hand what \
+             ddb-iceberg orphans lists",
+        ))
+    }
 }
 
 /// What the table names, as hashes: two that are equal by chance leave a file where it is.
@@ -61,13 +78,10 @@ impl Known {
 }
 
 /// Finds files last written before `older_than` that nothing names.
-pub async fn find_orphans(store: &Store, table: &LoadedTable, older_than: Time) -> Result<Orphans> {
-    let root = Location::parse(table.metadata.location())?;
-    if root.parent().is_none() {
-        return Err(
-            Error::failed("the table's location is the root of a file system or bucket").in_file(root.to_string())
-        );
-    }
+///
+/// Errors: [`Kind::Failed`](crate::error::Kind::Failed) if nothing vouches for the table's location.
+pub async fn find_orphans(table: &LoadedTable, older_than: Time) -> Result<Orphans> {
+    let (root, store) = (table.place.root()?.clone(), table.place.store());
     let known = Known::of(table).await?;
     let mut found = Orphans::default();
     let real = if root.is_s3() { None } else { store.resolve(&root).await? };
@@ -81,8 +95,10 @@ pub async fn find_orphans(store: &Store, table: &LoadedTable, older_than: Time) 
             continue;
         }
         let Some(listing) = store.list(&folder, None).await? else { continue };
-        if folder != root && is_a_table(store, &folder, &listing).await? {
+        let has_metadata = || listing.folders.iter().any(|name| name == "metadata");
+        if folder != root && has_metadata() && is_table_folder(store, &folder).await? {
             found.warnings.push(format!("{folder} is the folder of another table and was left out"));
+            found.tables.push(folder);
             continue;
         }
         for file in listing.files {
@@ -118,17 +134,4 @@ pub async fn keep_named(table: &LoadedTable, files: &mut Vec<String>) -> Result<
     let known = Known::of(table).await?;
     files.retain(|file| !known.has(file));
     Ok(())
-}
-
-/// Whether a folder has a table's metadata of its own.
-async fn is_a_table(store: &Store, folder: &Location, listing: &Listing) -> Result<bool> {
-    if !listing.folders.iter().any(|name| name == "metadata") {
-        return Ok(false);
-    }
-    let inside = store.list(&folder.join("metadata"), None).await?.unwrap_or_default();
-    Ok(inside.files.iter().any(|file| {
-        file.name == "version-hint.text"
-            || file.name.ends_with(".metadata.json")
-            || file.name.ends_with(".metadata.json.gz")
-    }))
 }

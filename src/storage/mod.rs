@@ -3,14 +3,18 @@
 //! [`Store`] is the handle that everything else holds; [`ObjectStore`] is what a backend implements, and what a test
 //! wraps to inject faults. Locations are plain strings, never percent-encoded: see [`Location`].
 //!
+//! A table's files are reached through its [`Place`], which refuses what lies outside.
+//!
 //! [`Store::routed`] serves both kinds; [`Store::local`] refuses `s3://`, in one place ([`LocalStore`]).
 
 mod answer_limit;
 mod aws;
 mod failure;
+mod guarded;
 mod kept;
 mod local;
 mod location;
+mod place;
 mod properties;
 mod read_ahead;
 mod room;
@@ -31,6 +35,7 @@ pub use self::failure::into_iceberg;
 use self::kept::Kept;
 pub use self::local::LocalStore;
 pub use self::location::Location;
+pub use self::place::{ALLOWED_LOCATIONS, AllowedLocations, Deleted, Place, is_table_folder};
 pub(crate) use self::properties::Properties;
 pub use self::read_ahead::{CHUNK, Lookahead, ReadAhead};
 pub use self::room::{Buffer, Room};

@@ -16,7 +16,8 @@ use tokio::runtime::{Handle, Runtime};
 use super::{
     BuiltSnapshot, DataFileWriter, DataPaths, DeleteCache, DeleteGroup, LiveFile, SnapshotBuilder, WriteOptions,
 };
-use crate::catalog::LoadedTable;
+use crate::catalog::{LoadedTable, place};
+use crate::storage::{AllowedLocations, Location, Store};
 
 /// `pk` string (the key), `n` long, `tag` string.
 pub(super) fn schema() -> Schema {
@@ -188,13 +189,12 @@ impl Fixture {
     }
 
     pub(super) fn loaded(&self) -> LoadedTable {
-        LoadedTable {
-            ident: TableIdent::new(NamespaceIdent::new("ns".to_owned()), "t".to_owned()),
-            metadata: Arc::new(self.metadata.clone()),
-            metadata_location: String::new(),
-            file_io: self.file_io.clone(),
-            version: None,
-        }
+        let ident = TableIdent::new(NamespaceIdent::new("ns".to_owned()), "t".to_owned());
+        let warehouse = Location::parse(self.dir.path().to_str().unwrap()).unwrap();
+        let allowed = AllowedLocations::below(Some(warehouse));
+        let (location, properties) = (self.metadata.location(), self.metadata.properties());
+        let place = place::of_table(&ident, location, properties, &allowed, &[], &Store::local());
+        LoadedTable::new(ident, self.metadata.clone(), String::new(), place)
     }
 
     pub(super) fn live(&self) -> Vec<LiveFile> {

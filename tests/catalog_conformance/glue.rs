@@ -42,9 +42,9 @@ impl Glue {
     fn with(&self, more: &[(&str, &str)]) -> GlueCatalog {
         let mut properties = self.properties();
         properties.extend(more.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())));
-        let warehouse = Some(self.warehouse());
+        let allowed = below(&self.warehouse());
         tokio::task::block_in_place(|| {
-            let made = GlueCatalog::glue(&properties, warehouse, Store::local().file_io());
+            let made = GlueCatalog::glue(&properties, allowed, Store::local());
             tokio::runtime::Handle::current().block_on(made).unwrap()
         })
     }

@@ -48,7 +48,7 @@ impl Postgres {
 
     fn at(&self, uri: &str) -> PostgresCatalog {
         let warehouse = format!("file://{}/warehouse", self.folder.path().display());
-        PostgresCatalog::at("default", uri, Some(warehouse), Store::local().file_io()).unwrap()
+        PostgresCatalog::at("default", uri, below(&warehouse), Store::local()).unwrap()
     }
 }
 

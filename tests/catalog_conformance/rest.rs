@@ -19,7 +19,7 @@ use crate::{Place, wait};
 
 /// A server, its tables in a folder that is removed in the end.
 pub struct Rest {
-    _folder: TempDir,
+    folder: TempDir,
     server: RestServer,
     staging: Staging,
 }
@@ -29,11 +29,12 @@ impl Rest {
         let folder = TempDir::new().unwrap();
         let server = RestServer::start(folder.path());
         server.staging(staging);
-        Self { _folder: folder, server, staging }
+        Self { folder, server, staging }
     }
 
     async fn connect(&self, more: &[(&str, &str)]) -> Result<Arc<dyn Catalog>> {
         let mut properties = BTreeMap::from([("uri".to_owned(), format!("{}/", self.server.uri()))]);
+        properties.insert("allowed-locations".to_owned(), self.folder.path().display().to_string());
         properties.extend(more.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())));
         let store = Store::routed(S3Config::from_properties(&properties)?);
         connect("rest", &properties, store).await

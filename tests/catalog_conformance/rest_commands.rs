@@ -31,15 +31,25 @@ impl Shop {
     fn configure(&self, more: &[(&str, &str)]) {
         let uri = self.server.uri();
         let mut text = "catalog:\n  default:\n    type: rest\n".to_owned();
-        for (key, value) in [("uri", uri.as_str())].iter().filter(|(k, _)| more.iter().all(|(m, _)| m != k)).chain(more)
+        let served = self.served();
+        let own = [("uri", uri.as_str()), ("allowed-locations", served.as_str())];
+        for (key, value) in own.iter().filter(|(k, _)| more.iter().all(|(m, _)| m != k)).chain(more)
         {
             writeln!(text, "    {key}: {value:?}").unwrap();
         }
         fs::write(self.site.path().join(".pyiceberg.yaml"), text).unwrap();
     }
 
+    /// Where the server has its tables, which the user has to allow.
+    fn served(&self) -> String {
+        self.site.path().join("served").display().to_string()
+    }
+
     async fn rows(&self) -> Vec<Row> {
-        let properties = BTreeMap::from([("uri".to_owned(), self.server.uri())]);
+        let properties = BTreeMap::from([
+            ("uri".to_owned(), self.server.uri()),
+            ("allowed-locations".to_owned(), self.served()),
+        ]);
         let catalog = connect("default", &properties, Store::local()).await.unwrap();
         reader::rows_of(&crate::load(&*catalog).await).await
     }

@@ -44,14 +44,14 @@ impl Sqlite {
     fn patient(&self, busy_timeout: Duration) -> SqliteCatalog {
         let pointers = SqlitePointers::new("default", &self.file(), busy_timeout);
         let warehouse = format!("file://{}", self.warehouse().display());
-        PointerCatalog::new(pointers, Store::local().file_io(), Some(warehouse))
+        PointerCatalog::new(pointers, Store::local(), below(&warehouse))
     }
 }
 
 impl Place for Sqlite {
     fn open(&self) -> Arc<dyn Catalog> {
         let warehouse = format!("file://{}", self.warehouse().display());
-        Arc::new(SqliteCatalog::at("default", &self.file(), Some(warehouse), Store::local().file_io()))
+        Arc::new(SqliteCatalog::at("default", &self.file(), below(&warehouse), Store::local()))
     }
 }
 
@@ -166,7 +166,7 @@ async fn catalogs_in_one_file_are_apart() {
     let place = Sqlite::fresh();
     create_orders(&*place.open(), &[]).await;
     let warehouse = format!("file://{}", place.warehouse().display());
-    let other = SqliteCatalog::at("other", &place.file(), Some(warehouse), Store::local().file_io());
+    let other = SqliteCatalog::at("other", &place.file(), below(&warehouse), Store::local());
     assert!(other.load(&orders()).await.unwrap().is_none());
     create_orders(&other, &[]).await;
     assert_ne!(load(&other).await.metadata.uuid(), load(&*place.open()).await.metadata.uuid());

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use ddb_iceberg::catalog::settle::Patience;
 use ddb_iceberg::catalog::{Catalog, Commit, LoadedTable, NewTable, TableHome};
 use ddb_iceberg::error::Result;
+use ddb_iceberg::storage::{AllowedLocations, Location};
 use iceberg::spec::{
     MAIN_BRANCH, NestedField, Operation, PrimitiveType, Schema, Snapshot, SnapshotReference, SnapshotRetention,
     Summary, TableMetadata, TableMetadataBuildResult, TableMetadataBuilder, Type,
@@ -146,4 +147,9 @@ pub fn metadata_files(table: &LoadedTable) -> Vec<String> {
         .collect();
     names.sort();
     names
+}
+
+/// Tables below a warehouse.
+pub fn below(warehouse: &str) -> AllowedLocations {
+    AllowedLocations::below(Some(Location::parse(warehouse).unwrap()))
 }

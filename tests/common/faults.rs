@@ -18,7 +18,7 @@ use ddb_iceberg::catalog::settle::Patience;
 use ddb_iceberg::catalog::sql::sqlite::SqlitePointers;
 use ddb_iceberg::catalog::{Catalog, Commit, LoadedTable, NewTable, TableHome};
 use ddb_iceberg::error::{Error, Result};
-use ddb_iceberg::storage::{Listing, LocalStore, Location, ObjectStore, Store};
+use ddb_iceberg::storage::{AllowedLocations, Listing, LocalStore, Location, ObjectStore, Store};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use iceberg::io::{FileMetadata, FileRead, FileWrite, InputFile, OutputFile, Storage};
@@ -500,7 +500,8 @@ pub fn catalog(faults: &Arc<Faults>, warehouse: &Path, start: Option<Arc<Barrier
     let inner = SqlitePointers::new("default", &file, Duration::from_secs(30));
     let pointers = FaultPointers { inner, faults: Arc::clone(faults) };
     let location = format!("file://{}", warehouse.display());
-    let inner = Arc::new(PointerCatalog::new(pointers, store(faults).file_io(), Some(location)));
+    let allowed = AllowedLocations::below(Some(Location::parse(&location).unwrap()));
+    let inner = Arc::new(PointerCatalog::new(pointers, store(faults), allowed));
     Arc::new(FaultCatalog { inner, faults: Arc::clone(faults), start: Mutex::new(start) })
 }
 

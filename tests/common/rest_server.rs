@@ -192,6 +192,21 @@ impl RestServer {
         warehouse.clone_into(&mut self.state.lock().unwrap().warehouse);
     }
 
+    /// What a table's metadata says from now on.
+    pub fn edit_table(&self, namespace: &[&str], name: &str, edit: impl FnOnce(&mut Value)) {
+        let namespace = namespace.iter().map(|level| (*level).to_owned()).collect();
+        let mut state = self.state.lock().unwrap();
+        let table = state.tables.get_mut(&(namespace, name.to_owned())).unwrap();
+        let mut metadata = serde_json::to_value(&table.metadata).unwrap();
+        edit(&mut metadata);
+        table.metadata = serde_json::from_value(metadata).unwrap();
+    }
+
+    /// There is no table any more.
+    pub fn forget(&self) {
+        self.state.lock().unwrap().tables.clear();
+    }
+
     pub fn override_with(&self, key: &str, value: &str) {
         self.state.lock().unwrap().overrides.insert(key.to_owned(), value.to_owned());
     }

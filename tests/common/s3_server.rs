@@ -179,6 +179,10 @@ impl S3Server {
     }
 
     /// Puts a folder's files into a bucket, keys relative to the folder.
+    pub fn remove(&self, bucket: &str, key: &str) {
+        self.state.lock().unwrap().buckets.get_mut(bucket).unwrap().remove(key);
+    }
+
     pub fn put_folder(&self, bucket: &str, folder: &Path) {
         let mut waiting = vec![folder.to_path_buf()];
         while let Some(path) = waiting.pop() {

@@ -69,7 +69,9 @@ def served(rest_classes, tmp_path, tool):
     from served import Served
 
     warehouse = Served(rest_classes, tmp_path / "served")
-    (tool.home / ".pyiceberg.yaml").write_text(f"catalog:\n  default:\n    type: rest\n    uri: {warehouse.rest.address}\n")
+    own = {"type": "rest", "uri": warehouse.rest.address, "allowed-locations": f"file://{warehouse.folder}"}
+    lines = "".join(f"    {name}: {value}\n" for name, value in own.items())
+    (tool.home / ".pyiceberg.yaml").write_text(f"catalog:\n  default:\n{lines}")
     yield warehouse
     warehouse.close()
 

@@ -114,6 +114,8 @@ class S3Served(S3Warehouse):
         endpoint = self.server.proxy.endpoint
         keys = {f"export.{name}": value for name, value in self.s3(endpoint).items()} if self.lend else self.s3(endpoint)
         given = {"type": "rest", "uri": self.rest.address, **keys}
+        if not self.lend:
+            given["allowed-locations"] = self.uri
         return [part for name, value in given.items() for part in ("--catalog-property", f"{name}={value}")]
 
     def pyiceberg(self):

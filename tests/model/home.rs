@@ -12,7 +12,7 @@ use ddb_iceberg::catalog::Catalog;
 use ddb_iceberg::catalog::connect::connect;
 use ddb_iceberg::catalog::pointer::{Pointer, PointerCatalog, Pointers, Swap};
 use ddb_iceberg::error::Result;
-use ddb_iceberg::storage::{FileEntry, Listing, Location, ObjectStore, Store};
+use ddb_iceberg::storage::{AllowedLocations, FileEntry, Listing, Location, ObjectStore, Store};
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use iceberg::io::{FileMetadata, FileRead, FileWrite, InputFile, OutputFile, Storage};
@@ -45,8 +45,8 @@ impl Home {
                 connect("default", &properties, Store::local()).await.unwrap()
             }
             Self::Memory(store, pointers) => {
-                let file_io = Store::new(Arc::new(store.clone())).file_io();
-                Arc::new(PointerCatalog::new(pointers.clone(), file_io, Some("file:///memory".to_owned())))
+                let allowed = AllowedLocations::below(Some(Location::parse("file:///memory").unwrap()));
+                Arc::new(PointerCatalog::new(pointers.clone(), Store::new(Arc::new(store.clone())), allowed))
             }
         }
     }

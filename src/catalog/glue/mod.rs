@@ -18,7 +18,6 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use aws_sdk_glue::types::{Database, DatabaseInput, Table};
-use iceberg::io::FileIO;
 use iceberg::spec::TableMetadata;
 use iceberg::{NamespaceIdent, TableIdent};
 
@@ -28,7 +27,7 @@ use self::entry::Entry;
 use self::failure::{Act, failed, is_code, is_refused};
 use super::pointer::{Pointer, PointerCatalog, Pointers, Swap};
 use crate::error::{Error, Result};
-use crate::storage::Location;
+use crate::storage::{AllowedLocations, Location, Store};
 
 /// How the connection of a database of Amazon S3 Tables is named.
 const S3_TABLES: &str = "aws:s3tables";
@@ -38,18 +37,14 @@ pub type GlueCatalog = PointerCatalog<GluePointers>;
 
 impl GlueCatalog {
     /// The catalog that `glue.*` and `client.*` among the properties lead to, with PyIceberg's names; new tables go into
-    /// their database's location, or else below `warehouse`. Glue is not asked yet.
+    /// their database's location, or else below the warehouse. Glue is not asked yet.
     ///
     /// Errors: [`Kind::Usage`](crate::error::Kind::Usage) for a value that makes no sense, or if no region is known.
-    pub async fn glue(
-        properties: &BTreeMap<String, String>,
-        warehouse: Option<String>,
-        file_io: FileIO,
-    ) -> Result<Self> {
+    pub async fn glue(properties: &BTreeMap<String, String>, allowed: AllowedLocations, store: Store) -> Result<Self> {
         let config = GlueConfig::from_properties(properties)?;
         let clients = client::connect(&config).await?;
-        let warehouse = warehouse.map(|w| w.trim_end_matches('/').to_owned());
-        Ok(Self::new(GluePointers { clients, config, warehouse: warehouse.clone() }, file_io, warehouse))
+        let warehouse = allowed.warehouse().map(|warehouse| warehouse.as_str().to_owned());
+        Ok(Self::new(GluePointers { clients, config, warehouse }, store, allowed))
     }
 }
 

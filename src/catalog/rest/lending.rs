@@ -1,5 +1,5 @@
-//! Storage for one table's files, with what the server says of it: `config` and `storage-credentials` over the catalog's
-//! own properties. For each file the credentials with the longest prefix of its location count, as in Java's `S3FileIO`; for
+//! Storage for one table's files, with what is taken of what the server says of it: `config` and `storage-credentials` over the
+//! catalog's own properties. For each file the credentials with the longest prefix of its location count, as in Java's `S3FileIO`; for
 //! what no prefix is for, `config`.
 //!
 //! Keys that come with their end are asked for again before it, others once S3 says that they have expired: by loading the
@@ -8,22 +8,23 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use iceberg::TableIdent;
-use iceberg::io::FileIO;
 use reqwest::Method;
 
 use super::session::Session;
+use super::trust;
 use super::wire::{LoadTableResult, StorageCredential};
 use crate::error::{Error, Result};
 use crate::storage::{KeyLender, LentKeys, S3Access, S3Config, Store, strip_scheme};
 
-const KEY_ID: &str = "s3.access-key-id";
-const SECRET: &str = "s3.secret-access-key";
+pub(super) const KEY_ID: &str = "s3.access-key-id";
+pub(super) const SECRET: &str = "s3.secret-access-key";
 const TOKEN: &str = "s3.session-token";
 const EXPIRES: &str = "s3.session-token-expires-at-ms";
 /// What says who asks, and is never mixed of two sources.
@@ -48,40 +49,51 @@ type Place = (String, Vec<(String, BTreeMap<String, String>)>);
 
 /// Storage by table.
 pub(super) struct Lending {
-    store: Store,
+    /// Storage for tables of which the server says nothing.
+    pub store: Store,
     /// By location and configuration without keys: a store renews its keys itself.
-    kept: Mutex<HashMap<Place, FileIO>>,
+    kept: Mutex<HashMap<Place, Store>>,
+    /// The user was told what is not taken.
+    told: AtomicBool,
 }
 
 impl Lending {
     /// `store` is how the catalog's own properties say.
     pub fn new(store: Store) -> Self {
-        Self { store, kept: Mutex::default() }
+        Self { store, kept: Mutex::default(), told: AtomicBool::default() }
     }
 
-    /// Storage for tables of which the server says nothing.
-    pub fn plain(&self) -> FileIO {
-        self.store.file_io()
-    }
-
-    /// Storage for the files of a table; `staged` is the request that staged it.
+    /// Storage for the files of a table, and the prefixes below which it has keys that the server lent; `staged` is the
+    /// request that staged it.
     pub fn of_table(
         &self,
         session: &Arc<Session>,
         ident: &TableIdent,
         table: &LoadTableResult,
         staged: Option<&Bytes>,
-    ) -> Result<FileIO> {
+    ) -> Result<(Store, Vec<String>)> {
         let location = table.metadata.location();
         let credentials = table.storage_credentials.as_deref().unwrap_or_default();
         let prefixes: Vec<&str> = credentials.iter().map(|c| c.prefix.as_str()).filter(|p| is_of_s3(p)).collect();
         let config = table.config.as_ref();
         // What no prefix is for comes first.
-        let places: Vec<(String, BTreeMap<String, String>)> = std::iter::once((String::new(), given("", config, &[])))
-            .chain(prefixes.iter().map(|prefix| ((*prefix).to_owned(), given(prefix, config, credentials))))
-            .collect();
+        let mut refused = Vec::new();
+        let mut taken = |prefix: &str, credentials: &[StorageCredential]| {
+            let (taken, left) = given(prefix, config, credentials);
+            refused.extend(left);
+            (prefix.to_owned(), taken)
+        };
+        let places: Vec<(String, BTreeMap<String, String>)> =
+            std::iter::once(taken("", &[])).chain(prefixes.iter().map(|prefix| taken(prefix, credentials))).collect();
+        // What goes with the keys of each prefix is missing beside those that are for no prefix.
+        if prefixes.is_empty() && !self.told.swap(true, Ordering::Relaxed) {
+            trust::tell(&format!("the catalog's configuration of {ident}"), refused);
+        }
+        let of_all = session.lends_keys.then(String::new);
+        let lent = places.iter().filter(|(_, given)| keys(given).is_some()).map(|(prefix, _)| prefix.clone());
+        let lent: Vec<String> = of_all.into_iter().chain(lent).collect();
         if places.iter().all(|(_, given)| given.is_empty()) {
-            return Ok(self.plain());
+            return Ok((self.store.clone(), lent));
         }
         let lends = places.iter().any(|(_, given)| keys(given).is_some());
         let lasting = places.iter().map(|(prefix, given)| {
@@ -94,7 +106,7 @@ impl Lending {
         let id = (location.to_owned(), lasting.collect());
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = kept.get(&id) {
-            return Ok(found.clone());
+            return Ok((found.clone(), lent));
         }
         let access = |prefix: Option<&str>, given: BTreeMap<String, String>| -> Result<S3Access> {
             let keys = keys(&given);
@@ -121,11 +133,11 @@ impl Lending {
         let mut places = places.into_iter();
         let all = access(None, places.next().map(|(_, given)| given).unwrap_or_default())?;
         let below = places.map(|(prefix, given)| Ok((prefix.clone(), access(Some(&prefix), given)?)));
-        let file_io = self.store.with_s3(all, below.collect::<Result<_>>()?).file_io();
+        let store = self.store.with_s3(all, below.collect::<Result<_>>()?);
         if kept.len() < MOST_KEPT {
-            kept.insert(id, file_io.clone());
+            kept.insert(id, store.clone());
         }
-        Ok(file_io)
+        Ok((store, lent))
     }
 }
 
@@ -134,17 +146,17 @@ fn is_of_s3(prefix: &str) -> bool {
     prefix.is_empty() || prefix == "s3" || strip_scheme(prefix).is_some()
 }
 
-fn is_identity(key: &str) -> bool {
+pub(super) fn is_identity(key: &str) -> bool {
     IDENTITY.iter().any(|name| *name == key || name.strip_prefix("s3.") == key.strip_prefix("client."))
 }
 
 /// What the server says of S3 below a prefix or location: of credentials those with its longest prefix, over the table's
-/// `config`.
+/// `config`. Second, the names of what is not taken.
 fn given(
     location: &str,
     config: Option<&BTreeMap<String, String>>,
     credentials: &[StorageCredential],
-) -> BTreeMap<String, String> {
+) -> (BTreeMap<String, String>, Vec<String>) {
     let of_s3 = |map: &BTreeMap<String, String>| -> Vec<(String, String)> {
         let known = |key: &str| key.starts_with("s3.") || key.starts_with("client.");
         map.iter().filter(|(key, value)| known(key) && !value.is_empty()).map(|(k, v)| (k.clone(), v.clone())).collect()
@@ -159,7 +171,7 @@ fn given(
         }
         given.extend(of_s3(&best.config));
     }
-    given
+    trust::of_storage(&given)
 }
 
 fn keys(given: &BTreeMap<String, String>) -> Option<LentKeys> {
@@ -193,7 +205,7 @@ impl fmt::Debug for Lender {
 impl Lender {
     /// Those of these keys that are for our path.
     fn ours(&self, config: Option<&BTreeMap<String, String>>, credentials: &[StorageCredential]) -> Option<LentKeys> {
-        keys(&given(&self.path, config, if self.of_config { &[] } else { credentials }))
+        keys(&given(&self.path, config, if self.of_config { &[] } else { credentials }).0)
     }
 
     async fn ask(&self) -> Result<Option<LentKeys>> {
@@ -252,10 +264,12 @@ mod tests {
             config: map(&[(KEY_ID, id), (SECRET, "s")]),
         };
         let credentials = [credential("s3", "1"), credential("s3://b/t", "2"), credential("s3://b/other", "3")];
-        let found = given("s3://b/t/x", Some(&config), &credentials);
+        let given = |location: &str, credentials| given(location, Some(&config), credentials).0;
+        let found = given("s3://b/t/x", &credentials);
         assert_eq!(found, map(&[("s3.endpoint", "http://e"), (KEY_ID, "2"), (SECRET, "s")]));
-        assert_eq!(given("s3://c", Some(&config), &credentials)[KEY_ID], "1");
-        assert_eq!(given("file:///x", Some(&config), &credentials)[TOKEN], "ct");
+        assert_eq!(given("s3://c", &credentials)[KEY_ID], "1");
+        // An id without its secret is no key, and an endpoint without keys is not followed.
+        assert_eq!(given("file:///x", &credentials), map(&[]));
         assert!(keys(&found).unwrap().are_fresh());
         assert!(!keys(&map(&[(KEY_ID, "a"), (SECRET, "s"), (EXPIRES, "1")])).unwrap().are_fresh());
     }

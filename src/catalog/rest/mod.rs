@@ -17,6 +17,7 @@ mod lending;
 mod session;
 mod settings;
 mod signer;
+mod trust;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -25,7 +26,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use iceberg::io::FileIO;
 use iceberg::spec::{MAIN_BRANCH, TableMetadata};
 use iceberg::{NamespaceIdent, TableIdent, TableRequirement, TableUpdate};
 use reqwest::Method;
@@ -38,9 +38,9 @@ use self::wire::{
     CommitTableRequest, CommitTableResponse, CreateNamespaceRequest, CreateTableRequest, ListTablesResponse,
     LoadTableResult,
 };
-use super::{Catalog, Commit, LOADING, LoadedTable, NewTable, TableHome, is_unfinished, property};
+use super::{Catalog, Commit, LOADING, LoadedTable, NewTable, TableHome, is_unfinished, place, property};
 use crate::error::{Error, Result};
-use crate::storage::{S3Access, S3Config, Store};
+use crate::storage::{AllowedLocations, Location, Place, S3Access, S3Config, Store, strip_scheme};
 
 /// How often a commit is sent when the server says to come again.
 const SENDS: u32 = 4;
@@ -51,8 +51,9 @@ const FORMAT: &str = "format-version";
 pub struct RestCatalog {
     session: Arc<Session>,
     lending: Lending,
-    /// Storage of tables that are being created, by their id.
-    homes: Mutex<HashMap<Uuid, FileIO>>,
+    allowed: AllowedLocations,
+    /// Places of tables that are being created, by their id.
+    homes: Mutex<HashMap<Uuid, Place>>,
 }
 
 impl fmt::Debug for RestCatalog {
@@ -76,18 +77,15 @@ impl RestCatalog {
         } else {
             store.with_s3(S3Access { config, lender: None }, Vec::new())
         };
-        Ok(Self { session: Arc::new(session), lending: Lending::new(store), homes: Mutex::default() })
+        let allowed = allowed(properties)?;
+        Ok(Self { session: Arc::new(session), lending: Lending::new(store), allowed, homes: Mutex::default() })
     }
 
     fn loaded(&self, ident: &TableIdent, table: LoadTableResult, staged: Option<&Bytes>) -> Result<LoadedTable> {
-        let file_io = self.lending.of_table(&self.session, ident, &table, staged)?;
-        Ok(LoadedTable {
-            ident: ident.clone(),
-            metadata: Arc::new(table.metadata),
-            metadata_location: table.metadata_location.unwrap_or_default(),
-            file_io,
-            version: None,
-        })
+        let (store, lent) = self.lending.of_table(&self.session, ident, &table, staged)?;
+        let (location, properties) = (table.metadata.location(), table.metadata.properties());
+        let place = place::of_table(ident, location, properties, &self.allowed, &lent, &store);
+        Ok(LoadedTable::new(ident.clone(), table.metadata, table.metadata_location.unwrap_or_default(), place))
     }
 
     /// Makes the place of a table: staged, or empty and marked.
@@ -137,8 +135,9 @@ impl RestCatalog {
         ident: &TableIdent,
         requirements: Vec<TableRequirement>,
         updates: Vec<TableUpdate>,
-        file_io: FileIO,
+        place: &Place,
     ) -> Result<Commit> {
+        place.check()?;
         let path = self.session.table(ident);
         let creates = requirements.contains(&TableRequirement::NotExist);
         let request = body(&CommitTableRequest { identifier: ident.into(), requirements, updates })?;
@@ -159,13 +158,10 @@ impl RestCatalog {
         };
         Ok(match answer.status {
             200 => match serde_json::from_slice::<CommitTableResponse>(&answer.body) {
-                Ok(done) => Commit::Done(LoadedTable {
-                    ident: ident.clone(),
-                    metadata: Arc::new(done.metadata),
-                    metadata_location: done.metadata_location,
-                    file_io,
-                    version: None,
-                }),
+                Ok(done) => {
+                    let place = place::moved(place, &done.metadata);
+                    Commit::Done(LoadedTable::new(ident.clone(), done.metadata, done.metadata_location, place))
+                }
                 Err(_) => Commit::Unknown("the catalog's answer can't be understood".to_owned()),
             },
             409 => Commit::Conflict(self.session.said(&answer)),
@@ -200,10 +196,11 @@ impl Catalog for RestCatalog {
                 error
             });
         }
+        table.place.check()?;
         let mut properties = metadata.properties().clone();
         properties.remove(LOADING);
         let homes = &mut *self.homes.lock().unwrap_or_else(PoisonError::into_inner);
-        homes.insert(metadata.uuid(), table.file_io.clone());
+        homes.insert(metadata.uuid(), table.place.clone());
         Ok(Some(TableHome {
             location: metadata.location().trim_end_matches('/').to_owned(),
             file_io: table.file_io,
@@ -265,7 +262,13 @@ impl Catalog for RestCatalog {
     async fn create(&self, ident: &TableIdent, table: NewTable) -> Result<Commit> {
         let uuid = table.metadata.uuid();
         let home = self.homes.lock().unwrap_or_else(PoisonError::into_inner).get(&uuid).cloned();
-        let file_io = home.unwrap_or_else(|| self.lending.plain());
+        let home = home.map_or_else(
+            || {
+                let (location, properties) = (table.metadata.location(), table.metadata.properties());
+                place::of_table(ident, location, properties, &self.allowed, &[], &self.lending.store)
+            },
+            |home| place::moved(&home, &table.metadata),
+        );
         let unmark = TableUpdate::RemoveProperties { removals: vec![LOADING.to_owned()] };
         match self.load(ident).await? {
             None => {
@@ -276,7 +279,7 @@ impl Catalog for RestCatalog {
                     table.updates.into_iter().filter(|update| !matches!(update, TableUpdate::AssignUuid { .. })),
                 );
                 updates.push(unmark);
-                self.send(ident, vec![TableRequirement::NotExist], updates, file_io).await
+                self.send(ident, vec![TableRequirement::NotExist], updates, &home).await
             }
             Some(place) if place.metadata.uuid() == uuid && is_unfinished(&place.metadata) => {
                 let requirements = vec![
@@ -304,7 +307,7 @@ impl Catalog for RestCatalog {
                     })
                     .collect();
                 updates.push(unmark);
-                self.send(ident, requirements, updates, file_io).await
+                self.send(ident, requirements, updates, &home).await
             }
             Some(_) => Ok(Commit::Conflict(format!("table {ident} exists"))),
         }
@@ -316,8 +319,19 @@ impl Catalog for RestCatalog {
         requirements: Vec<TableRequirement>,
         updates: Vec<TableUpdate>,
     ) -> Result<Commit> {
-        self.send(&base.ident, requirements, updates, base.file_io.clone()).await
+        self.send(&base.ident, requirements, updates, &base.place).await
     }
+}
+
+/// What the user's configuration vouches for. A `warehouse` that is a name or an ARN is no location; AWS, which signed requests
+/// go to, places the tables of Amazon S3 Tables itself.
+fn allowed(properties: &BTreeMap<String, String>) -> Result<AllowedLocations> {
+    let get = |key: &str| properties.get(key).map(String::as_str).filter(|value| !value.is_empty());
+    let is_location = |text: &&str| strip_scheme(text).is_some() || text.starts_with("file:") || text.starts_with('/');
+    let warehouse = get("warehouse").filter(is_location).map(Location::parse).transpose()?;
+    let is_aws = get("rest.sigv4-enabled").is_some_and(|value| value.eq_ignore_ascii_case("true"))
+        && get("rest.signing-name").is_some_and(|name| matches!(name, "s3tables" | "glue"));
+    Ok(place::allowed(properties, warehouse)?.and_table_buckets(is_aws))
 }
 
 /// The request that stages a table, or creates it empty. It has the mark in either case: a server that knows nothing of

@@ -10,7 +10,9 @@ use serde::de::DeserializeOwned;
 
 use super::client::{Answer, Client};
 use super::failure;
+use super::lending::KEY_ID;
 use super::settings::Settings;
+use super::trust;
 use super::wire::{CatalogConfig, LoadCredentialsResponse, LoadTableResult, StorageCredential, encode};
 use crate::error::{Error, Result};
 
@@ -20,8 +22,10 @@ const LOAD_CREDENTIALS: &str = "GET /v1/{prefix}/namespaces/{namespace}/tables/{
 /// A server that answers.
 pub(super) struct Session {
     pub client: Client,
-    /// The user's properties, with the server's defaults below and its overrides above.
+    /// The user's properties, with what is taken of the server's defaults below and of its overrides above.
     pub properties: BTreeMap<String, String>,
+    /// The server's configuration has keys, which are used for whatever it lends no others for.
+    pub lends_keys: bool,
     lends: bool,
 }
 
@@ -44,17 +48,13 @@ impl Session {
                 .in_file(&client.settings().base)
                 .advice("Check the catalog's uri: there is no REST catalog at this address")
         })?;
-        let given =
-            |map: BTreeMap<String, Option<String>>| map.into_iter().filter_map(|(key, value)| Some((key, value?)));
-        let mut merged: BTreeMap<String, String> = given(config.defaults).collect();
-        merged.extend(properties.iter().map(|(key, value)| (key.clone(), value.clone())));
-        merged.extend(given(config.overrides));
-
+        let lends = config.endpoints.iter().flatten().any(|endpoint| endpoint == LOAD_CREDENTIALS);
+        let merged = trust::of_catalog(properties, config)?;
         let settings = Settings::new(name, &merged)?;
         // The token that was got for the first question is good for the next ones too.
         let client = client.renewed(settings).await?;
-        let lends = config.endpoints.is_some_and(|all| all.iter().any(|endpoint| endpoint == LOAD_CREDENTIALS));
-        Ok(Self { client, properties: merged, lends })
+        let lends_keys = merged.get(KEY_ID).is_some_and(|id| properties.get(KEY_ID) != Some(id));
+        Ok(Self { client, properties: merged, lends_keys, lends })
     }
 
     pub fn namespaces(&self) -> String {

@@ -11,7 +11,6 @@ use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use iceberg::io::FileIO;
 use iceberg::spec::TableMetadata;
 use iceberg::{NamespaceIdent, TableIdent};
 use sqlx::postgres::{PgArguments, PgConnectOptions};
@@ -28,6 +27,7 @@ use super::{
 use crate::catalog::check::{About, Step, count};
 use crate::catalog::pointer::{Pointer, PointerCatalog, Pointers, Swap};
 use crate::error::{Error, Result};
+use crate::storage::{AllowedLocations, Store};
 
 /// How long to wait for the answer to one statement; for another writer's lock too.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(14);
@@ -56,14 +56,14 @@ const WHERE_TO_CREATE: &str = "SELECT current_user::text, current_schema()::text
 pub type PostgresCatalog = PointerCatalog<PostgresPointers>;
 
 impl PostgresCatalog {
-    /// The catalog `name` at an SQLAlchemy URL, `postgresql://user:password@host:port/database`; new tables go below
-    /// `warehouse`. What the URL leaves out comes from libpq's variables (`PGPASSWORD`, `PGSSLMODE`, …) and its password
+    /// The catalog `name` at an SQLAlchemy URL, `postgresql://user:password@host:port/database`.
+    /// What the URL leaves out comes from libpq's variables (`PGPASSWORD`, `PGSSLMODE`, …) and its password
     /// file. Nothing is connected yet.
     ///
     /// Errors: [`Kind::Usage`](crate::error::Kind::Usage) for a URL that can't be used.
-    pub fn at(name: &str, uri: &str, warehouse: Option<String>, file_io: FileIO) -> Result<Self> {
+    pub fn at(name: &str, uri: &str, allowed: AllowedLocations, store: Store) -> Result<Self> {
         let address = Address::parse(uri)?;
-        Ok(Self::new(PostgresPointers { catalog: name.to_owned(), address }, file_io, warehouse))
+        Ok(Self::new(PostgresPointers { catalog: name.to_owned(), address }, store, allowed))
     }
 }
 

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use iceberg::io::FileIO;
 use iceberg::spec::TableMetadata;
 use iceberg::{NamespaceIdent, TableIdent};
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteSynchronous};
@@ -22,6 +21,7 @@ use super::{
 use crate::catalog::check::{About, Step, count};
 use crate::catalog::pointer::{Pointer, PointerCatalog, Pointers, Swap};
 use crate::error::{Error, Result};
+use crate::storage::{AllowedLocations, Store};
 
 /// How long to wait for other programs that hold the file.
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -30,9 +30,9 @@ pub const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 pub type SqliteCatalog = PointerCatalog<SqlitePointers>;
 
 impl SqliteCatalog {
-    /// The catalog `name` in the file at `path`, which need not exist; new tables go below `warehouse`.
-    pub fn at(name: &str, path: &Path, warehouse: Option<String>, file_io: FileIO) -> Self {
-        Self::new(SqlitePointers::new(name, path, BUSY_TIMEOUT), file_io, warehouse)
+    /// The catalog `name` in the file at `path`, which need not exist.
+    pub fn at(name: &str, path: &Path, allowed: AllowedLocations, store: Store) -> Self {
+        Self::new(SqlitePointers::new(name, path, BUSY_TIMEOUT), store, allowed.reading_local())
     }
 }
 
