@@ -3,10 +3,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
-#[path = "common/exports.rs"]
-mod exports;
 #[path = "hostile_places/any_metadata.rs"]
 mod any_metadata;
+#[path = "common/exports.rs"]
+mod exports;
 #[path = "common/program.rs"]
 mod program;
 #[path = "common/random.rs"]
@@ -46,7 +46,8 @@ impl Scene {
         let load = ["full-load", export.to_str().unwrap(), "--key", "pk", "--table", "shop.other", "--format", "json"];
         site.plain(&load).expect(0);
         let scene = Self { site };
-        for name in ["a.parquet", "data/b.parquet", "metadata/c.avro", "metadata/d.puffin", "metadata/e.metadata.json"] {
+        for name in ["a.parquet", "data/b.parquet", "metadata/c.avro", "metadata/d.puffin", "metadata/e.metadata.json"]
+        {
             scene.put(&scene.victim().join(name));
         }
         scene.age();
@@ -160,7 +161,7 @@ fn a_table_that_is_said_to_lie_elsewhere_is_neither_written_nor_deleted_from() {
                 let run = run(&scene.site, command, &[]).expect(1);
                 assert!(run.message().contains("is said to lie at"), "{name} {location:?}: {}", run.stdout);
                 assert!(run.stdout.contains("allowed-locations="), "{name} {location:?}: {}", run.stdout);
-                assert_eq!(scene.others(), others, "{name} {location:?} {command:?}");
+                assert!(scene.others() == others, "{name} {location:?} {command:?}");
                 assert_eq!(scene.site.table_files(), own, "{name} {location:?} {command:?}");
             }
             fs::write(scene.newest(), &original).unwrap();
@@ -197,16 +198,10 @@ async fn files_that_metadata_names_elsewhere_stay() {
         scene.rewrite(|metadata| statistics(metadata, &path));
         let run = scene.site.run(&EXPIRE).expect(0);
         assert!(run.warnings().contains("1 files outside of the table's folders"), "{path:?}: {}", run.stdout);
-        assert_eq!(scene.others(), others, "{path:?}");
+        assert!(scene.others() == others, "{path:?}");
         assert!(inner.exists(), "{path:?}");
         assert_eq!(pairs(&scene.site.rows().await).len(), 5, "{path:?}");
-        // As it was before.
-        for (name, bytes) in original.iter().filter(|(name, _)| !name.ends_with('/')) {
-            let path = scene.site.path().join(name);
-            if !path.is_symlink() && !name.starts_with("warehouse/shop/orders/data/link") {
-                fs::write(path, bytes).unwrap();
-            }
-        }
+        any_metadata::restore(&scene, &original);
     }
 }
 
@@ -225,7 +220,7 @@ fn metadata_files_that_a_log_names_elsewhere_stay() {
     let with_window = scene.others();
     scene.site.incremental(&[&window], &[]).expect(0);
     assert!(others.keys().all(|name| with_window.contains_key(name)));
-    assert_eq!(scene.others(), with_window);
+    assert!(scene.others() == with_window);
 }
 
 /// The folder of a namespace lies below the warehouse, and holds tables.
@@ -244,7 +239,10 @@ fn a_folder_that_holds_other_tables_is_no_tables_place() {
     let run = scene.site.run(&["orphans", "--delete"]).expect(1);
     assert!(run.message().contains("holds another table"), "{}", run.stdout);
     scene.site.run(&EXPIRE).expect(0);
-    assert_eq!(scene.others(), others);
+    let now = scene.others();
+    let gone: Vec<&String> =
+        others.iter().filter(|(name, bytes)| now.get(*name) != Some(*bytes)).map(|(n, _)| n).collect();
+    assert_eq!(gone, Vec::<&String>::new());
 }
 
 /// A second place for data files, by one setting; without it nothing is written.
@@ -273,10 +271,8 @@ async fn a_table_with_its_data_in_a_second_place_takes_one_setting() {
 
 async fn read_with(warehouse: &Path, allowed: &str) -> Vec<reader::Row> {
     let (key, value) = allowed.split_once('=').unwrap();
-    let properties = BTreeMap::from([
-        ("warehouse".to_owned(), warehouse.display().to_string()),
-        (key.to_owned(), value.to_owned()),
-    ]);
+    let properties =
+        BTreeMap::from([("warehouse".to_owned(), warehouse.display().to_string()), (key.to_owned(), value.to_owned())]);
     let store = ddb_iceberg::storage::Store::local();
     reader::rows_of(&reader::load_with(&properties, store, program::TABLE).await.unwrap()).await
 }

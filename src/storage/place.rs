@@ -343,12 +343,19 @@ fn advice(folder: &str) -> String {
     )
 }
 
-/// What a catalog or a file says, as a location; relative paths are none.
+/// What a catalog or a file says, as a location; relative paths are none, nor keys with `..` in them, which some servers or
+/// proxies would follow.
 fn absolute(text: &str) -> Option<Location> {
     let is_absolute = strip_scheme(text).is_some() || text.starts_with("file:") || text.starts_with('/');
-    is_absolute.then(|| Location::parse(text).ok()).flatten()
+    let location = is_absolute.then(|| Location::parse(text).ok()).flatten()?;
+    let climbs = location.key().is_some_and(|key| key.split('/').any(|name| matches!(name, "." | "..")));
+    (!climbs).then_some(location)
 }
 
 fn count(n: usize) -> u64 {
     u64::try_from(n).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+#[path = "place_tests.rs"]
+mod tests;

@@ -33,8 +33,7 @@ impl Shop {
         let mut text = "catalog:\n  default:\n    type: rest\n".to_owned();
         let served = self.served();
         let own = [("uri", uri.as_str()), ("allowed-locations", served.as_str())];
-        for (key, value) in own.iter().filter(|(k, _)| more.iter().all(|(m, _)| m != k)).chain(more)
-        {
+        for (key, value) in own.iter().filter(|(k, _)| more.iter().all(|(m, _)| m != k)).chain(more) {
             writeln!(text, "    {key}: {value:?}").unwrap();
         }
         fs::write(self.site.path().join(".pyiceberg.yaml"), text).unwrap();
@@ -46,10 +45,8 @@ impl Shop {
     }
 
     async fn rows(&self) -> Vec<Row> {
-        let properties = BTreeMap::from([
-            ("uri".to_owned(), self.server.uri()),
-            ("allowed-locations".to_owned(), self.served()),
-        ]);
+        let properties =
+            BTreeMap::from([("uri".to_owned(), self.server.uri()), ("allowed-locations".to_owned(), self.served())]);
         let catalog = connect("default", &properties, Store::local()).await.unwrap();
         reader::rows_of(&crate::load(&*catalog).await).await
     }

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use ddb_iceberg::catalog::connect::connect;
 use ddb_iceberg::commands::{
-    Compact, Context, Expire, Incremental, Maintenance, NewAttributes, Orphans, Report, compact, expire, incremental, orphans,
+    Compact, Context, Expire, Incremental, Maintenance, NewAttributes, Orphans, Report, compact, expire, incremental,
+    orphans,
 };
 use ddb_iceberg::storage::Store;
 use iceberg::TableIdent;
@@ -148,7 +149,7 @@ async fn any_metadata_leaves_everything_else_alone() {
 }
 
 /// The files are as they were.
-fn restore(scene: &Scene, files: &super::Files) {
+pub fn restore(scene: &Scene, files: &super::Files) {
     for name in scene.site.files().into_keys().filter(|name| !files.contains_key(name) && !name.ends_with('/')) {
         fs::remove_file(scene.site.path().join(name)).unwrap();
     }

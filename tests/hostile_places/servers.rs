@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::json;
 
-use crate::program::{Run, Site, full, pairs, put, simple};
+use crate::program::{Run, Site, full, put, simple};
 use crate::rest_server::{RestServer, Staging};
 use crate::s3_server::{self, S3Server};
 
@@ -76,7 +76,7 @@ fn a_new_table_goes_only_where_the_user_has_it() {
             shop.server.warehouse(&warehouse);
             let run = shop.site.load(&export, &["pk"]).expect(1);
             assert!(run.message().contains("is said to lie at"), "{warehouse:?}: {}", run.stdout);
-            assert_eq!(shop.site.files(), before, "{warehouse:?}");
+            assert!(shop.site.files() == before, "{warehouse:?}");
             assert_eq!(shop.commits(), 0, "{warehouse:?}");
         }
     }
@@ -96,10 +96,7 @@ fn a_location_that_the_server_changes_later_is_refused() {
     fs::create_dir(&victim).unwrap();
     fs::write(victim.join("x.parquet"), "precious").unwrap();
     let window = shop.site.window(0, 15, vec![put("a", 2)]);
-    for location in [victim.to_str().unwrap(), "", "/", "s3://bucket/x", served.to_str().unwrap()].map(str::to_owned) {
-        if location == served.to_str().unwrap() {
-            continue;
-        }
+    for location in [victim.to_str().unwrap(), "", "/", "s3://bucket/x"] {
         shop.server.edit_table(&["shop"], "orders", |metadata| metadata["location"] = json!(location));
         let before = shop.site.files();
         for command in [
@@ -110,7 +107,7 @@ fn a_location_that_the_server_changes_later_is_refused() {
         ] {
             let run = shop.site.run(command).expect(1);
             assert!(run.message().contains("is said to lie at"), "{location:?} {command:?}: {}", run.stdout);
-            assert_eq!(shop.site.files(), before, "{location:?} {command:?}");
+            assert!(shop.site.files() == before, "{location:?} {command:?}");
         }
     }
     assert_eq!(shop.commits(), 1, "the load's own");
@@ -124,7 +121,8 @@ fn files_of_this_machine_are_not_read_for_a_server() {
     shop.configure(&[("allowed-locations", served.to_str().unwrap())]);
     shop.load().expect(0);
     let outside = shop.site.path().join("outside.avro");
-    let list = shop.server.table(&["shop"], "orders").unwrap().metadata.current_snapshot().unwrap().manifest_list().to_owned();
+    let list =
+        shop.server.table(&["shop"], "orders").unwrap().metadata.current_snapshot().unwrap().manifest_list().to_owned();
     fs::copy(list.trim_start_matches("file://"), &outside).unwrap();
     shop.server.edit_table(&["shop"], "orders", |metadata| {
         metadata["snapshots"][0]["manifest-list"] = json!(outside.display().to_string());
@@ -231,8 +229,8 @@ fn a_server_that_names_another_is_not_followed() {
 }
 
 /// A REST server's S3 tables whose data lies in a second bucket.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_second_bucket_takes_one_setting() {
+#[test]
+fn a_second_bucket_takes_one_setting() {
     let lake = Lake::new(&[("allowed-locations", "s3://lake/w")]);
     lake.shop.load().expect(0);
     lake.shop.server.edit_table(&["shop"], "orders", |metadata| {
@@ -245,5 +243,4 @@ async fn a_second_bucket_takes_one_setting() {
     let both = ["--catalog-property", "allowed-locations=s3://lake/w,s3a://lake/second/"];
     lake.shop.site.incremental(&[&window], &both).expect(0);
     assert!(lake.honest.keys("lake").iter().any(|key| key.starts_with("second/orders/")));
-    assert_eq!(pairs(&[]), []);
 }

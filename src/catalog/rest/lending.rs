@@ -116,7 +116,8 @@ impl Lending {
             }
             properties.extend(given.into_iter().filter(|(key, _)| {
                 // A server that offers to sign requests offers keys beside it.
-                !(lends && (key.starts_with("s3.signer") || key == "s3.remote-signing-enabled"))
+                let is_other_way = lends && (key.starts_with("s3.signer") || key == "s3.remote-signing-enabled");
+                !is_other_way && (keys.is_some() || !session.own.contains(key))
             }));
             let lender = keys.map(|keys| {
                 Arc::new(Lender {

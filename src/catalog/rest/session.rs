@@ -1,6 +1,6 @@
 //! One server, with what its configuration says, and paths on it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use iceberg::{NamespaceIdent, TableIdent};
@@ -24,6 +24,8 @@ pub(super) struct Session {
     pub client: Client,
     /// The user's properties, with what is taken of the server's defaults below and of its overrides above.
     pub properties: BTreeMap<String, String>,
+    /// The names of the properties that the user gave a value: they go before what comes without keys.
+    pub own: BTreeSet<String>,
     /// The server's configuration has keys, which are used for whatever it lends no others for.
     pub lends_keys: bool,
     lends: bool,
@@ -54,7 +56,8 @@ impl Session {
         // The token that was got for the first question is good for the next ones too.
         let client = client.renewed(settings).await?;
         let lends_keys = merged.get(KEY_ID).is_some_and(|id| properties.get(KEY_ID) != Some(id));
-        Ok(Self { client, properties: merged, lends_keys, lends })
+        let own = properties.iter().filter(|(_, value)| !value.is_empty()).map(|(key, _)| key.clone()).collect();
+        Ok(Self { client, properties: merged, own, lends_keys, lends })
     }
 
     pub fn namespaces(&self) -> String {

@@ -78,7 +78,8 @@ pub(super) fn of_catalog(user: &Map, config: CatalogConfig) -> Result<Map> {
             }
         }
         let (lent, left) = of_storage(&of_s3);
-        taken.extend(lent);
+        let lends = lent.contains_key(KEY_ID);
+        taken.extend(lent.into_iter().filter(|(key, _)| lends || user.get(key).is_none_or(String::is_empty)));
         refused.extend(left.into_iter().filter(|key| user.get(key) != of_s3.get(key)));
         Ok(taken)
     };

@@ -1,0 +1,121 @@
+use super::*;
+
+fn at(text: &str) -> Location {
+    Location::parse(text).unwrap()
+}
+
+fn place(folders: &[&str], allowed: &AllowedLocations, lent: &[&str]) -> Place {
+    let own = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    Place::new("t", &own(folders), allowed, &own(lent), &Store::local())
+}
+
+#[test]
+fn a_folder_counts_if_the_configuration_vouches_for_it() {
+    let lake = AllowedLocations::below(Some(at("s3://lake/w"))).and_named(" s3://second/x/ ,, s3a://third").unwrap();
+    for (folder, is_good) in [
+        ("s3://lake/w/shop/orders", true),
+        ("s3a://lake/w/shop/orders/", true),
+        ("s3://lake/w", false),
+        ("s3://lake/w/", false),
+        ("s3://lake/w2/shop", false),
+        ("s3://lake/w/../other", false),
+        ("s3://lake/w/shop/./orders", false),
+        ("s3://lake", false),
+        ("s3://second/x", true),
+        ("s3://second/x/y", true),
+        ("s3://second/xy", false),
+        ("s3://third/any", true),
+        ("s3://third", false),
+        ("s3://evil/w/shop", false),
+        ("/lake/w/shop", false),
+        ("file:///lake/w/shop", false),
+        ("shop/orders", false),
+        ("", false),
+        ("/", false),
+        ("https://lake/w/shop", false),
+        ("s3://abc--table-s3", false),
+    ] {
+        assert_eq!(place(&[folder], &lake, &[]).check().is_ok(), is_good, "{folder}");
+        // One folder that is not good is one too many.
+        let both = place(&["s3://lake/w/shop/orders", folder], &lake, &[]);
+        assert_eq!(both.check().is_ok(), is_good, "{folder}");
+    }
+    let of_tables = AllowedLocations::default().and_table_buckets(true);
+    assert!(place(&["s3://abc--table-s3"], &of_tables, &[]).check().is_ok());
+    assert!(place(&["s3://abc"], &of_tables, &[]).check().is_err());
+    assert!(AllowedLocations::default().and_named("/").is_err());
+}
+
+#[test]
+fn keys_that_are_lent_vouch_for_what_they_are_for() {
+    let nothing = AllowedLocations::default();
+    for (prefix, folder, is_good) in [
+        ("s3://lake/w/t", "s3://lake/w/t", true),
+        ("s3://lake/w/t/", "s3://lake/w/t", true),
+        ("s3://lake/w/t", "s3://lake/w/t2", false),
+        ("s3a://lake/w", "s3://lake/w/t", true),
+        ("s3", "s3://lake/w/t", true),
+        ("", "s3://lake/w/t", true),
+        ("", "s3://lake", false),
+        ("", "file:///w/t", false),
+        ("file:///w", "file:///w/t", false),
+    ] {
+        assert_eq!(place(&[folder], &nothing, &[prefix]).check().is_ok(), is_good, "{prefix} {folder}");
+    }
+}
+
+#[test]
+fn files_are_written_in_the_tables_folders_and_read_where_the_user_has_tables() {
+    let lake = AllowedLocations::below(Some(at("s3://lake/w"))).and_named("s3://second").unwrap();
+    let table = place(&["s3://lake/w/shop/t", "s3://second/data/t"], &lake, &[]);
+    for (path, writes, reads) in [
+        ("s3://lake/w/shop/t/data/f", true, true),
+        ("s3a://second/data/t/f", true, true),
+        ("s3://second/other/f", false, true),
+        ("s3://lake/w/shop/t", false, true),
+        ("s3://lake/w/shop/t2/f", false, false),
+        ("s3://lake/w/shop/other/f", false, false),
+        ("s3://lake/w/shop/t/../other/f", false, false),
+        ("/etc/passwd", false, false),
+        ("file:///lake/w/shop/t/f", false, false),
+        ("w/shop/t/f", false, false),
+        ("", false, false),
+    ] {
+        assert_eq!(table.bounds.check_write(path).is_ok(), writes, "{path}");
+        assert_eq!(table.bounds.check_read(path).is_ok(), reads, "{path}");
+    }
+    // One that must not be written to can be looked at, on S3.
+    let elsewhere = place(&["s3://evil/t"], &lake, &[]);
+    assert!(elsewhere.bounds.check_write("s3://evil/t/data/f").is_err());
+    assert!(elsewhere.bounds.check_read("s3://evil/t/data/f").is_ok());
+    let local = place(&["/evil/t"], &lake, &[]);
+    assert!(local.bounds.check_read("/evil/t/data/f").is_err());
+    let of_a_local_catalog = place(&["/evil/t"], &lake.reading_local(), &[]);
+    assert!(of_a_local_catalog.bounds.check_read("/evil/t/data/f").is_ok());
+    assert!(of_a_local_catalog.bounds.check_write("/evil/t/data/f").is_err());
+}
+
+#[test]
+fn local_links_are_resolved() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| format!("{}/{name}", dir.path().display());
+    std::fs::create_dir_all(path("w/shop/t/data")).unwrap();
+    std::fs::create_dir(path("victim")).unwrap();
+    for (link, to) in [("w/shop/link", "victim"), ("w/shop/t/data/link", "victim"), ("same", "w"), ("w/lost", "none")] {
+        std::os::unix::fs::symlink(path(to), path(link)).unwrap();
+    }
+    let allowed = AllowedLocations::below(Some(at(&path("w"))));
+    let good = |folder: &str| place(&[&path(folder)], &allowed, &[]).check().is_ok();
+    assert!(good("w/shop/t") && good("w/shop/new/one") && good("same/shop/t"));
+    assert!(!good("w/shop/link") && !good("w/shop/link/new") && !good("w/lost/t") && !good("w/shop/t/../../../victim"));
+    assert!(!good("same") && !good("w/shop/.."));
+    let table = place(&[&path("w/shop/t")], &allowed, &[]);
+    for (name, is_good) in
+        [("f", true), ("data/f", true), ("data/new/f", true), ("data/link/f", false), ("data/link", true)]
+    {
+        assert_eq!(table.bounds.check_write(&path(&format!("w/shop/t/{name}"))).is_ok(), is_good, "{name}");
+    }
+    assert!(table.bounds.check_read(&path("w/shop/t/data/link/f")).is_err());
+    let through_another = AllowedLocations::below(Some(at(&path("same"))));
+    assert!(place(&[&path("w/shop/t")], &through_another, &[]).check().is_ok());
+}
