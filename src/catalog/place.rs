@@ -6,7 +6,7 @@ use iceberg::TableIdent;
 use iceberg::spec::TableMetadata;
 
 use crate::error::Result;
-use crate::storage::{ALLOWED_LOCATIONS, AllowedLocations, Location, Place, Store};
+use crate::storage::{ALLOWED_LOCATIONS, AllowedLocations, Lent, Location, Place, Store};
 
 /// Table properties that move files out of the table's location, newest names first.
 const FOLDERS: [&str; 4] =
@@ -20,13 +20,13 @@ pub fn allowed(properties: &BTreeMap<String, String>, warehouse: Option<Location
     AllowedLocations::below(warehouse).and_named(named)
 }
 
-/// The place of a table. `lent`: the prefixes below which the catalog lent keys for it.
+/// The place of a table.
 pub fn of_table(
     ident: &TableIdent,
     location: &str,
     properties: &HashMap<String, String>,
     allowed: &AllowedLocations,
-    lent: &[String],
+    lent: &Lent,
     store: &Store,
 ) -> Place {
     Place::new(&ident.to_string(), &folders(location, properties), allowed, lent, store)

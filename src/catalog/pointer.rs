@@ -24,7 +24,7 @@ use uuid::Uuid;
 use super::check::{About, Step, nobody};
 use super::{Catalog, Commit, LoadedTable, NewTable, TableHome, clock, place};
 use crate::error::{Error, Result};
-use crate::storage::{ALLOWED_LOCATIONS, AllowedLocations, Location, Place, Store};
+use crate::storage::{ALLOWED_LOCATIONS, AllowedLocations, Lent, Location, Place, Store};
 
 /// Loads that find the metadata file gone look at the pointer again, so often: another writer may have moved it and
 /// removed the old file in between.
@@ -124,19 +124,23 @@ impl<P: Pointers> PointerCatalog<P> {
 
     /// The place of a table; what the catalog itself says of a namespace's folder on S3 counts as its warehouse.
     async fn place_of(&self, ident: &TableIdent, location: &str, properties: &HashMap<String, String>) -> Place {
-        let place =
-            |allowed: &AllowedLocations| place::of_table(ident, location, properties, allowed, &[], &self.store);
+        let place = |allowed: &AllowedLocations| {
+            place::of_table(ident, location, properties, allowed, &Lent::default(), &self.store)
+        };
         let found = place(&self.allowed);
         if found.check().is_ok() {
             return found;
         }
         match self.pointers.folder(ident.namespace(), None).await {
             Ok(Some(folder)) => match Location::parse(&folder) {
-                Ok(folder) if folder.is_s3() => place(&self.allowed.clone().and(folder)),
+                Ok(folder) if folder.is_s3() => place(&self.allowed.clone().and_below(folder)),
                 _ => found,
             },
-            // Whoever may not look at namespaces names the place in the configuration.
-            Ok(None) | Err(_) => found,
+            Ok(None) => found,
+            Err(error) => {
+                tracing::warn!("where the tables of {} lie could not be learned: {error}", ident.namespace());
+                found
+            }
         }
     }
 
@@ -236,6 +240,7 @@ impl<P: Pointers> Catalog for PointerCatalog<P> {
             match TableMetadata::read_from(&self.file_io, &pointer.location).await {
                 Ok(metadata) => {
                     let place = self.place_of(ident, metadata.location(), metadata.properties()).await;
+                    let place = place.with_metadata_at(&pointer.location);
                     let table = LoadedTable::new(ident.clone(), metadata, pointer.location, place);
                     return Ok(Some(LoadedTable { version: pointer.version, ..table }));
                 }
@@ -273,6 +278,7 @@ impl<P: Pointers> Catalog for PointerCatalog<P> {
         requirements: Vec<TableRequirement>,
         updates: Vec<TableUpdate>,
     ) -> Result<Commit> {
+        base.place.check()?;
         let ident = &base.ident;
         let Some(old) = self.pointers.read_pointer(ident).await? else {
             return Ok(Commit::Conflict(format!("table {ident} does not exist any more")));

@@ -136,6 +136,11 @@ pub fn unknown(key: &str) -> Option<String> {
     })
 }
 
+/// Whether this is one of the properties that are known by their full names.
+pub fn is_name(key: &str) -> bool {
+    NAMES.contains(&key)
+}
+
 /// Whether the value of this key must not be shown.
 pub fn is_secret(key: &str) -> bool {
     const WORDS: [&str; 10] = [

@@ -35,7 +35,7 @@ pub use self::failure::into_iceberg;
 use self::kept::Kept;
 pub use self::local::LocalStore;
 pub use self::location::Location;
-pub use self::place::{ALLOWED_LOCATIONS, AllowedLocations, Deleted, Place, is_table_folder};
+pub use self::place::{ALLOWED_LOCATIONS, AllowedLocations, Deleted, Lent, Place, is_table_folder};
 pub(crate) use self::properties::Properties;
 pub use self::read_ahead::{CHUNK, Lookahead, ReadAhead};
 pub use self::room::{Buffer, Room};

@@ -13,6 +13,7 @@ use futures::StreamExt;
 use iceberg::io::FileIO;
 
 use super::guarded::GuardedFiles;
+use super::routed::comparable;
 use super::s3::strip_scheme;
 use super::{Location, Store, file_io_over};
 use crate::error::{Error, Result};
@@ -21,6 +22,8 @@ use crate::error::{Error, Result};
 pub const ALLOWED_LOCATIONS: &str = "allowed-locations";
 /// Files deleted by one request, where the storage can do that.
 const BATCH: usize = 1000;
+/// Tables lie so deep in a folder of tables: in a namespace's, and directly.
+const TABLE_LEVELS: usize = 2;
 /// Folders that are looked into at once.
 const LOOKS: usize = 16;
 /// What the bucket of a table in Amazon S3 Tables ends with; nobody can give a bucket of his own such a name.
@@ -30,6 +33,9 @@ const TABLE_BUCKET: &str = "--table-s3";
 #[derive(Debug, Clone, Default)]
 pub struct AllowedLocations {
     warehouse: Option<Location>,
+    /// Folders that vouch as the warehouse does, for what lies below.
+    below: Vec<Location>,
+    /// Named by the user: at and below.
     named: Vec<Location>,
     table_buckets: bool,
     local_reading: bool,
@@ -56,10 +62,10 @@ impl AllowedLocations {
         Ok(self)
     }
 
-    /// Also at and below one more location.
+    /// Also below one more location, of which the catalog says that it has tables.
     #[must_use]
-    pub fn and(mut self, location: Location) -> Self {
-        self.named.push(location);
+    pub fn and_below(mut self, location: Location) -> Self {
+        self.below.push(location);
         self
     }
 
@@ -85,15 +91,19 @@ impl AllowedLocations {
     /// Whether a metadata file may be looked into, wherever a catalog says that it is: local files only where tables may be.
     pub fn may_look_at(&self, path: &str) -> bool {
         absolute(path).is_some_and(|location| {
-            let vouched = || self.named.iter().chain(&self.warehouse).any(|folder| really_within(&location, folder));
+            let vouched = || self.folders().any(|folder| really_within(&location, folder));
             location.is_s3() || self.local_reading || vouched()
         })
     }
 
-    /// Why a folder can't be a table's, if it can't.
-    fn judge(&self, folder: &Location, lent: &[String]) -> Result<(), &'static str> {
+    fn folders(&self) -> impl Iterator<Item = &Location> {
+        self.named.iter().chain(&self.warehouse).chain(&self.below)
+    }
+
+    /// Why a folder can't be that of a table at `root`, if it can't.
+    fn judge(&self, folder: &Location, root: &Location, lent: &Lent) -> Result<(), &'static str> {
         let is_table_bucket = self.table_buckets && folder.bucket().is_some_and(|name| name.ends_with(TABLE_BUCKET));
-        if is_table_bucket {
+        if is_table_bucket && folder.bucket() == root.bucket() {
             return Ok(());
         }
         if folder.parent().is_none() {
@@ -103,27 +113,41 @@ impl AllowedLocations {
                 "the root of the file system is no table's place"
             });
         }
-        if is_lent(folder, lent) || self.named.iter().any(|named| really_within(folder, named)) {
+        if lent.serves(folder) || self.named.iter().any(|named| really_within(folder, named)) {
             return Ok(());
         }
-        match &self.warehouse {
-            Some(warehouse) if really_within(folder, warehouse) && really_within(warehouse, folder) => {
-                Err("that is the warehouse itself, which holds other tables")
-            }
-            Some(warehouse) if really_within(folder, warehouse) => Ok(()),
-            Some(_) => Err("that is outside of the catalog's warehouse"),
-            None => Err("no warehouse is configured that it could be in"),
+        let within = || self.warehouse.iter().chain(&self.below).filter(|other| really_within(folder, other));
+        if within().any(|other| !really_within(other, folder)) {
+            return Ok(());
         }
+        Err(match (within().next(), &self.warehouse) {
+            (Some(_), _) => "that is the warehouse itself, which holds other tables",
+            (None, Some(_)) => "that is outside of the catalog's warehouse",
+            (None, None) => "no warehouse is configured that it could be in",
+        })
     }
 }
 
-/// Whether a location is reached with keys that the catalog lent for one of these prefixes; an empty one is all of S3.
-fn is_lent(location: &Location, lent: &[String]) -> bool {
-    location.is_s3()
-        && lent.iter().any(|prefix| match strip_scheme(prefix) {
-            Some(rest) => Location::parse(&format!("s3://{rest}")).is_ok_and(|prefix| location.is_within(&prefix)),
-            None => prefix.is_empty() || prefix == "s3",
-        })
+/// Where files are reached with keys that the catalog lent, and not with the user's: as storage is routed.
+#[derive(Debug, Clone, Default)]
+pub struct Lent {
+    elsewhere: bool,
+    below: Vec<(String, bool)>,
+}
+
+impl Lent {
+    /// `below`: whether there are keys below each prefix; `elsewhere`: whether for what no prefix is for.
+    pub fn new(elsewhere: bool, below: impl IntoIterator<Item = (String, bool)>) -> Self {
+        let mut below: Vec<_> = below.into_iter().map(|(prefix, lends)| (comparable(&prefix), lends)).collect();
+        below.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+        Self { elsewhere, below }
+    }
+
+    fn serves(&self, location: &Location) -> bool {
+        let text = format!("{location}/");
+        let best = self.below.iter().find(|(prefix, _)| text.starts_with(prefix.as_str()));
+        location.is_s3() && best.map_or(self.elsewhere, |(_, lends)| *lends)
+    }
 }
 
 /// As [`Location::is_within`], local links resolved.
@@ -173,7 +197,7 @@ pub struct Place {
 pub(super) struct Bounds {
     table: String,
     allowed: AllowedLocations,
-    lent: Vec<String>,
+    lent: Lent,
     /// What the table says: its location, then its other folders.
     folders: Vec<Location>,
     refusal: Option<Refusal>,
@@ -186,15 +210,14 @@ struct Refusal {
 }
 
 impl Place {
-    /// The place of a table whose metadata names these folders, its location first. `lent`: the prefixes below which the
-    /// catalog lent keys.
-    pub fn new(table: &str, folders: &[String], allowed: &AllowedLocations, lent: &[String], store: &Store) -> Self {
+    /// The place of a table whose metadata names these folders, its location first.
+    pub fn new(table: &str, folders: &[String], allowed: &AllowedLocations, lent: &Lent, store: &Store) -> Self {
         let mut refusal = None;
         let mut known = Vec::new();
         for folder in folders {
             let judged = match absolute(folder) {
                 Some(location) => {
-                    let judged = allowed.judge(&location, lent);
+                    let judged = allowed.judge(&location, known.first().unwrap_or(&location), lent);
                     known.push(location);
                     judged
                 }
@@ -205,8 +228,31 @@ impl Place {
             }
         }
         let table = table.to_owned();
-        let bounds = Bounds { table, allowed: allowed.clone(), lent: lent.to_vec(), folders: known, refusal };
+        let bounds = Bounds { table, allowed: allowed.clone(), lent: lent.clone(), folders: known, refusal };
         Self { store: store.clone(), bounds: Arc::new(bounds) }
+    }
+
+    /// The same, if the newest metadata file lies in it too: else the folders that it names may be another table's.
+    #[must_use]
+    pub fn with_metadata_at(self, path: &str) -> Self {
+        let named = |at: &Location| self.bounds.allowed.named.iter().any(|named| really_within(at, named));
+        let is_own = absolute(path).is_some_and(|at| {
+            named(&at) || self.bounds.lent.serves(&at) || self.bounds.folders.iter().any(|own| really_within(&at, own))
+        });
+        if is_own || self.bounds.refusal.is_some() {
+            return self;
+        }
+        let folder = self.bounds.folders.first().map(ToString::to_string).unwrap_or_default();
+        let refusal = Some(Refusal { folder, why: "its newest metadata file lies elsewhere" });
+        let Bounds { table, allowed, lent, folders, .. } = &*self.bounds;
+        let bounds = Bounds {
+            table: table.clone(),
+            allowed: allowed.clone(),
+            lent: lent.clone(),
+            folders: folders.clone(),
+            refusal,
+        };
+        Self { bounds: Arc::new(bounds), ..self }
     }
 
     /// The place of the same table, which now names these folders.
@@ -242,12 +288,11 @@ impl Place {
     pub async fn delete(&self, paths: Vec<String>) -> Deleted {
         let mut done = Deleted::default();
         let (inside, outside): (Vec<_>, Vec<_>) =
-            paths.into_iter().partition(|path| self.bounds.check_write(path).is_ok());
-        done.outside = count(outside.len());
-        let others = self.tables_within(&inside).await;
-        let (inside, outside): (Vec<_>, Vec<_>) =
-            inside.into_iter().partition(|path| !self.folders_above(path).iter().any(|folder| others.contains(folder)));
-        done.outside += count(outside.len());
+            paths.into_iter().partition(|path| self.bounds.check_own(path).is_ok());
+        let tables = self.tables_within(&inside).await;
+        let (inside, theirs): (Vec<_>, Vec<_>) =
+            inside.into_iter().partition(|path| !self.folders_above(path).iter().any(|folder| tables.contains(folder)));
+        done.outside = count(outside.len() + theirs.len());
         for batch in inside.chunks(BATCH) {
             match self.store.backend.delete_stream(futures::stream::iter(batch.to_vec()).boxed()).await {
                 Ok(()) => done.deleted += count(batch.len()),
@@ -260,31 +305,40 @@ impl Place {
         done
     }
 
-    /// The folders between the place and a file in it.
+    /// The folders between the place and a file in it that could be a table's: of the first levels, and not what writers of
+    /// Iceberg make for partitions (`name=value`) and for spreading files (`0110`).
     fn folders_above(&self, path: &str) -> Vec<Location> {
         let Some(location) = absolute(path) else { return Vec::new() };
         let is_between =
             |folder: &Location| self.bounds.folders.iter().any(|own| folder != own && folder.is_within(own));
-        std::iter::successors(location.parent(), Location::parent).take_while(is_between).collect()
+        let mut above: Vec<Location> =
+            std::iter::successors(location.parent(), Location::parent).take_while(is_between).collect();
+        above.drain(..above.len().saturating_sub(TABLE_LEVELS));
+        above.retain(|folder| folder.file_name().is_some_and(|name| !is_made_by_writers(name)));
+        above
     }
 
     /// Those of the folders above these files that are of other tables, or can't be looked into.
     async fn tables_within(&self, paths: &[String]) -> HashSet<Location> {
-        // Keys that are lent are for one table.
-        let own = |folder: &Location| !is_lent(folder, &self.bounds.lent);
-        let folders: HashSet<Location> = paths.iter().flat_map(|path| self.folders_above(path)).filter(own).collect();
+        let folders: HashSet<Location> = paths.iter().flat_map(|path| self.folders_above(path)).collect();
         let looks = futures::stream::iter(folders).map(|folder| async move {
             match is_table_folder(&self.store, &folder).await {
                 Ok(false) => None,
                 Ok(true) => Some(folder),
+                // Keys that are lent for one table alone may not look around.
+                Err(_) if self.bounds.lent.serves(&folder) => None,
                 Err(error) => {
-                    tracing::warn!("whether {folder} is another table's can't be told: {error}");
+                    tracing::warn!("files in {folder} are left: whether it is another table's can't be told: {error}");
                     Some(folder)
                 }
             }
         });
         looks.buffer_unordered(LOOKS).filter_map(futures::future::ready).collect().await
     }
+}
+
+fn is_made_by_writers(name: &str) -> bool {
+    name.contains('=') || (name.len() >= 4 && name.bytes().all(|byte| matches!(byte, b'0' | b'1')))
 }
 
 /// Whether a folder has an Iceberg table's metadata files.
@@ -301,11 +355,18 @@ impl Bounds {
     fn check(&self) -> Result<()> {
         let Some(Refusal { folder, why }) = &self.refusal else { return Ok(()) };
         let error = Error::failed(format!("table {} is said to lie at {folder:?}: {why}", self.table));
-        Err(error.advice(advice(folder)))
+        let or_warehouse = if self.allowed.warehouse.is_none() { ", or give --warehouse" } else { "" };
+        Err(error.advice(format!("{}{or_warehouse}", advice(folder))))
     }
 
-    /// That a file may be written or deleted.
+    /// That a file may be written, or deleted by who wrote it: where the table is, or with keys that are not the user's.
     pub(super) fn check_write(&self, path: &str) -> Result<()> {
+        self.check()?;
+        if absolute(path).is_some_and(|location| self.lent.serves(&location)) { Ok(()) } else { self.check_own(path) }
+    }
+
+    /// That a file lies in the table's folders.
+    fn check_own(&self, path: &str) -> Result<()> {
         self.check()?;
         let outside = || outside(&self.table, path);
         let location = absolute(path).ok_or_else(outside)?;
@@ -316,19 +377,21 @@ impl Bounds {
     }
 
     /// That a file may be read. A table that may not be written to may still be read: all of it lies on S3, or where it is
-    /// vouched for.
+    /// vouched for. What the user named for the files of others is not a folder that holds this table among others.
     pub(super) fn check_read(&self, path: &str) -> Result<()> {
         let outside = || outside(&self.table, path);
         let location = absolute(path).ok_or_else(outside)?;
-        let named = || self.allowed.named.iter().any(|named| really_within(&location, named));
-        let own = |own: &Location| {
-            let vouched = self.refusal.is_none()
+        let root = self.folders.first();
+        let holds_tables = |named: &Location| root.is_some_and(|root| root != named && really_within(root, named));
+        let named = || self.allowed.named.iter().any(|named| !holds_tables(named) && really_within(&location, named));
+        let vouched = |own: &Location| {
+            self.refusal.is_none()
                 || own.is_s3()
                 || self.allowed.local_reading
-                || self.allowed.judge(own, &[]).is_ok();
-            vouched && really_within(&location, own)
+                || root.is_some_and(|root| self.allowed.judge(own, root, &Lent::default()).is_ok())
         };
-        if is_lent(&location, &self.lent) || self.folders.iter().any(own) || named() { Ok(()) } else { Err(outside()) }
+        let own = |own: &Location| vouched(own) && really_within(&location, own);
+        if self.lent.serves(&location) || self.folders.iter().any(own) || named() { Ok(()) } else { Err(outside()) }
     }
 }
 
@@ -343,13 +406,12 @@ fn advice(folder: &str) -> String {
     )
 }
 
-/// What a catalog or a file says, as a location; relative paths are none, nor keys with `..` in them, which some servers or
-/// proxies would follow.
+/// What a catalog or a file says, as a location. Relative paths are none, nor those with `..` in them: a disk follows it from
+/// where a link leads to, and so do some servers.
 fn absolute(text: &str) -> Option<Location> {
     let is_absolute = strip_scheme(text).is_some() || text.starts_with("file:") || text.starts_with('/');
-    let location = is_absolute.then(|| Location::parse(text).ok()).flatten()?;
-    let climbs = location.key().is_some_and(|key| key.split('/').any(|name| matches!(name, "." | "..")));
-    (!climbs).then_some(location)
+    let climbs = text.split('/').any(|name| matches!(name, "." | ".."));
+    (is_absolute && !climbs).then(|| Location::parse(text).ok()).flatten()
 }
 
 fn count(n: usize) -> u64 {

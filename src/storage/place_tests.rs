@@ -4,9 +4,10 @@ fn at(text: &str) -> Location {
     Location::parse(text).unwrap()
 }
 
-fn place(folders: &[&str], allowed: &AllowedLocations, lent: &[&str]) -> Place {
-    let own = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
-    Place::new("t", &own(folders), allowed, &own(lent), &Store::local())
+fn place(folders: &[&str], allowed: &AllowedLocations, lent: &[(&str, bool)]) -> Place {
+    let folders: Vec<String> = folders.iter().map(|text| (*text).to_owned()).collect();
+    let lent = Lent::new(false, lent.iter().map(|(prefix, lends)| ((*prefix).to_owned(), *lends)));
+    Place::new("t", &folders, allowed, &lent, &Store::local())
 }
 
 #[test]
@@ -41,6 +42,8 @@ fn a_folder_counts_if_the_configuration_vouches_for_it() {
         assert_eq!(both.check().is_ok(), is_good, "{folder}");
     }
     let of_tables = AllowedLocations::default().and_table_buckets(true);
+    assert!(place(&["s3://abc--table-s3", "s3://abc--table-s3/data"], &of_tables, &[]).check().is_ok());
+    assert!(place(&["s3://abc--table-s3", "s3://def--table-s3/data"], &of_tables, &[]).check().is_err());
     assert!(place(&["s3://abc--table-s3"], &of_tables, &[]).check().is_ok());
     assert!(place(&["s3://abc"], &of_tables, &[]).check().is_err());
     assert!(AllowedLocations::default().and_named("/").is_err());
@@ -49,18 +52,39 @@ fn a_folder_counts_if_the_configuration_vouches_for_it() {
 #[test]
 fn keys_that_are_lent_vouch_for_what_they_are_for() {
     let nothing = AllowedLocations::default();
-    for (prefix, folder, is_good) in [
-        ("s3://lake/w/t", "s3://lake/w/t", true),
-        ("s3://lake/w/t/", "s3://lake/w/t", true),
-        ("s3://lake/w/t", "s3://lake/w/t2", false),
-        ("s3a://lake/w", "s3://lake/w/t", true),
-        ("s3", "s3://lake/w/t", true),
-        ("", "s3://lake/w/t", true),
-        ("", "s3://lake", false),
-        ("", "file:///w/t", false),
-        ("file:///w", "file:///w/t", false),
+    for (prefixes, folder, is_good) in [
+        (&[("s3://lake/w/t", true)][..], "s3://lake/w/t", true),
+        (&[("s3://lake/w/t/", true)], "s3://lake/w/t", true),
+        (&[("s3://lake/w/t/", true)], "s3://lake/w/t2", false),
+        (&[("s3a://lake/w", true)], "s3://lake/w/t", true),
+        (&[("s3", true)], "s3://lake/w/t", true),
+        (&[("", true)], "s3://lake/w/t", true),
+        (&[("", true)], "s3://lake", false),
+        (&[("", true)], "file:///w/t", false),
+        (&[("file:///w", true)], "file:///w/t", false),
+        // A longer prefix without keys is reached with the user's.
+        (&[("", true), ("s3://lake/w", false)], "s3://lake/w/t", false),
+        (&[("s3://lake/w/", false), ("s3", true)], "s3://lake/x/t", true),
+        (&[("s3://lake/w", false), ("s3://lake/w/t", true)], "s3://lake/w/t", true),
     ] {
-        assert_eq!(place(&[folder], &nothing, &[prefix]).check().is_ok(), is_good, "{prefix} {folder}");
+        assert_eq!(place(&[folder], &nothing, prefixes).check().is_ok(), is_good, "{prefixes:?} {folder}");
+    }
+}
+
+/// Else a table's metadata could name the folders of another.
+#[test]
+fn the_newest_metadata_file_lies_in_the_tables_folders() {
+    let lake = AllowedLocations::below(Some(at("s3://lake/w"))).and_named("s3://second").unwrap();
+    for (path, is_good) in [
+        ("s3://lake/w/shop/t/metadata/1.metadata.json", true),
+        ("s3a://lake/w/shop/t/1.metadata.json", true),
+        ("s3://second/1.metadata.json", true),
+        ("s3://lake/w/shop/other/metadata/1.metadata.json", false),
+        ("s3://lake/w/shop/t2/metadata/1.metadata.json", false),
+        ("", false),
+    ] {
+        let table = place(&["s3://lake/w/shop/t"], &lake, &[]).with_metadata_at(path);
+        assert_eq!(table.check().is_ok(), is_good, "{path}");
     }
 }
 
@@ -72,6 +96,7 @@ fn files_are_written_in_the_tables_folders_and_read_where_the_user_has_tables() 
         ("s3://lake/w/shop/t/data/f", true, true),
         ("s3a://second/data/t/f", true, true),
         ("s3://second/other/f", false, true),
+        ("s3://lake/w/f", false, false),
         ("s3://lake/w/shop/t", false, true),
         ("s3://lake/w/shop/t2/f", false, false),
         ("s3://lake/w/shop/other/f", false, false),
@@ -116,6 +141,37 @@ fn local_links_are_resolved() {
         assert_eq!(table.bounds.check_write(&path(&format!("w/shop/t/{name}"))).is_ok(), is_good, "{name}");
     }
     assert!(table.bounds.check_read(&path("w/shop/t/data/link/f")).is_err());
+    // A disk follows `..` from where a link leads to.
+    for name in ["data/link/../f", "data/./f", "data/../data/f"] {
+        assert!(table.bounds.check_write(&path(&format!("w/shop/t/{name}"))).is_err(), "{name}");
+        assert!(table.bounds.check_read(&path(&format!("w/shop/t/{name}"))).is_err(), "{name}");
+    }
     let through_another = AllowedLocations::below(Some(at(&path("same"))));
     assert!(place(&[&path("w/shop/t")], &through_another, &[]).check().is_ok());
+}
+
+/// The user names the folder of all tables, as for a REST catalog with keys of his own.
+#[test]
+fn a_named_folder_of_tables_lets_none_read_the_others() {
+    let named = AllowedLocations::default().and_named("s3://lake/w,s3://archive/files").unwrap();
+    let table = place(&["s3://lake/w/shop/t"], &named, &[]);
+    assert!(table.check().is_ok());
+    assert!(table.bounds.check_read("s3://lake/w/shop/t/data/f").is_ok());
+    assert!(table.bounds.check_read("s3://archive/files/f").is_ok());
+    assert!(table.bounds.check_read("s3://lake/w/shop/other/data/f").is_err());
+}
+
+#[test]
+fn folders_that_could_be_tables_are_looked_into() {
+    let lake = AllowedLocations::below(Some(at("s3://lake/w")));
+    let table = place(&["s3://lake/w/shop"], &lake, &[]);
+    let above = |path: &str| -> Vec<String> {
+        let folders = table.folders_above(&format!("s3://lake/w/shop/{path}"));
+        folders.iter().map(|folder| folder.as_str().trim_start_matches("s3://lake/w/shop/").to_owned()).collect()
+    };
+    assert_eq!(above("f"), Vec::<String>::new());
+    assert_eq!(above("data/f"), ["data"]);
+    assert_eq!(above("other/data/deep/er/f"), ["other/data", "other"]);
+    assert_eq!(above("data/day=2026-01-01/f"), ["data"]);
+    assert_eq!(above("data/0110/1010/f"), ["data"]);
 }

@@ -24,7 +24,7 @@ pub struct RoutedStore {
 }
 
 /// A location as one that a prefix can be compared with.
-fn comparable(location: &str) -> String {
+pub(super) fn comparable(location: &str) -> String {
     strip_scheme(location).map_or_else(|| location.to_owned(), |rest| format!("s3://{rest}"))
 }
 

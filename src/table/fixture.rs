@@ -17,7 +17,7 @@ use super::{
     BuiltSnapshot, DataFileWriter, DataPaths, DeleteCache, DeleteGroup, LiveFile, SnapshotBuilder, WriteOptions,
 };
 use crate::catalog::{LoadedTable, place};
-use crate::storage::{AllowedLocations, Location, Store};
+use crate::storage::{AllowedLocations, Lent, Location, Store};
 
 /// `pk` string (the key), `n` long, `tag` string.
 pub(super) fn schema() -> Schema {
@@ -193,7 +193,7 @@ impl Fixture {
         let warehouse = Location::parse(self.dir.path().to_str().unwrap()).unwrap();
         let allowed = AllowedLocations::below(Some(warehouse));
         let (location, properties) = (self.metadata.location(), self.metadata.properties());
-        let place = place::of_table(&ident, location, properties, &allowed, &[], &Store::local());
+        let place = place::of_table(&ident, location, properties, &allowed, &Lent::default(), &Store::local());
         LoadedTable::new(ident, self.metadata.clone(), String::new(), place)
     }
 

@@ -185,7 +185,12 @@ fn keys_that_are_lent_come_with_their_endpoint_and_vouch_for_their_place() {
             "s3.secret-access-key": s3_server::SECRET_KEY}),
         None,
     );
+    // Half a key, below a prefix in between, takes nobody back to the user's.
+    lake.shop.server.lend_below(json!([{"prefix": "s3://lake/w/", "config": {"s3.access-key-id": ""}},
+        {"prefix": "s3://lake/w/shop", "config": {"s3.access-key-id": "X", "s3.session-token": "t"}}]));
+    lake.honest.take_requests();
     lake.shop.load().expect(0);
+    assert_eq!(lake.honest.take_requests().len(), 0);
     assert!(!lake.evil.keys("lake").is_empty());
     assert_eq!(lake.honest.keys("lake").len(), 0);
 }

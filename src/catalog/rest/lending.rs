@@ -21,7 +21,7 @@ use super::session::Session;
 use super::trust;
 use super::wire::{LoadTableResult, StorageCredential};
 use crate::error::{Error, Result};
-use crate::storage::{KeyLender, LentKeys, S3Access, S3Config, Store, strip_scheme};
+use crate::storage::{KeyLender, Lent, LentKeys, S3Access, S3Config, Store, strip_scheme};
 
 pub(super) const KEY_ID: &str = "s3.access-key-id";
 pub(super) const SECRET: &str = "s3.secret-access-key";
@@ -44,15 +44,15 @@ const IDENTITY: [&str; 11] = [
 /// Stores that are kept for tables; a program has one or two.
 const MOST_KEPT: usize = 64;
 
-/// A table's location, and what the server says of it without keys, in all and below each prefix.
-type Place = (String, Vec<(String, BTreeMap<String, String>)>);
+/// A table's location; in all and below each prefix what the server says without keys, and whether it lends any.
+type StoreId = (String, Vec<(String, BTreeMap<String, String>, bool)>);
 
 /// Storage by table.
 pub(super) struct Lending {
     /// Storage for tables of which the server says nothing.
     pub store: Store,
     /// By location and configuration without keys: a store renews its keys itself.
-    kept: Mutex<HashMap<Place, Store>>,
+    kept: Mutex<HashMap<StoreId, Store>>,
     /// The user was told what is not taken.
     told: AtomicBool,
 }
@@ -63,15 +63,15 @@ impl Lending {
         Self { store, kept: Mutex::default(), told: AtomicBool::default() }
     }
 
-    /// Storage for the files of a table, and the prefixes below which it has keys that the server lent; `staged` is the
-    /// request that staged it.
+    /// Storage for the files of a table, and where it goes there with keys that the server lent; `staged` is the request that
+    /// staged it.
     pub fn of_table(
         &self,
         session: &Arc<Session>,
         ident: &TableIdent,
         table: &LoadTableResult,
         staged: Option<&Bytes>,
-    ) -> Result<(Store, Vec<String>)> {
+    ) -> Result<(Store, Lent)> {
         let location = table.metadata.location();
         let credentials = table.storage_credentials.as_deref().unwrap_or_default();
         let prefixes: Vec<&str> = credentials.iter().map(|c| c.prefix.as_str()).filter(|p| is_of_s3(p)).collect();
@@ -85,23 +85,24 @@ impl Lending {
         };
         let places: Vec<(String, BTreeMap<String, String>)> =
             std::iter::once(taken("", &[])).chain(prefixes.iter().map(|prefix| taken(prefix, credentials))).collect();
-        // What goes with the keys of each prefix is missing beside those that are for no prefix.
-        if prefixes.is_empty() && !self.told.swap(true, Ordering::Relaxed) {
+        let lends = session.lends_keys || places.iter().any(|(_, given)| keys(given).is_some());
+        refused.extend(session.with_keys.keys().filter(|key| !session.own.contains(*key)).cloned());
+        // What goes with the keys of a prefix is missing beside those that are for no prefix.
+        if !lends && !self.told.swap(true, Ordering::Relaxed) {
             trust::tell(&format!("the catalog's configuration of {ident}"), refused);
         }
-        let of_all = session.lends_keys.then(String::new);
-        let lent = places.iter().filter(|(_, given)| keys(given).is_some()).map(|(prefix, _)| prefix.clone());
-        let lent: Vec<String> = of_all.into_iter().chain(lent).collect();
+        let lends_at = |given: &BTreeMap<String, String>| session.lends_keys || keys(given).is_some();
+        let below = places.iter().skip(1).map(|(prefix, given)| (prefix.clone(), lends_at(given)));
+        let lent = Lent::new(places.first().is_some_and(|(_, given)| lends_at(given)), below);
         if places.iter().all(|(_, given)| given.is_empty()) {
             return Ok((self.store.clone(), lent));
         }
-        let lends = places.iter().any(|(_, given)| keys(given).is_some());
         let lasting = places.iter().map(|(prefix, given)| {
             let mut lasting = given.clone();
             if keys(given).is_some() {
                 lasting.retain(|key, _| !is_identity(key));
             }
-            (prefix.clone(), lasting)
+            (prefix.clone(), lasting, keys(given).is_some())
         });
         let id = (location.to_owned(), lasting.collect());
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -113,6 +114,7 @@ impl Lending {
             let mut properties = session.properties.clone();
             if keys.is_some() {
                 properties.retain(|key, _| !is_identity(key));
+                properties.extend(session.with_keys.clone());
             }
             properties.extend(given.into_iter().filter(|(key, _)| {
                 // A server that offers to sign requests offers keys beside it.
@@ -167,10 +169,14 @@ fn given(
     let location = format!("{}/", location.trim_end_matches('/'));
     let best = credentials.iter().filter(|c| location.starts_with(&c.prefix)).max_by_key(|c| c.prefix.len());
     if let Some(best) = best {
-        if best.config.contains_key(KEY_ID) {
+        let mut best: BTreeMap<String, String> = of_s3(&best.config).into_iter().collect();
+        // Keys are never mixed of both, nor an id without its secret taken for one.
+        if keys(&best).is_some() {
             given.retain(|key, _| !is_identity(key));
+        } else {
+            best.retain(|key, _| !is_identity(key));
         }
-        given.extend(of_s3(&best.config));
+        given.extend(best);
     }
     trust::of_storage(&given)
 }

@@ -40,7 +40,7 @@ use self::wire::{
 };
 use super::{Catalog, Commit, LOADING, LoadedTable, NewTable, TableHome, is_unfinished, place, property};
 use crate::error::{Error, Result};
-use crate::storage::{AllowedLocations, Location, Place, S3Access, S3Config, Store, strip_scheme};
+use crate::storage::{AllowedLocations, Lent, Location, Place, S3Access, S3Config, Store, strip_scheme};
 
 /// How often a commit is sent when the server says to come again.
 const SENDS: u32 = 4;
@@ -77,7 +77,13 @@ impl RestCatalog {
         } else {
             store.with_s3(S3Access { config, lender: None }, Vec::new())
         };
-        let allowed = allowed(properties)?;
+        let is_aws = session
+            .client
+            .settings()
+            .signing
+            .as_ref()
+            .is_some_and(|s| matches!(s.service.as_str(), "s3tables" | "glue"));
+        let allowed = allowed(properties)?.and_table_buckets(is_aws);
         Ok(Self { session: Arc::new(session), lending: Lending::new(store), allowed, homes: Mutex::default() })
     }
 
@@ -265,7 +271,7 @@ impl Catalog for RestCatalog {
         let home = home.map_or_else(
             || {
                 let (location, properties) = (table.metadata.location(), table.metadata.properties());
-                place::of_table(ident, location, properties, &self.allowed, &[], &self.lending.store)
+                place::of_table(ident, location, properties, &self.allowed, &Lent::default(), &self.lending.store)
             },
             |home| place::moved(&home, &table.metadata),
         );
@@ -323,15 +329,12 @@ impl Catalog for RestCatalog {
     }
 }
 
-/// What the user's configuration vouches for. A `warehouse` that is a name or an ARN is no location; AWS, which signed requests
-/// go to, places the tables of Amazon S3 Tables itself.
+/// What the user's configuration vouches for. A `warehouse` that is a name or an ARN is no location.
 fn allowed(properties: &BTreeMap<String, String>) -> Result<AllowedLocations> {
     let get = |key: &str| properties.get(key).map(String::as_str).filter(|value| !value.is_empty());
     let is_location = |text: &&str| strip_scheme(text).is_some() || text.starts_with("file:") || text.starts_with('/');
     let warehouse = get("warehouse").filter(is_location).map(Location::parse).transpose()?;
-    let is_aws = get("rest.sigv4-enabled").is_some_and(|value| value.eq_ignore_ascii_case("true"))
-        && get("rest.signing-name").is_some_and(|name| matches!(name, "s3tables" | "glue"));
-    Ok(place::allowed(properties, warehouse)?.and_table_buckets(is_aws))
+    place::allowed(properties, warehouse)
 }
 
 /// The request that stages a table, or creates it empty. It has the mark in either case: a server that knows nothing of

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::client::{Answer, Client};
 use super::failure;
-use super::lending::KEY_ID;
+use super::lending::{KEY_ID, is_identity};
 use super::settings::Settings;
 use super::trust;
 use super::wire::{CatalogConfig, LoadCredentialsResponse, LoadTableResult, StorageCredential, encode};
@@ -24,6 +24,8 @@ pub(super) struct Session {
     pub client: Client,
     /// The user's properties, with what is taken of the server's defaults below and of its overrides above.
     pub properties: BTreeMap<String, String>,
+    /// What the server says of S3, for where it lends keys.
+    pub with_keys: BTreeMap<String, String>,
     /// The names of the properties that the user gave a value: they go before what comes without keys.
     pub own: BTreeSet<String>,
     /// The server's configuration has keys, which are used for whatever it lends no others for.
@@ -51,13 +53,17 @@ impl Session {
                 .advice("Check the catalog's uri: there is no REST catalog at this address")
         })?;
         let lends = config.endpoints.iter().flatten().any(|endpoint| endpoint == LOAD_CREDENTIALS);
-        let merged = trust::of_catalog(properties, config)?;
-        let settings = Settings::new(name, &merged)?;
+        let trust::Merged { properties: merged, with_keys } = trust::of_catalog(properties, config)?;
+        // Requests to the server are signed as the user says, whatever keys it lends for files.
+        let mut of_server = merged.clone();
+        of_server.retain(|key, _| !is_identity(key));
+        of_server.extend(properties.iter().filter(|(key, _)| is_identity(key)).map(|(k, v)| (k.clone(), v.clone())));
+        let settings = Settings::new(name, &of_server)?;
         // The token that was got for the first question is good for the next ones too.
         let client = client.renewed(settings).await?;
         let lends_keys = merged.get(KEY_ID).is_some_and(|id| properties.get(KEY_ID) != Some(id));
         let own = properties.iter().filter(|(_, value)| !value.is_empty()).map(|(key, _)| key.clone()).collect();
-        Ok(Self { client, properties: merged, own, lends_keys, lends })
+        Ok(Self { client, properties: merged, with_keys, own, lends_keys, lends })
     }
 
     pub fn namespaces(&self) -> String {

@@ -9,12 +9,16 @@ use reqwest::Url;
 
 use super::lending::{KEY_ID, SECRET, is_identity};
 use super::wire::CatalogConfig;
+use crate::catalog::property;
 use crate::error::{Error, Result};
 
 type Map = BTreeMap<String, String>;
 
 /// Of a catalog's configuration, whatever else is in it.
-const OF_CATALOG: [&str; 7] = ["prefix", "namespace-separator", "warehouse", "token", "scope", "audience", "resource"];
+const OF_CATALOG: [&str; 4] = ["prefix", "namespace-separator", "warehouse", "token"];
+/// What a token is asked for, and where: only as long as the user leaves signing in to the server.
+const OF_SIGNING_IN: [&str; 4] = ["scope", "audience", "resource", SIGN_IN];
+const SIGN_IN: &str = "oauth2-server-uri";
 /// The same, by how they begin: properties of new tables.
 const OF_TABLES: [&str; 2] = ["table-default.", "table-override."];
 /// What belongs to keys that are lent: taken with them only.
@@ -38,76 +42,104 @@ const WITH_KEYS: [&str; 15] = [
 /// Taken without keys too: names of regions, and what only leads to an error.
 const WITHOUT_KEYS: [&str; 4] = ["s3.region", "client.region", "s3.signer", "s3.remote-signing-enabled"];
 /// Where they would change what this program does, the user is told that they are not taken.
-const FOLLOWED: [&str; 8] = ["s3.", "client.", "rest.", "header.", "auth.", "ssl.", "credential", "oauth2-server-uri"];
+const FOLLOWED: [&str; 5] = ["rest.", "header.", "auth.", "ssl.", "credential"];
 
-/// The user's properties, with what is taken of the server's defaults below and of its overrides above.
+/// What came of the user's properties and a server's configuration.
+pub(super) struct Merged {
+    /// The user's properties, with what is taken of the server's defaults below and of its overrides above.
+    pub properties: Map,
+    /// What the server says of S3, for where it lends keys: endpoint, region, path style.
+    pub with_keys: Map,
+}
+
+/// Takes what is taken of a server's configuration.
 ///
 /// Errors: [`Kind::Failed`](crate::error::Kind::Failed) if the server names another server for itself.
-pub(super) fn of_catalog(user: &Map, config: CatalogConfig) -> Result<Map> {
-    let CatalogConfig { defaults, overrides, .. } = config;
-    let given = |map: BTreeMap<String, Option<String>>| -> Map {
-        map.into_iter().filter_map(|(key, value)| Some((key, value?))).filter(|(_, value)| !value.is_empty()).collect()
-    };
-    let (defaults, overrides) = (given(defaults), given(overrides));
-    let uri = user.get("uri").map_or("", String::as_str);
-    let mut refused = Vec::new();
-    let mut taken = |map: Map, is_override: bool| -> Result<Map> {
-        let mut of_s3 = Map::new();
-        let mut taken = Map::new();
-        for (key, value) in map {
-            // Where the user has said the same, or what goes before it, there is nothing to tell.
-            let is_idle = user.get(&key).is_some_and(|own| *own == value || !is_override);
-            if OF_CATALOG.contains(&key.as_str()) || OF_TABLES.iter().any(|family| key.starts_with(family)) {
+pub(super) fn of_catalog(user: &Map, config: CatalogConfig) -> Result<Merged> {
+    let user: Map = user.iter().filter(|(_, value)| !value.is_empty()).map(|(k, v)| (k.clone(), v.clone())).collect();
+    let mut judge = Judge { uri: user.get("uri").map_or("", String::as_str), user: &user, refused: Vec::new() };
+    let (defaults, of_defaults) = judge.taken(config.defaults, false)?;
+    let (overrides, of_overrides) = judge.taken(config.overrides, true)?;
+    tell("the catalog's configuration", judge.refused);
+    let mut with_keys = of_defaults;
+    with_keys.extend(of_overrides);
+
+    let mut properties = defaults;
+    properties.extend(user.iter().map(|(key, value)| (key.clone(), value.clone())));
+    properties.extend(overrides);
+    // Its own keys, which go with where it says that they are good. The user's own stay, if they are not overridden.
+    if keys_in(&with_keys) && !user.keys().any(|key| is_identity(key)) {
+        properties.extend(with_keys.clone());
+    }
+    with_keys.retain(|key, _| !is_identity(key));
+    Ok(Merged { properties, with_keys })
+}
+
+/// Goes through what a server gives.
+struct Judge<'a> {
+    uri: &'a str,
+    user: &'a Map,
+    refused: Vec<String>,
+}
+
+impl Judge<'_> {
+    /// What is taken, and what it says of S3.
+    fn taken(&mut self, given: BTreeMap<String, Option<String>>, is_override: bool) -> Result<(Map, Map)> {
+        let (mut taken, mut of_s3) = (Map::new(), Map::new());
+        for (key, value) in given {
+            let Some(value) = value.filter(|value| !value.is_empty()) else { continue };
+            let own = self.user.get(&key);
+            let name = key.as_str();
+            if OF_CATALOG.contains(&name) || OF_TABLES.iter().any(|family| key.starts_with(family)) {
                 taken.insert(key, value);
-            } else if key == "uri" {
-                if is_override && !is_same_server(uri, &value) {
-                    return Err(elsewhere(uri, &value));
+            } else if name == "uri" {
+                if is_override && !is_same_server(self.uri, &value) {
+                    return Err(elsewhere(self.uri, &value));
                 }
                 taken.insert(key, value);
-            } else if key == "oauth2-server-uri" {
-                let own = user.get(&key).is_some_and(|own| is_same_server(own, &value));
-                if own || !value.contains("://") || is_same_server(uri, &value) {
+            } else if OF_SIGNING_IN.contains(&name) {
+                let is_of_server = !value.contains("://") || is_same_server(self.uri, &value);
+                let is_free = own.is_none() && !self.user.contains_key(SIGN_IN);
+                if is_free && (name != SIGN_IN || is_of_server) {
                     taken.insert(key, value);
-                } else if !is_idle {
-                    refused.push(key);
+                } else if is_override && own != Some(&value) {
+                    self.refused.push(key);
                 }
             } else if key.starts_with("s3.") || key.starts_with("client.") {
                 of_s3.insert(key, value);
-            } else if !is_idle && FOLLOWED.iter().any(|name| key.starts_with(name)) {
-                refused.push(key);
+            } else if own != Some(&value) && (is_override || own.is_none()) {
+                // Of other people's names only the family is told.
+                self.refused
+                    .extend(FOLLOWED.iter().find(|name| key.starts_with(**name)).map(|name| format!("{name}*")));
             }
         }
         let (lent, left) = of_storage(&of_s3);
-        let lends = lent.contains_key(KEY_ID);
-        taken.extend(lent.into_iter().filter(|(key, _)| lends || user.get(key).is_none_or(String::is_empty)));
-        refused.extend(left.into_iter().filter(|key| user.get(key) != of_s3.get(key)));
-        Ok(taken)
-    };
-    let mut merged = taken(defaults, false)?;
-    let overrides = taken(overrides, true)?;
-    if user.keys().any(|key| is_identity(key)) {
-        // The user's own keys stay, and then nothing comes with the server's.
-        merged.retain(|key, _| !WITH_KEYS.contains(&key.as_str()) || WITHOUT_KEYS.contains(&key.as_str()));
+        // What goes with keys may find its keys with a table.
+        let alone = left.into_iter().filter(|key| !WITH_KEYS.contains(&key.as_str()));
+        self.refused.extend(alone.filter(|key| self.user.get(key) != of_s3.get(key)));
+        // Without keys, what the user says goes before it.
+        let plain =
+            lent.iter().filter(|(key, _)| WITHOUT_KEYS.contains(&key.as_str()) && !self.user.contains_key(*key));
+        taken.extend(plain.map(|(key, value)| (key.clone(), value.clone())));
+        of_s3.retain(|key, _| WITH_KEYS.contains(&key.as_str()));
+        Ok((taken, of_s3))
     }
-    merged.extend(user.iter().map(|(key, value)| (key.clone(), value.clone())));
-    if overrides.contains_key(KEY_ID) {
-        merged.retain(|key, _| !is_identity(key));
-    }
-    merged.extend(overrides);
-    tell("the catalog's configuration", refused);
-    Ok(merged)
 }
 
-/// Of what a server says of storage: with keys what belongs to them, else next to nothing. Second, the names of what
-/// was left out and would have been followed.
+fn keys_in(given: &Map) -> bool {
+    [KEY_ID, SECRET].iter().all(|key| given.get(*key).is_some_and(|value| !value.is_empty()))
+}
+
+/// Of what a server says of storage: with keys what belongs to them, else next to nothing. Second, the names of what is left
+/// out, as far as this program knows them.
 pub(super) fn of_storage(given: &Map) -> (Map, Vec<String>) {
-    let lends = [KEY_ID, SECRET].iter().all(|key| given.get(*key).is_some_and(|value| !value.is_empty()));
+    let lends = keys_in(given);
     let is_taken = |key: &str, value: &str| {
         if lends { WITH_KEYS.contains(&key) } else { WITHOUT_KEYS.contains(&key) && is_plain(value) }
     };
     let (taken, left): (Map, Map) =
         given.iter().map(|(k, v)| (k.clone(), v.clone())).partition(|(key, value)| is_taken(key, value));
-    (taken, left.into_keys().collect())
+    (taken, left.into_keys().filter(|key| property::is_name(key)).collect())
 }
 
 /// Tells what was not taken.
@@ -139,9 +171,9 @@ fn is_same_server(own: &str, other: &str) -> bool {
 }
 
 fn elsewhere(uri: &str, named: &str) -> Error {
-    let named = crate::catalog::property::shown("uri", named);
+    let named = property::shown("uri", named);
     Error::failed(format!("the catalog names another server for itself: {named}"))
-        .in_file(crate::catalog::property::shown("uri", uri))
+        .in_file(property::shown("uri", uri))
         .advice("Nothing was sent there. If that is right, give it as the catalog's uri")
 }
 
@@ -156,7 +188,7 @@ mod tests {
     fn merged(user: &[(&str, &str)], defaults: &[(&str, &str)], overrides: &[(&str, &str)]) -> Result<Map> {
         let given = |entries: &[(&str, &str)]| map(entries).into_iter().map(|(k, v)| (k, Some(v))).collect();
         let config = CatalogConfig { defaults: given(defaults), overrides: given(overrides), endpoints: None };
-        of_catalog(&map(&[&[("uri", "https://h/api")], user].concat()), config)
+        Ok(of_catalog(&map(&[&[("uri", "https://h/api")], user].concat()), config)?.properties)
     }
 
     #[test]
@@ -181,12 +213,24 @@ mod tests {
         assert_eq!(merged(&[], &[], &[("uri", "https://h/x")]).unwrap()["uri"], "https://h/x");
         // The user's own word goes before a default.
         assert_eq!(merged(&[], &[("uri", "https://evil/x")], &[]).unwrap()["uri"], "https://h/api");
+    }
+
+    #[test]
+    fn a_secret_is_sent_where_the_user_says() {
         let oauth = "oauth2-server-uri";
         assert!(!merged(&[], &[(oauth, "https://evil/t")], &[(oauth, "https://evil/t")]).unwrap().contains_key(oauth));
-        let own = [(oauth, "https://login/t")];
-        assert_eq!(merged(&own, &[], &[(oauth, "https://evil/t")]).unwrap()[oauth], "https://login/t");
-        assert_eq!(merged(&own, &[], &[(oauth, "https://login/u")]).unwrap()[oauth], "https://login/u");
         assert_eq!(merged(&[], &[(oauth, "v1/oauth/tokens")], &[]).unwrap()[oauth], "v1/oauth/tokens");
+        assert_eq!(merged(&[], &[], &[(oauth, "https://h/t"), ("scope", "s")]).unwrap()["scope"], "s");
+        let own = [(oauth, "https://login/t")];
+        let user = map(&[("uri", "https://h/api"), own[0]]);
+        for other in ["https://evil/t", "https://login/u", "https://h/t", "t"] {
+            assert_eq!(merged(&own, &[], &[(oauth, other)]).unwrap(), user, "{other}");
+        }
+        // Tokens of the user's login server are for what the user says.
+        for key in ["scope", "audience", "resource"] {
+            assert_eq!(merged(&own, &[(key, "all")], &[(key, "all")]).unwrap(), user, "{key}");
+            assert_eq!(merged(&[(key, "mine")], &[(key, "all")], &[(key, "all")]).unwrap()[key], "mine");
+        }
     }
 
     #[test]
@@ -215,11 +259,24 @@ mod tests {
     }
 
     #[test]
-    fn keys_bring_what_belongs_to_them_and_replace_the_users() {
-        let own = [("s3.access-key-id", "MINE"), ("s3.secret-access-key", "m"), ("s3.profile-name", "p")];
+    fn keys_bring_what_belongs_to_them_and_leave_the_users_alone() {
         let keys = [(KEY_ID, "A"), (SECRET, "s"), ("s3.endpoint", "http://e"), ("s3.proxy-uri", "http://evil")];
-        let found = merged(&own, &[], &keys).unwrap();
-        assert_eq!(found, map(&[&[("uri", "https://h/api")][..], &keys[..3]].concat()));
-        assert_eq!(merged(&own, &keys, &[]).unwrap(), map(&[&[("uri", "https://h/api")][..], &own].concat()));
+        for (defaults, overrides) in [(&keys[..], &[][..]), (&[], &keys)] {
+            let found = merged(&[], defaults, overrides).unwrap();
+            assert_eq!(found, map(&[&[("uri", "https://h/api")][..], &keys[..3]].concat()));
+            for own in
+                [&[(KEY_ID, "MINE"), (SECRET, "m")][..], &[("client.profile-name", "p")], &[("s3.anonymous", "true")]]
+            {
+                let user = map(&[&[("uri", "https://h/api")][..], own].concat());
+                assert_eq!(merged(own, defaults, overrides).unwrap(), user, "{own:?}");
+            }
+        }
+        // An endpoint waits for the keys of a table; an id without its secret is no key.
+        let alone = [("s3.endpoint", "http://e"), (KEY_ID, "A"), ("s3.session-token", "t")];
+        let given = alone.iter().map(|(k, v)| ((*k).to_owned(), Some((*v).to_owned()))).collect();
+        let config = CatalogConfig { defaults: BTreeMap::new(), overrides: given, endpoints: None };
+        let found = of_catalog(&map(&[("uri", "https://h/api")]), config).unwrap();
+        assert_eq!(found.properties, map(&[("uri", "https://h/api")]));
+        assert_eq!(found.with_keys, map(&alone[..1]));
     }
 }
