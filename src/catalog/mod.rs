@@ -13,6 +13,7 @@ pub mod check;
 pub mod clock;
 pub mod connect;
 pub mod glue;
+mod metadata_file;
 pub mod pointer;
 pub mod property;
 pub mod rest;

@@ -23,7 +23,7 @@ use iceberg::{NamespaceIdent, TableIdent, TableRequirement, TableUpdate};
 use uuid::Uuid;
 
 use super::check::{About, Step, nobody};
-use super::{Catalog, Commit, LoadedTable, NewTable, TableHome, clock};
+use super::{Catalog, Commit, LoadedTable, NewTable, TableHome, clock, metadata_file};
 use crate::error::{Error, Result};
 
 /// Loads that find the metadata file gone look at the pointer again, so often: another writer may have moved it and
@@ -206,7 +206,7 @@ impl<P: Pointers> Catalog for PointerCatalog<P> {
         let mut attempt = 1;
         loop {
             let Some(pointer) = self.pointers.read_pointer(ident).await? else { return Ok(None) };
-            match TableMetadata::read_from(&self.file_io, &pointer.location).await {
+            match metadata_file::read(&self.file_io, &pointer.location).await {
                 Ok(metadata) => {
                     return Ok(Some(LoadedTable {
                         ident: ident.clone(),

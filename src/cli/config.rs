@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use ddb_iceberg::catalog::property;
 use ddb_iceberg::error::{Error, Result};
 
+use super::exposed;
 use super::yaml::{self, Map, Node};
 
 /// The file's name, in whichever folder.
@@ -104,6 +105,7 @@ pub fn load(options: &Options, environment: &Environment) -> Result<CatalogConfi
         None => find(environment)?,
     };
     let mut warnings = Vec::new();
+    warnings.extend(file.as_ref().and_then(|file| exposed::in_file(&environment.folder.join(file), &root)));
     let variables = apply_variables(&mut root, environment, &mut warnings);
 
     let in_file = |error: Error| match &file {
@@ -154,6 +156,7 @@ pub fn load(options: &Options, environment: &Environment) -> Result<CatalogConfi
         }
         sources.insert(key.clone(), source);
     }
+    warnings.extend(exposed::typed(&name, &typed));
     sources.extend(typed.keys().map(|key| (key.clone(), "--catalog-property".to_owned())));
     properties.extend(typed);
     if let Some(warehouse) = &options.warehouse {
@@ -165,6 +168,8 @@ pub fn load(options: &Options, environment: &Environment) -> Result<CatalogConfi
     }
     properties.retain(|_, value| !value.is_empty());
     sources.retain(|key, _| properties.contains_key(key));
+    property::remember(&properties);
+    warnings.extend(property::unencrypted(&properties));
     Ok(CatalogConfig { name, properties, sources, file, warnings })
 }
 

@@ -8,6 +8,7 @@ mod check;
 mod checks;
 mod config;
 mod escape;
+mod exposed;
 mod invocation;
 mod limits;
 mod logs;

@@ -87,9 +87,8 @@ async fn fetch(oauth: &OAuth, http: &Http) -> Result<Token> {
         Lost::NotSent(error) | Lost::Never(error) => error,
         Lost::Unknown(why) => Error::failed(format!("the sign-in had no answer: {why}")).in_file(&oauth.server),
     })?;
-    let secrets = http.secrets();
     if answer.status != 200 {
-        return Err(Error::failed(format!("the catalog refused the sign-in: {}", failure::said(&answer, secrets)))
+        return Err(Error::failed(format!("the catalog refused the sign-in: {}", failure::said(&answer)))
             .in_file(&oauth.server)
             .advice("Check the catalog's properties credential, scope and oauth2-server-uri"));
     }

@@ -16,9 +16,11 @@ use uuid::Uuid;
 
 use super::auth::Auth;
 use super::failure;
-use super::settings::{SHORTEST_SECRET, Settings};
+use super::settings::Settings;
 use super::signer::Signer;
+use crate::catalog::metadata_file::check_json;
 use crate::error::{Error, Result};
+use crate::secrets;
 
 /// For a connection, with its handshake.
 const CONNECT_LIMIT: Duration = Duration::from_secs(6);
@@ -44,8 +46,6 @@ pub(super) struct Answer {
     pub body: Bytes,
     /// What the server asked to wait.
     pub retry_after: Option<Duration>,
-    /// Secret headers of the request: a server may repeat them in its message.
-    pub sent: Vec<String>,
 }
 
 /// No answer.
@@ -107,12 +107,9 @@ impl Http {
         Ok(Self { client, settings })
     }
 
-    pub fn secrets(&self) -> &[String] {
-        &self.settings.secrets
-    }
-
     async fn exchange(&self, request: &Request) -> Result<Answer, Lost> {
         tracing::debug!("{} {}", request.method, request.url);
+        remember(&request.headers);
         let sent = self
             .client
             .request(request.method.clone(), &request.url)
@@ -145,8 +142,9 @@ impl Http {
             body.extend_from_slice(&piece);
         }
         tracing::debug!("{} {}: {status}", request.method, request.url);
+        check_json(&body).map_err(|error| Lost::Unknown(format!("its answer can't be read: {error}")))?;
         let retry_after = retry_after.map(Duration::from_secs);
-        Ok(Answer { status, body: body.freeze(), retry_after, sent: secrets_in(&request.headers) })
+        Ok(Answer { status, body: body.freeze(), retry_after })
     }
 
     /// Asks for a token. The user's own headers go to the catalog's own server only.
@@ -273,12 +271,14 @@ impl Client {
     }
 }
 
-/// The values of headers that are secret, and what follows a scheme (`Bearer`) in them.
-fn secrets_in(headers: &HeaderMap) -> Vec<String> {
-    let values = headers.values().filter(|value| value.is_sensitive()).filter_map(|value| value.to_str().ok());
-    let parts =
-        values.flat_map(|value| [Some(value), value.split_once(' ').map(|(_, rest)| rest)].into_iter().flatten());
-    parts.filter(|secret| secret.len() >= SHORTEST_SECRET).map(str::to_owned).collect()
+/// The values of headers that are secret, and what follows a scheme (`Bearer`) in them: a server may repeat them.
+fn remember(headers: &HeaderMap) {
+    for value in headers.values().filter(|value| value.is_sensitive()).filter_map(|value| value.to_str().ok()) {
+        secrets::remember(value);
+        if let Some((_, rest)) = value.split_once(' ') {
+            secrets::remember(rest);
+        }
+    }
 }
 
 /// Attempts of what may be done twice.

@@ -15,6 +15,7 @@ use tokio::sync::Mutex;
 
 use super::settings::Signing;
 use crate::error::{Error, Result};
+use crate::storage::remember;
 
 /// Signs requests with keys that were given or that the standard AWS chain finds.
 pub(super) struct Signer {
@@ -94,6 +95,7 @@ impl Signer {
                 .caused_by(error)
                 .advice("Set them up as for the aws command, or give client.access-key-id and client.secret-access-key")
         })?;
+        remember(&found);
         *keys = Some(found.clone());
         Ok(found)
     }
