@@ -78,6 +78,8 @@ pub struct CatalogConfig {
     pub file: Option<PathBuf>,
     /// For the user to see.
     pub warnings: Vec<String>,
+    /// Secrets that others can read, or send elsewhere: for the user to see too. They change no result.
+    pub exposed: Vec<String>,
 }
 
 impl fmt::Debug for CatalogConfig {
@@ -105,7 +107,8 @@ pub fn load(options: &Options, environment: &Environment) -> Result<CatalogConfi
         None => find(environment)?,
     };
     let mut warnings = Vec::new();
-    warnings.extend(file.as_ref().and_then(|file| exposed::in_file(&environment.folder.join(file), &root)));
+    let mut exposed = Vec::new();
+    exposed.extend(file.as_ref().and_then(|file| exposed::in_file(&environment.folder.join(file), &root)));
     let variables = apply_variables(&mut root, environment, &mut warnings);
 
     let in_file = |error: Error| match &file {
@@ -156,7 +159,7 @@ pub fn load(options: &Options, environment: &Environment) -> Result<CatalogConfi
         }
         sources.insert(key.clone(), source);
     }
-    warnings.extend(exposed::typed(&name, &typed));
+    exposed.extend(exposed::typed(&name, &typed));
     sources.extend(typed.keys().map(|key| (key.clone(), "--catalog-property".to_owned())));
     properties.extend(typed);
     if let Some(warehouse) = &options.warehouse {
@@ -169,8 +172,8 @@ pub fn load(options: &Options, environment: &Environment) -> Result<CatalogConfi
     properties.retain(|_, value| !value.is_empty());
     sources.retain(|key, _| properties.contains_key(key));
     property::remember(&properties);
-    warnings.extend(property::unencrypted(&properties));
-    Ok(CatalogConfig { name, properties, sources, file, warnings })
+    exposed.extend(property::unencrypted(&properties));
+    Ok(CatalogConfig { name, properties, sources, file, warnings, exposed })
 }
 
 fn typed_properties(options: &Options) -> Result<BTreeMap<String, String>> {

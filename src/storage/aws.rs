@@ -175,7 +175,7 @@ impl AwsAccess {
 }
 
 /// Keys that a request is signed with are struck out of what its answer says.
-pub(crate) fn remember(keys: &Credentials) {
+pub(super) fn remember(keys: &Credentials) {
     for secret in
         [Some(keys.access_key_id()), Some(keys.secret_access_key()), keys.session_token()].into_iter().flatten()
     {

@@ -27,7 +27,7 @@ use bytes::Bytes;
 use iceberg::io::{FileIO, FileIOBuilder, Storage, StorageConfig, StorageFactory};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::aws::{AwsAccess, causes, is_loopback, remember, shorten, without_credentials};
+pub(crate) use self::aws::{AwsAccess, StaticKeys, causes, is_loopback, shorten, without_credentials};
 pub use self::failure::into_iceberg;
 use self::kept::Kept;
 pub use self::local::LocalStore;

@@ -202,6 +202,13 @@ fn a_secret_that_others_can_read_or_send_elsewhere_is_told() {
         assert_eq!(warned(&site, &[], &[("uri", uri), more]), "[]", "{uri}");
     }
 
+    // Other commands say it on stderr: their results are about tables.
+    let mut command =
+        site.command(&["status", "--table", "a.t", "--format", "json", "--catalog-property", "token=hush-hush"]);
+    command.env(variable("uri"), "sqlite:///c.db");
+    let run = Run::of(command.output().unwrap());
+    assert_eq!((run.stderr.matches("list of processes").count(), run.warnings().as_str()), (1, "[]"), "{}", run.stderr);
+
     // As text they are for people, and not for those who want none.
     for (quiet, is_told) in [(&[][..], true), (&["--quiet"], false)] {
         let arguments = [

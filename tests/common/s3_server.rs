@@ -46,6 +46,8 @@ pub enum Fault {
     Say(u16, String, String),
     /// Nothing is done; the answer has this status and says that the object has so many bytes. Its body never ends.
     Endless(u16, u64),
+    /// Nothing is done; these bytes are the answer, and the connection is closed.
+    Bytes(Vec<u8>),
 }
 
 /// A request, as it came in.
@@ -293,6 +295,12 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) {
                 ),
             ),
             Some(Fault::Reset) => Answer::new(500),
+            Some(Fault::Bytes(bytes)) => {
+                state.lock().unwrap().in_flight -= 1;
+                let mut stream = stream;
+                let _ = stream.write_all(bytes);
+                return;
+            }
             Some(Fault::Endless(status, size)) => {
                 state.lock().unwrap().in_flight -= 1;
                 let _ = endless(stream, &request, *status, *size);

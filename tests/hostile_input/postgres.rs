@@ -119,6 +119,34 @@ fn rows_have_an_end() {
     assert!(run.message().contains("is longer than 4 MiB"), "{}", run.message());
 }
 
+/// Whoever knows the password without being told by the uri.
+#[test]
+fn passwords_of_variables_and_files_are_not_printed_either() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let server = PostgresServer::start(|client| {
+        client.authentication(CLEARTEXT, b"")?;
+        let password = client.password()?;
+        client.send(&said(b'E', "FATAL", "28P01", &format!("no {password}")))
+    });
+    let uri = server.uri("me", "?sslmode=disable");
+    for of_file in [false, true] {
+        let site = Site::new();
+        let mut command = site.command(&["catalog", "check", "--warehouse", "w", "--format", "json"]);
+        command.env("PYICEBERG_CATALOG__DEFAULT__URI", &uri);
+        if of_file {
+            let file = site.path().join(".pgpass");
+            std::fs::write(&file, "# mine\n*:*:*:me:hush\\:se\\\\cret\n").unwrap();
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+        } else {
+            command.env("PGPASSWORD", "hush:se\\cret");
+        }
+        let run = Run::of(command.output().unwrap()).expect_check(1);
+        assert!(holds(&server.received(), "hush:se\\cret"));
+        assert!(run.message().contains("refused the sign-in: no ***"), "{}", run.message());
+    }
+}
+
 /// Each of these would go on for ever, or take all memory.
 #[test]
 fn what_a_server_sends_has_an_end() {

@@ -23,7 +23,7 @@ use crate::error::{Error, Result};
 use crate::secrets;
 
 /// For a connection, with its handshake.
-const CONNECT_LIMIT: Duration = Duration::from_secs(6);
+pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(6);
 /// For one question and its answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 /// For all attempts of a question together, until the last one begins: 28 s in all.

@@ -67,7 +67,7 @@ impl Guard {
         let (path, listener, folder) = listen(options.get_port())?;
         let watch = Watch {
             // Who says that there shall be no TLS has said that the network is trusted.
-            clear_is_fine: options.get_socket().is_some() || matches!(options.get_ssl_mode(), PgSslMode::Disable),
+            clear_is_fine: folder_of(options).is_some() || matches!(options.get_ssl_mode(), PgSslMode::Disable),
             ..Watch::default()
         };
         let tell = !watch.clear_is_fine && !is_here;
@@ -99,13 +99,19 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// The server, and whether it is on this machine.
 async fn dial(options: &PgConnectOptions) -> io::Result<(Box<dyn Stream>, bool)> {
-    if let Some(folder) = options.get_socket() {
+    if let Some(folder) = folder_of(options) {
         return Ok((Box::new(UnixStream::connect(socket_in(folder, options.get_port())).await?), true));
     }
     let stream = TcpStream::connect((options.get_host(), options.get_port())).await?;
     stream.set_nodelay(true)?;
     let is_here = stream.peer_addr()?.ip().to_canonical().is_loopback();
     Ok((Box::new(stream), is_here))
+}
+
+/// Where the server's socket is, if that is how it is reached.
+fn folder_of(options: &PgConnectOptions) -> Option<&Path> {
+    let host = Some(options.get_host()).filter(|host| host.starts_with('/'));
+    options.get_socket().map(PathBuf::as_path).or(host.map(Path::new))
 }
 
 /// As libpq and the driver name it.
