@@ -20,7 +20,6 @@ use super::settings::Settings;
 use super::signer::Signer;
 use crate::catalog::metadata_file::check_json;
 use crate::error::{Error, Result};
-use crate::secrets;
 
 /// For a connection, with its handshake.
 pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(6);
@@ -109,7 +108,6 @@ impl Http {
 
     async fn exchange(&self, request: &Request) -> Result<Answer, Lost> {
         tracing::debug!("{} {}", request.method, request.url);
-        remember(&request.headers);
         let sent = self
             .client
             .request(request.method.clone(), &request.url)
@@ -268,16 +266,6 @@ impl Client {
             headers.extend(added);
         }
         Ok(Request { method, url, headers, body, limit })
-    }
-}
-
-/// The values of headers that are secret, and what follows a scheme (`Bearer`) in them: a server may repeat them.
-fn remember(headers: &HeaderMap) {
-    for value in headers.values().filter(|value| value.is_sensitive()).filter_map(|value| value.to_str().ok()) {
-        secrets::remember(value);
-        if let Some((_, rest)) = value.split_once(' ') {
-            secrets::remember(rest);
-        }
     }
 }
 

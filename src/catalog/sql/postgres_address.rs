@@ -134,7 +134,7 @@ fn remember_passwords(url: &Url) {
     let file = std::env::var_os("PGPASSFILE").map(PathBuf::from);
     let file = file.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".pgpass")));
     for line in file.and_then(|file| std::fs::read_to_string(file).ok()).unwrap_or_default().lines() {
-        // `host:port:database:user:password`, with \\: and \\\\ in them.
+        // `host:port:database:user:password`, with a \ before each : and \ in them.
         let mut escaped = false;
         let mut colons = 0;
         let password: String = line
