@@ -3,7 +3,9 @@
 //! [`Kind`] is named by what a caller can do and decides the exit code; the rest of an [`Error`] is for people:
 //! the message, the place in the input (file, line, attribute, key) and the way out.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
+
+use crate::secrets;
 
 /// The result of everything in this crate that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -170,7 +172,8 @@ impl Error {
 
 impl fmt::Display for Error {
     /// One line: `<file>:<line>: <message> (attribute "a", key …): <cause>. <advice>`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let f = &mut String::new();
         let Details { message, file, line, attribute, key, advice, source, .. } = &*self.0;
         match (file, line) {
             (Some(file), Some(line)) => write!(f, "{file}:{line}: ")?,
@@ -190,7 +193,8 @@ impl fmt::Display for Error {
         if let Some(advice) = advice {
             write!(f, ". {advice}")?;
         }
-        Ok(())
+        // A name in it may be a server's.
+        to.write_str(&secrets::strike_long(f))
     }
 }
 

@@ -10,7 +10,7 @@
 //! | 3 | [`table`], [`catalog`] |
 //! | 2 | [`columns`] |
 //! | 1 | [`schema`], [`export`] |
-//! | 0 | [`attribute`], [`storage`], [`pool`], [`progress`], [`run`], [`spelling`], [`time`], [`error`] |
+//! | 0 | [`attribute`], [`storage`], [`percent`], [`pool`], [`progress`], [`run`], [`secrets`], [`spelling`], [`time`], [`error`] |
 
 pub mod attribute;
 pub mod catalog;
@@ -21,10 +21,12 @@ pub mod export;
 pub mod load;
 pub mod maintenance;
 pub mod merge;
+pub mod percent;
 pub mod pool;
 pub mod progress;
 pub mod run;
 pub mod schema;
+pub mod secrets;
 pub mod spelling;
 pub mod storage;
 pub mod table;

@@ -4,10 +4,20 @@
 
 #[path = "common/exports.rs"]
 mod exports;
+#[path = "hostile_input/postgres.rs"]
+mod postgres;
+#[path = "common/postgres_server.rs"]
+mod postgres_server;
 #[path = "common/program.rs"]
 mod program;
+#[path = "common/random.rs"]
+mod random;
 #[path = "common/reader.rs"]
 mod reader;
+#[path = "common/s3_server.rs"]
+mod s3_server;
+#[path = "hostile_input/stores.rs"]
+mod stores;
 
 use std::fs::{self, File};
 use std::io::Write;

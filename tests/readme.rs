@@ -212,6 +212,29 @@ fn the_image_is_built_of_what_is_there_with_the_pinned_compiler() {
     }
 }
 
+/// A tag can be moved to other content, a digest can't.
+#[test]
+fn actions_and_images_are_named_by_digest() {
+    let is_hex = |text: &str, length: usize| text.len() == length && text.chars().all(|c| c.is_ascii_hexdigit());
+    let workflows = files(&root().join(".github/workflows"));
+    let mut actions = 0;
+    for name in &workflows {
+        for line in read(&format!(".github/workflows/{name}")).lines().filter(|line| line.contains("uses:")) {
+            let (_, pinned) = line.split_once('@').unwrap();
+            let (commit, version) = pinned.split_once(" # v").unwrap_or((pinned, ""));
+            assert!(is_hex(commit, 40) && !version.is_empty(), "{name}: {line}");
+            actions += 1;
+        }
+    }
+    let images: Vec<String> =
+        read("Dockerfile").lines().filter_map(|line| line.strip_prefix("FROM ")).map(str::to_owned).collect();
+    for image in &images {
+        let (_, digest) = image.split_once("@sha256:").unwrap_or_else(|| panic!("{image} has no digest"));
+        assert!(is_hex(digest.split(' ').next().unwrap(), 64), "{image}");
+    }
+    assert!(actions > 2 && images.len() == 2, "{actions} actions, {images:?}");
+}
+
 #[test]
 fn the_example_exports_are_what_the_generator_makes() {
     let fresh = tempfile::tempdir().unwrap();

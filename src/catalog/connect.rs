@@ -29,6 +29,7 @@ const SUPPORTED: &str = "Supported are \"rest\", \"glue\", and \"sql\" with a sq
 ///
 /// Errors: [`Kind::Usage`](crate::error::Kind::Usage) for whatever is not supported or makes no sense.
 pub async fn connect(name: &str, properties: &BTreeMap<String, String>, store: Store) -> Result<Arc<dyn Catalog>> {
+    property::remember(properties);
     let get = |key: &str| properties.get(key).map(String::as_str).filter(|value| !value.is_empty());
     if name.is_empty() {
         return Err(Error::usage("the catalog's name is empty"));

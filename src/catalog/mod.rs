@@ -14,6 +14,7 @@ pub mod check;
 pub mod clock;
 pub mod connect;
 pub mod glue;
+mod metadata_file;
 pub mod place;
 pub mod pointer;
 pub mod property;

@@ -22,7 +22,7 @@ use iceberg::{NamespaceIdent, TableIdent, TableRequirement, TableUpdate};
 use uuid::Uuid;
 
 use super::check::{About, Step, nobody};
-use super::{Catalog, Commit, LoadedTable, NewTable, TableHome, clock, place};
+use super::{Catalog, Commit, LoadedTable, NewTable, TableHome, clock, metadata_file, place};
 use crate::error::{Error, Result};
 use crate::storage::{ALLOWED_LOCATIONS, AllowedLocations, Lent, Location, Place, Store};
 
@@ -237,7 +237,7 @@ impl<P: Pointers> Catalog for PointerCatalog<P> {
                 .in_file(pointer.location)
                 .advice(format!("If it is, name its folder with the catalog's property {ALLOWED_LOCATIONS}")));
             }
-            match TableMetadata::read_from(&self.file_io, &pointer.location).await {
+            match metadata_file::read(&self.file_io, &pointer.location).await {
                 Ok(metadata) => {
                     let place = self.place_of(ident, metadata.location(), metadata.properties()).await;
                     let place = place.with_metadata_at(&pointer.location);

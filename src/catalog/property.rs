@@ -1,7 +1,10 @@
 //! Names of catalog properties, which are PyIceberg's: which exist, which are secret.
 
+use std::collections::BTreeMap;
+
+use crate::secrets;
 use crate::spelling::distance;
-use crate::storage::ALLOWED_LOCATIONS;
+use crate::storage::{ALLOWED_LOCATIONS, is_loopback};
 
 /// Known by its full name.
 const NAMES: &[&str] = &[
@@ -164,6 +167,71 @@ pub fn is_secret(key: &str) -> bool {
         || key.ends_with("connection-string")
 }
 
+/// Whether this is a secret that gives access, or holds one.
+pub fn holds_secret(key: &str, value: &str) -> bool {
+    // The id of a KMS key is not shown, but gives no access. A warehouse has no user.
+    !value.is_empty()
+        && key != "warehouse"
+        && !key.contains("kms-key")
+        && (is_secret(key) || password(value).is_some() || value.contains("password="))
+}
+
+/// Remembers what is secret in these properties, so that no server's message repeats it.
+pub fn remember(properties: &BTreeMap<String, String>) {
+    for (key, value) in properties.iter().filter(|(key, value)| holds_secret(key, value)) {
+        if let Some(password) = password(value) {
+            secrets::remember(password);
+        }
+        if is_secret(key) {
+            secrets::remember(value);
+            // `id:secret`, and `Bearer token`.
+            for (_, part) in [value.split_once(':'), value.split_once(' ')].into_iter().flatten() {
+                secrets::remember(part);
+            }
+        }
+    }
+}
+
+/// The password in a URL, as it stands there.
+fn password(value: &str) -> Option<&str> {
+    let (_, rest) = value.split_once("://")?;
+    // It may have any character in it, even where it should have been percent-encoded.
+    let (user, _) = rest.rsplit_once('@')?;
+    user.split_once(':').map(|(_, password)| password).filter(|password| !password.is_empty())
+}
+
+/// What is said of secrets that these properties send over a network as they are, one line a server.
+pub fn unencrypted(properties: &BTreeMap<String, String>) -> Vec<String> {
+    let open = |key: &str| properties.get(key).is_some_and(|url| url.starts_with("http://") && !is_loopback(url));
+    let is_true = |key: &str| properties.get(key).is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    // What signs in to a REST catalog.
+    let sign_in: Vec<&str> = properties
+        .iter()
+        .filter(|(key, value)| !value.is_empty() && is_secret(key))
+        .map(|(key, _)| key.as_str())
+        .filter(|key| ["token", "credential", "rest.", "auth", "header."].iter().any(|name| key.starts_with(name)))
+        .collect();
+    let mut said = Vec::new();
+    for key in ["uri", "oauth2-server-uri", "auth.oauth2.token_url", "auth.oauth2.token-url"] {
+        if open(key) && (!sign_in.is_empty() || is_true("rest.sigv4-enabled")) {
+            let what = if sign_in.is_empty() { "requests".to_owned() } else { sign_in.join(", ") };
+            said.push(format!("the catalog's {key} is http://: {what} can be read on the way; use https://"));
+        }
+    }
+    for (key, anonymous) in [
+        ("s3.endpoint", "s3.anonymous"),
+        ("export.s3.endpoint", "export.s3.anonymous"),
+        ("glue.endpoint", "glue.anonymous"),
+    ] {
+        if open(key) && !is_true(anonymous) {
+            said.push(format!(
+                "{key} is http://: data, key ids and session tokens can be read on the way; use https://"
+            ));
+        }
+    }
+    said
+}
+
 /// The value as it may be shown: secrets as `***`, user names and passwords in URIs too.
 pub fn shown(key: &str, value: &str) -> String {
     if is_secret(key) {
@@ -223,6 +291,39 @@ mod tests {
         }
         for key in ["export.type", "header.", "export.", "", "TYPE"] {
             assert!(unknown(key).is_some(), "{key}");
+        }
+    }
+
+    #[test]
+    fn what_goes_over_a_network_in_clear_is_told_once_a_server() {
+        let said = |entries: &[(&str, &str)]| {
+            unencrypted(&entries.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()).join("\n")
+        };
+        for (entries, told) in [
+            (&[("uri", "http://lake.example/api"), ("token", "hush")][..], "the catalog's uri is http://: token "),
+            (&[("uri", "http://10.0.0.1"), ("credential", "a:hush")], "the catalog's uri is http://: credential "),
+            (&[("uri", "http://127.evil.example"), ("header.Authorization", "hush")], "header.Authorization can"),
+            (&[("uri", "http://localhost.evil.example"), ("token", "hush")], "uri is http://"),
+            (
+                &[("uri", "https://h"), ("credential", "hush"), ("oauth2-server-uri", "http://h/t")],
+                "the catalog's oauth2-server-uri",
+            ),
+            (&[("s3.endpoint", "http://minio:9000"), ("s3.access-key-id", "A")], "s3.endpoint is http://"),
+            (&[("s3.endpoint", "http://minio:9000")], "s3.endpoint is http://"),
+        ] {
+            let said = said(entries);
+            assert!(said.contains(told) && said.lines().count() == 1 && !said.contains("hush"), "{entries:?}: {said}");
+        }
+        for entries in [
+            &[("uri", "https://lake.example"), ("token", "hush")][..],
+            &[("uri", "http://lake.example")],
+            &[("uri", "http://localhost:8181/x"), ("token", "hush")],
+            &[("uri", "http://127.0.0.1:8181"), ("token", "hush")],
+            &[("uri", "http://[::1]:8181"), ("token", "hush")],
+            &[("s3.endpoint", "http://127.0.0.1:9000"), ("s3.access-key-id", "A")],
+            &[("s3.endpoint", "http://minio:9000"), ("s3.anonymous", "true")],
+        ] {
+            assert_eq!(said(entries), "", "{entries:?}");
         }
     }
 

@@ -50,12 +50,15 @@ async fn perform(
 ) -> Result<()> {
     let mut report = report.lock().await;
     let mut warnings = Vec::new();
+    let mut exposed = Vec::new();
     let opened = configure(&settings.shared, &mut warnings).and_then(|config| {
+        exposed.clone_from(&config.exposed);
         report.catalog = Some(config.name.clone());
         report.settings = config.properties.iter().map(|(key, value)| setting(key, value, &config.sources)).collect();
         let stores = stores.open(Some(&config.properties), settings.memory_limit, settings.threads)?;
         Ok((config, stores))
     });
+    warnings.extend(exposed);
     report.warnings = warnings;
     let (config, (exports, tables)) = match opened {
         Ok(opened) => opened,

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use ddb_iceberg::catalog::property;
 use ddb_iceberg::error::{Error, Result};
 
+use super::exposed;
 use super::yaml::{self, Map, Node};
 
 /// The file's name, in whichever folder.
@@ -77,6 +78,8 @@ pub struct CatalogConfig {
     pub file: Option<PathBuf>,
     /// For the user to see.
     pub warnings: Vec<String>,
+    /// Secrets that others can read, or send elsewhere: for the user to see too. They change no result.
+    pub exposed: Vec<String>,
 }
 
 impl fmt::Debug for CatalogConfig {
@@ -104,6 +107,8 @@ pub fn load(options: &Options, environment: &Environment) -> Result<CatalogConfi
         None => find(environment)?,
     };
     let mut warnings = Vec::new();
+    let mut exposed = Vec::new();
+    exposed.extend(file.as_ref().and_then(|file| exposed::in_file(&environment.folder.join(file), &root)));
     let variables = apply_variables(&mut root, environment, &mut warnings);
 
     let in_file = |error: Error| match &file {
@@ -154,6 +159,7 @@ pub fn load(options: &Options, environment: &Environment) -> Result<CatalogConfi
         }
         sources.insert(key.clone(), source);
     }
+    exposed.extend(exposed::typed(&name, &typed));
     sources.extend(typed.keys().map(|key| (key.clone(), "--catalog-property".to_owned())));
     properties.extend(typed);
     if let Some(warehouse) = &options.warehouse {
@@ -165,7 +171,9 @@ pub fn load(options: &Options, environment: &Environment) -> Result<CatalogConfi
     }
     properties.retain(|_, value| !value.is_empty());
     sources.retain(|key, _| properties.contains_key(key));
-    Ok(CatalogConfig { name, properties, sources, file, warnings })
+    property::remember(&properties);
+    exposed.extend(property::unencrypted(&properties));
+    Ok(CatalogConfig { name, properties, sources, file, warnings, exposed })
 }
 
 fn typed_properties(options: &Options) -> Result<BTreeMap<String, String>> {

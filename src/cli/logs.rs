@@ -16,6 +16,10 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use super::escape;
 use super::progress::Screen;
+use ddb_iceberg::secrets;
+
+/// The beginning of our own modules' names.
+const OURS: &str = "ddb_iceberg";
 
 /// The first panic: where, and what it said.
 static PANIC: Mutex<Option<String>> = Mutex::new(None);
@@ -24,7 +28,14 @@ static PANIC: Mutex<Option<String>> = Mutex::new(None);
 pub(crate) fn start(verbose: u8, quiet: bool, screen: Screen) {
     let ansi = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     // Fails only when a program that embeds this one has set up its own logging; then that one is used.
-    let _ = tracing_subscriber::registry().with(targets(verbose, quiet)).with(layer(ansi, Lines(screen))).try_init();
+    let ours = layer(ansi, Lines { screen: screen.clone(), strike: secrets::strike_long });
+    // What a database or another service says comes through these, as it was said.
+    let others = layer(ansi, Lines { screen, strike: secrets::strike });
+    let _ = tracing_subscriber::registry()
+        .with(targets(verbose, quiet))
+        .with(ours.with_filter(Targets::new().with_target(OURS, LevelFilter::TRACE)))
+        .with(others.with_filter(Targets::new().with_default(LevelFilter::TRACE).with_target(OURS, LevelFilter::OFF)))
+        .try_init();
 }
 
 /// One line an event. Values may come from the input: they are escaped, and a line break in them starts no line.
@@ -51,7 +62,7 @@ fn targets(verbose: u8, quiet: bool) -> Targets {
     };
     // AWS's crates warn by debug dumps of what becomes an error of ours, in words, if it matters.
     let aws = if verbose > 1 { others } else { LevelFilter::OFF };
-    Targets::new().with_default(others).with_target("aws_", aws).with_target("ddb_iceberg", ours)
+    Targets::new().with_default(others).with_target("aws_", aws).with_target(OURS, ours)
 }
 
 /// Keeps a panic's message for the error it becomes; its backtrace is only for who asks for it with `RUST_BACKTRACE`.
@@ -74,11 +85,14 @@ pub(crate) fn panic_message() -> Option<String> {
     PANIC.lock().ok().and_then(|first| first.clone())
 }
 
-/// Writes each event at once, above the progress bar.
-struct Lines(Screen);
+/// Writes each event at once, above the progress bar, without secrets.
+struct Lines {
+    screen: Screen,
+    strike: fn(&str) -> String,
+}
 
 struct Line<'a> {
-    screen: &'a Screen,
+    lines: &'a Lines,
     text: Vec<u8>,
 }
 
@@ -86,7 +100,7 @@ impl<'a> MakeWriter<'a> for Lines {
     type Writer = Line<'a>;
 
     fn make_writer(&'a self) -> Self::Writer {
-        Line { screen: &self.0, text: Vec::new() }
+        Line { lines: self, text: Vec::new() }
     }
 }
 
@@ -104,7 +118,8 @@ impl Write for Line<'_> {
 impl Drop for Line<'_> {
     fn drop(&mut self) {
         if !self.text.is_empty() {
-            self.screen.print(&self.text);
+            let text = String::from_utf8_lossy(&self.text);
+            self.lines.screen.print((self.lines.strike)(&text).as_bytes());
         }
     }
 }

@@ -8,6 +8,7 @@ mod check;
 mod checks;
 mod config;
 mod escape;
+mod exposed;
 mod invocation;
 mod limits;
 mod logs;
@@ -162,6 +163,7 @@ async fn perform(
 ) -> Result<Option<DetectReport>> {
     let mut report = report.lock().await;
     let config = if request.needs_config() { Some(configure(&settings.shared, &mut report.warnings)?) } else { None };
+    config.iter().flat_map(|config| &config.exposed).for_each(|exposed| tracing::warn!("{exposed}"));
     let (exports, tables) =
         stores.open(config.as_ref().map(|c| &c.properties), settings.memory_limit, settings.threads)?;
     let catalog = match (&request, &config) {

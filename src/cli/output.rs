@@ -7,6 +7,7 @@ use super::args::Format;
 use super::{escape, summary};
 use ddb_iceberg::commands::{CheckReport, CheckStatus, CheckedPart, DetectReport, Report};
 use ddb_iceberg::error::{Error, Result};
+use ddb_iceberg::secrets;
 
 /// Prints results in the form that was asked for.
 #[derive(Debug, Clone, Copy, Default)]
@@ -137,11 +138,11 @@ pub fn stdout(bytes: &[u8]) -> Result<()> {
 
 /// Whoever reads stderr may have gone: there is nobody to tell.
 pub fn stderr(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    let _ = writeln!(io::stderr().lock(), "{}", secrets::strike_long(text));
 }
 
 fn text_of(lines: &[String]) -> Vec<u8> {
-    lines.iter().flat_map(|line| line.bytes().chain(std::iter::once(b'\n'))).collect()
+    lines.iter().flat_map(|line| [secrets::strike_long(line), "\n".to_owned()]).collect::<String>().into_bytes()
 }
 
 /// A check in words: what is configured, then a line a step.
@@ -182,9 +183,9 @@ fn check_lines(report: &CheckReport) -> Vec<String> {
 fn json_line(report: &impl serde::Serialize) -> Vec<u8> {
     // A report is plain strings and numbers: this can't fail.
     let text = serde_json::to_string(report).unwrap_or_default();
-    let mut line = escape::json(&text).into_owned().into_bytes();
-    line.push(b'\n');
-    line
+    let mut line = secrets::strike_long(&escape::json(&text));
+    line.push('\n');
+    line.into_bytes()
 }
 
 #[cfg(test)]

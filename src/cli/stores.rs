@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ddb_iceberg::error::Result;
 use ddb_iceberg::run::Run;
-use ddb_iceberg::storage::{S3Config, Store};
+use ddb_iceberg::storage::{S3Config, Store, set_memory_limit};
 
 /// A run's buffers for S3 are this part of its memory.
 const BUFFERS_PART: usize = 8;
@@ -31,6 +31,7 @@ impl Stores {
         memory_limit: usize,
         threads: usize,
     ) -> Result<(Store, Store)> {
+        set_memory_limit(u64::try_from(memory_limit).unwrap_or(u64::MAX));
         let none = BTreeMap::new();
         let properties = properties.unwrap_or(&none);
         let mut exports = S3Config::for_exports(properties)?;

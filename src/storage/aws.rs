@@ -4,15 +4,19 @@
 //! variables, profile files, web identity, container and instance metadata.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use aws_config::environment::EnvironmentVariableRegionProvider;
 use aws_config::meta::region::RegionProviderChain;
 use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::provider::future::ProvideCredentials as Providing;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
-use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider, SharedHttpClient, StalledStreamProtectionConfig};
+use aws_sdk_s3::config::{
+    Credentials, ProvideCredentials, SharedCredentialsProvider, SharedHttpClient, StalledStreamProtectionConfig,
+};
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_http_client::{Builder as HttpBuilder, Connector};
@@ -20,6 +24,7 @@ use aws_smithy_http_client::{Builder as HttpBuilder, Connector};
 use super::answer_limit::AnswerLimit;
 use super::properties::Properties;
 use crate::error::{Error, Result};
+use crate::secrets;
 
 /// Where nobody names a region: what other vendors' servers take, and where S3 tells us the right one.
 pub(crate) const DEFAULT_REGION: &str = "us-east-1";
@@ -75,7 +80,11 @@ impl AwsAccess {
         };
         let keys = match (get("access-key-id"), get("secret-access-key")) {
             (None, None) => None,
-            (Some(id), Some(secret)) => Some(StaticKeys { id, secret, token: get("session-token") }),
+            (Some(id), Some(secret)) => {
+                let token = get("session-token");
+                remember(&Credentials::new(&id, &secret, token.clone(), None, APP));
+                Some(StaticKeys { id, secret, token })
+            }
             (Some(_), None) => return missing("secret-access-key", "access-key-id"),
             (None, Some(_)) => return missing("access-key-id", "secret-access-key"),
         };
@@ -122,7 +131,7 @@ impl AwsAccess {
             let keys = Credentials::new(&keys.id, &keys.secret, keys.token.clone(), None, APP);
             loader = loader.credentials_provider(keys);
         }
-        let shared = loader.load().await;
+        let shared = remembering(loader.load().await);
         let Some(role) = self.role.as_ref().filter(|_| !self.anonymous) else { return Ok(shared) };
         let asking = match shared.region() {
             Some(_) => shared.clone(),
@@ -133,7 +142,7 @@ impl AwsAccess {
             provider = provider.session_name(name);
         }
         let provider = SharedCredentialsProvider::new(provider.build().await);
-        Ok(shared.into_builder().credentials_provider(provider).build())
+        Ok(remembering(shared.into_builder().credentials_provider(provider).build()))
     }
 
     /// Where a service's requests go, for messages: `https://glue.eu-west-1.amazonaws.com (region eu-west-1)`.
@@ -165,6 +174,45 @@ impl AwsAccess {
     }
 }
 
+/// Keys that a request is signed with are struck out of what its answer says.
+pub(super) fn remember(keys: &Credentials) {
+    for secret in
+        [Some(keys.access_key_id()), Some(keys.secret_access_key()), keys.session_token()].into_iter().flatten()
+    {
+        secrets::remember(secret);
+    }
+}
+
+/// The same, with keys that are remembered wherever they come from.
+fn remembering(config: SdkConfig) -> SdkConfig {
+    match config.credentials_provider() {
+        Some(provider) => {
+            config.into_builder().credentials_provider(SharedCredentialsProvider::new(Remembering(provider))).build()
+        }
+        None => config,
+    }
+}
+
+#[derive(Debug)]
+struct Remembering(SharedCredentialsProvider);
+
+impl ProvideCredentials for Remembering {
+    fn provide_credentials<'a>(&'a self) -> Providing<'a>
+    where
+        Self: 'a,
+    {
+        Providing::new(async {
+            let keys = self.0.provide_credentials().await?;
+            remember(&keys);
+            Ok(keys)
+        })
+    }
+
+    fn fallback_on_interrupt(&self) -> Option<Credentials> {
+        self.0.fallback_on_interrupt()
+    }
+}
+
 /// A URL without user and password.
 fn without_user(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
@@ -174,9 +222,15 @@ fn without_user(url: &str) -> String {
 }
 
 /// Whether a URL is of this machine, which no proxy reaches.
-fn is_loopback(url: &str) -> bool {
-    let host = url.split_once("://").map_or(url, |(_, rest)| rest);
-    ["localhost", "127.", "[::1]"].iter().any(|name| host.starts_with(name))
+pub(crate) fn is_loopback(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let host = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// The error of a request that was never sent because nothing gave credentials to sign it with; `None` if it is another one.
@@ -215,10 +269,12 @@ pub(crate) fn causes(error: &dyn std::error::Error) -> Vec<String> {
     texts
 }
 
-/// One line of at most 300 characters.
+/// What a service said: one line of at most 300 characters, without secrets.
 pub(crate) fn shorten(text: &str) -> String {
     const LONGEST: usize = 300;
-    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST).collect();
+    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    // Cut afterwards: half a secret would stay.
+    let line: String = secrets::strike(&line).chars().take(LONGEST).collect();
     line.trim().to_owned()
 }
 

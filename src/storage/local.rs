@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use super::failure::{into_iceberg, os};
 use super::read_ahead::{Lookahead, ReadAhead};
 use super::s3::strip_scheme;
+use super::whole::check_size;
 use super::{FileEntry, Listing, Location, ObjectStore};
 use crate::error::{Error, Result};
 
@@ -115,8 +116,10 @@ impl Storage for LocalStore {
     }
 
     async fn read(&self, path: &str) -> iceberg::Result<Bytes> {
+        let location = path;
         let path = Self::path(path).map_err(into_iceberg)?;
         let (file, size) = open(&path).map_err(into_iceberg)?;
+        check_size(location, size).map_err(into_iceberg)?;
         LocalRead { file, path }.read(0..size).await
     }
 

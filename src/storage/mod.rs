@@ -21,6 +21,7 @@ mod room;
 mod routed;
 mod s3;
 mod staging;
+mod whole;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -30,7 +31,7 @@ use bytes::Bytes;
 use iceberg::io::{FileIO, FileIOBuilder, Storage, StorageConfig, StorageFactory};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::aws::{AwsAccess, causes, shorten, without_credentials};
+pub(crate) use self::aws::{AwsAccess, StaticKeys, causes, is_loopback, shorten, without_credentials};
 pub use self::failure::into_iceberg;
 use self::kept::Kept;
 pub use self::local::LocalStore;
@@ -43,6 +44,8 @@ pub use self::routed::RoutedStore;
 pub(crate) use self::s3::strip_scheme;
 pub use self::s3::{Encryption, KeyLender, LentKeys, RetryPolicy, S3Access, S3Config, S3Store, Transfer};
 pub use self::staging::Staging;
+pub use self::whole::set_memory_limit;
+pub(crate) use self::whole::{most_inflated, most_of_a_file, most_of_data, too_large};
 use crate::error::{Error, Result};
 use crate::time::Time;
 
@@ -120,7 +123,7 @@ pub trait ObjectStore: Storage {
     async fn read_at_most(&self, location: &Location, limit: u64) -> Result<Bytes> {
         let size = self.metadata(location.as_str()).await?.size;
         if size > limit {
-            return Err(too_large(location, size, limit));
+            return Err(larger_than(location, size, limit));
         }
         if size == 0 {
             return Ok(Bytes::new());
@@ -144,7 +147,7 @@ pub trait ObjectStore: Storage {
     async fn close(&self) {}
 }
 
-fn too_large(location: &Location, size: u64, limit: u64) -> Error {
+fn larger_than(location: &Location, size: u64, limit: u64) -> Error {
     Error::input(format!("the file has {size} bytes; at most {limit} are read")).in_file(location.to_string())
 }
 

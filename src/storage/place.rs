@@ -6,6 +6,7 @@
 //! lies outside. Local folders are compared as they really are, symbolic links resolved.
 
 use std::collections::HashSet;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -168,7 +169,8 @@ fn real(path: &Path) -> Option<PathBuf> {
             Ok(real) => return path.strip_prefix(there).ok().map(|rest| real.join(rest)),
             // A link that leads nowhere would be followed by whoever writes.
             Err(_) if there.is_symlink() => return None,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            // What is in the way is told by whoever writes.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
             Err(_) => return None,
         }
     }

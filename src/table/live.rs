@@ -13,6 +13,7 @@ use iceberg::spec::{
     ManifestEntryRef, ManifestFile, ManifestList, ManifestStatus, PrimitiveLiteral, Snapshot, Struct, TableMetadata,
 };
 
+use super::avro_check::{checked, load_manifest};
 use super::manifest_trim::trim;
 use super::partition::check_specs;
 use crate::catalog::LoadedTable;
@@ -197,6 +198,7 @@ pub(crate) async fn read_manifest_list(
 ) -> Result<Vec<ManifestFile>> {
     let location = snapshot.manifest_list();
     let bytes = file_io.new_input(location)?.read().await.map_err(|e| Error::from(e).in_file(location))?;
+    let bytes = checked(bytes).map_err(|e| e.in_file(location))?;
     let list = ManifestList::parse_with_version(&bytes, metadata.format_version())
         .map_err(|e| Error::from(e).in_file(location))?;
     let manifests: Vec<ManifestFile> = list.consume_entries().into_iter().collect();
@@ -230,15 +232,9 @@ pub(crate) async fn read_entries(
     manifest: ManifestFile,
 ) -> Result<(ManifestFile, Vec<ManifestEntryRef>)> {
     let task = tokio::spawn(async move {
-        let read = manifest.load_manifest(&file_io).await;
-        match read {
-            Ok(read) => {
-                let entries = read.into_parts().0;
-                check_whole(&manifest, &entries)?;
-                Ok((manifest, entries))
-            }
-            Err(error) => Err(Error::from(error).in_file(&manifest.manifest_path)),
-        }
+        let entries = load_manifest(&file_io, &manifest).await?.into_parts().0;
+        check_whole(&manifest, &entries)?;
+        Ok((manifest, entries))
     });
     task.await.map_err(|e| Error::failed("reading a manifest was interrupted").caused_by(e))?
 }
@@ -250,14 +246,18 @@ async fn read_some(
     manifest: ManifestFile,
     columns: Option<Arc<HashSet<i32>>>,
 ) -> Result<(ManifestFile, Vec<ManifestEntryRef>)> {
-    // The crate decrypts, where that is needed.
+    // An encrypted one is refused there.
     let Some(columns) = columns.filter(|_| manifest.key_metadata.is_none()) else {
         return read_entries(file_io, manifest).await;
     };
     let location = manifest.manifest_path.clone();
     let in_file = |e: iceberg::Error| Error::from(e).in_file(&location);
     let bytes = file_io.new_input(&location).map_err(in_file)?.read().await.map_err(in_file)?;
-    let trimmed = on_a_thread(move || trim(&bytes, &columns).unwrap_or_else(|| vec![bytes.to_vec()])).await?;
+    let trimmed = on_a_thread(move || match trim(&bytes, &columns) {
+        Some(parts) => Ok(parts),
+        None => checked(bytes).map(|whole| vec![whole.to_vec()]),
+    });
+    let trimmed = trimmed.await?.map_err(|e| e.in_file(&location))?;
     let decoded: Vec<_> = trimmed.into_iter().map(|part| on_a_thread(move || Manifest::parse_avro(&part))).collect();
     let mut entries = Vec::new();
     for part in futures::future::join_all(decoded).await {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use iceberg::spec::{Manifest, ManifestContentType, ManifestFile};
 
+use super::avro_check::load_manifest;
 use super::live::check_whole;
 use super::snapshot::Output;
 use crate::error::{Error, Result};
@@ -76,16 +77,14 @@ pub(super) async fn merge(
             if manifest.added_snapshot_id == output.snapshot_id {
                 continue;
             }
-            let read = manifest
-                .load_manifest(&output.file_io)
-                .await
-                .map_err(|e| Error::from(e).in_file(&manifest.manifest_path))?;
+            let read = load_manifest(&output.file_io, manifest).await?;
             check_whole(manifest, read.entries())?;
             let same = |other: &Manifest| {
                 other.metadata().schema().as_struct() == read.metadata().schema().as_struct()
                     && other.metadata().partition_spec().fields() == read.metadata().partition_spec().fields()
             };
-            let length = manifest.manifest_length;
+            // It is what the list says.
+            let length = manifest.manifest_length.clamp(0, limits.target_bytes);
             let Some(at) = open.iter().position(|(_, bin, _)| bin.first().is_some_and(same)) else {
                 open.push((vec![place], vec![read], length));
                 continue;

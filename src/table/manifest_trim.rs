@@ -6,9 +6,11 @@
 //! the crate as it is, errors too.
 
 use std::collections::HashSet;
-use std::io::Read;
 
 use serde_json::Value;
+
+use super::avro_check::{Codec, inflate};
+use crate::storage::most_inflated;
 
 /// Field id of the entry's description of its file.
 const DATA_FILE: i64 = 2;
@@ -18,10 +20,10 @@ const LEFT_OUT: [i64; 4] = [108, 109, 110, 137];
 const BOUNDS: [i64; 2] = [125, 128];
 /// Entries of one of the files that come out: each is decoded by itself, so that threads share the work.
 const PART_ENTRIES: u64 = 1024;
-/// Bytes that a block may inflate to.
-const MAX_BLOCK: u64 = 256 << 20;
+/// Bytes of one value of an Avro file's head: schemas of thousands of columns have some MiB.
+const MOST_OF_A_HEAD: usize = 16 << 20;
 const MAGIC: &[u8] = b"Obj\x01";
-const SYNC: usize = 16;
+pub(super) const SYNC: usize = 16;
 
 /// The manifest's Avro file as one or more that have the same entries in the same order, with bounds of only these columns
 /// and without other metrics; `None` if it is not one that this crate understands.
@@ -29,12 +31,13 @@ pub(super) fn trim(avro: &[u8], columns: &HashSet<i32>) -> Option<Vec<Vec<u8>>> 
     let mut input = Input { rest: avro };
     let header = Header::read(&mut input)?;
     let entry = Shape::of_entry(&header.schema)?;
-    if entry.may_be_empty() {
+    if !entry.is_sane() {
         return None;
     }
     let walk = Walk { columns };
     let mut parts = Vec::new();
     let (mut part, mut entries) = (header.written.clone(), 0_u64);
+    let mut left = most_inflated();
     while !input.rest.is_empty() {
         let count = u64::try_from(input.number()?).ok()?;
         let stored = input.sized()?;
@@ -42,11 +45,11 @@ pub(super) fn trim(avro: &[u8], columns: &HashSet<i32>) -> Option<Vec<Vec<u8>>> 
             return None;
         }
         let inflated;
-        let block = if header.is_deflated {
-            inflated = inflate(stored)?;
-            &inflated
-        } else {
+        let block = if header.codec == Codec::Null {
             stored
+        } else {
+            inflated = inflate(header.codec, stored, &mut left)?;
+            &inflated
         };
         let mut block = Input { rest: block };
         let mut kept = Vec::with_capacity(block.rest.len() / 4);
@@ -71,23 +74,17 @@ pub(super) fn trim(avro: &[u8], columns: &HashSet<i32>) -> Option<Vec<Vec<u8>>> 
     Some(parts)
 }
 
-fn inflate(stored: &[u8]) -> Option<Vec<u8>> {
-    let mut inflated = Vec::new();
-    flate2::read::DeflateDecoder::new(stored).take(MAX_BLOCK + 1).read_to_end(&mut inflated).ok()?;
-    (u64::try_from(inflated.len()).ok()? <= MAX_BLOCK).then_some(inflated)
-}
-
 /// The head of an Avro file.
-struct Header<'a> {
-    schema: Value,
-    is_deflated: bool,
-    sync: &'a [u8],
+pub(super) struct Header<'a> {
+    pub schema: Value,
+    pub codec: Codec,
+    pub sync: &'a [u8],
     /// The same head, of a file that is not compressed.
-    written: Vec<u8>,
+    pub written: Vec<u8>,
 }
 
 impl<'a> Header<'a> {
-    fn read(input: &mut Input<'a>) -> Option<Self> {
+    pub fn read(input: &mut Input<'a>) -> Option<Self> {
         if input.take(MAGIC.len())? != MAGIC {
             return None;
         }
@@ -97,13 +94,12 @@ impl<'a> Header<'a> {
                 pairs.push((input.sized()?, input.sized()?));
             }
         }
+        if pairs.iter().any(|(_, value)| value.len() > MOST_OF_A_HEAD) {
+            return None;
+        }
         let sync = input.take(SYNC)?;
         let value = |name: &[u8]| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
-        let is_deflated = match value(b"avro.codec") {
-            None | Some(b"null") => false,
-            Some(b"deflate") => true,
-            Some(_) => return None,
-        };
+        let codec = Codec::named(value(b"avro.codec"))?;
         let schema = serde_json::from_slice(value(b"avro.schema")?).ok()?;
         pairs.retain(|(key, _)| *key != b"avro.codec");
         pairs.push((b"avro.codec", b"null"));
@@ -115,12 +111,12 @@ impl<'a> Header<'a> {
         }
         put_number(&mut written, 0);
         written.extend_from_slice(sync);
-        Some(Self { schema, is_deflated, sync, written })
+        Some(Self { schema, codec, sync, written })
     }
 }
 
 /// What values of an Avro type look like.
-enum Shape {
+pub(super) enum Shape {
     Null,
     /// So many bytes.
     Fixed(usize),
@@ -167,7 +163,7 @@ impl Shape {
     }
 
     /// The shape of a type. Types that refer to another by its name are not understood: they might contain themselves.
-    fn of(schema: &Value) -> Option<Self> {
+    pub fn of(schema: &Value) -> Option<Self> {
         match schema {
             Value::String(name) => Self::primitive(name),
             Value::Array(branches) => Some(Self::Union(branches.iter().map(Self::of).collect::<Option<_>>()?)),
@@ -200,7 +196,7 @@ impl Shape {
     }
 
     /// Whether a value may take no byte.
-    fn may_be_empty(&self) -> bool {
+    pub fn may_be_empty(&self) -> bool {
         match self {
             Self::Null => true,
             Self::Fixed(size) => *size == 0,
@@ -266,19 +262,19 @@ impl Walk<'_> {
 }
 
 /// Avro's bytes, read from the front.
-struct Input<'a> {
-    rest: &'a [u8],
+pub(super) struct Input<'a> {
+    pub rest: &'a [u8],
 }
 
 impl<'a> Input<'a> {
-    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+    pub fn take(&mut self, length: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.rest.split_at_checked(length)?;
         self.rest = rest;
         Some(taken)
     }
 
     /// A long: seven bits a byte, the low ones first, the sign in the lowest.
-    fn number(&mut self) -> Option<i64> {
+    pub fn number(&mut self) -> Option<i64> {
         let mut bits = 0_u64;
         for shift in (0..64).step_by(7) {
             let (byte, rest) = self.rest.split_first()?;
@@ -296,7 +292,7 @@ impl<'a> Input<'a> {
     }
 
     /// Bytes behind their number.
-    fn sized(&mut self) -> Option<&'a [u8]> {
+    pub fn sized(&mut self) -> Option<&'a [u8]> {
         let length = usize::try_from(self.number()?).ok()?;
         self.take(length)
     }
@@ -319,7 +315,7 @@ impl<'a> Input<'a> {
         self.skip(branches.get(place)?)
     }
 
-    fn skip(&mut self, shape: &Shape) -> Option<()> {
+    pub fn skip(&mut self, shape: &Shape) -> Option<()> {
         match shape {
             Shape::Null => Some(()),
             Shape::Fixed(size) => self.take(*size).map(|_| ()),
@@ -348,7 +344,7 @@ impl<'a> Input<'a> {
     }
 }
 
-fn put_number(output: &mut Vec<u8>, number: i64) {
+pub(super) fn put_number(output: &mut Vec<u8>, number: i64) {
     let mut bits = ((number << 1) ^ (number >> 63)).cast_unsigned();
     while bits >= 0x80 {
         output.push(u8::try_from(bits & 0x7f).unwrap_or_default() | 0x80);
@@ -357,7 +353,7 @@ fn put_number(output: &mut Vec<u8>, number: i64) {
     output.push(u8::try_from(bits).unwrap_or_default());
 }
 
-fn put_sized(output: &mut Vec<u8>, bytes: &[u8]) -> Option<()> {
+pub(super) fn put_sized(output: &mut Vec<u8>, bytes: &[u8]) -> Option<()> {
     put_number(output, i64::try_from(bytes.len()).ok()?);
     output.extend_from_slice(bytes);
     Some(())

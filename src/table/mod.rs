@@ -19,6 +19,7 @@
 //! The `iceberg` crate's own planning is not used for changes, since it drops spec ids and sequence numbers, and its Parquet
 //! writer is not used, since it takes a file's bounds from statistics that may be truncated.
 
+mod avro_check;
 pub mod bounds;
 mod chunk;
 pub mod delete_cache;

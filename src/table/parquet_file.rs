@@ -20,6 +20,7 @@ use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataR
 use tokio::runtime::Handle;
 
 use crate::error::{Error, Result};
+use crate::storage::{into_iceberg, most_of_a_file, most_of_data, too_large};
 
 /// Read from a file's end at once, in the hope that the whole footer is in it. A file of no more bytes is kept as it is read.
 const FOOTER_HINT: usize = 64 * 1024;
@@ -41,6 +42,8 @@ struct RangeReader {
     size: u64,
     /// All of a small file.
     whole: Option<Bytes>,
+    /// More is not fetched at once.
+    most: u64,
 }
 
 impl ParquetFile {
@@ -59,11 +62,12 @@ impl ParquetFile {
         let file: Arc<dyn FileRead> = Arc::from(file_io.new_input(location)?.reader().await?);
         let is_small = usize::try_from(size).is_ok_and(|size| size <= FOOTER_HINT);
         let whole = if is_small { Some(fetch(Arc::clone(&file), 0..size).await.map_err(from_parquet)?) } else { None };
-        let mut input = RangeReader { file, size, whole };
+        let mut input = RangeReader { file, size, whole, most: most_of_a_file() };
         let metadata = input.get_metadata(None).await.map_err(from_parquet)?;
         // Types are taken from Parquet's own schema: what a writer embedded of Arrow's is its private matter.
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
         let metadata = ArrowReaderMetadata::try_new(metadata, options).map_err(from_parquet)?;
+        input.most = most_of_data();
         Ok(Self { location: location.to_owned(), input, metadata })
     }
 
@@ -129,6 +133,16 @@ impl ParquetFile {
 }
 
 impl RangeReader {
+    /// Refuses ranges that are longer together than there is memory for: their lengths are the file's own words.
+    fn check(&self, ranges: &[Range<u64>]) -> parquet::errors::Result<()> {
+        let total = ranges.iter().fold(0_u64, |sum, r| sum.saturating_add(r.end.saturating_sub(r.start)));
+        if total > self.most {
+            let error = too_large(&format!("{total} bytes of the file are wanted together"), self.most);
+            return Err(ParquetError::External(Box::new(into_iceberg(error))));
+        }
+        Ok(())
+    }
+
     fn of_whole(&self, whole: &Bytes, range: &Range<u64>) -> parquet::errors::Result<Bytes> {
         slice(std::slice::from_ref(&(0..self.size)), std::slice::from_ref(whole), range)
     }
@@ -138,7 +152,10 @@ impl AsyncFileReader for RangeReader {
     fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, parquet::errors::Result<Bytes>> {
         match &self.whole {
             Some(whole) => std::future::ready(self.of_whole(whole, &range)).boxed(),
-            None => fetch(Arc::clone(&self.file), range).boxed(),
+            None => match self.check(std::slice::from_ref(&range)) {
+                Ok(()) => fetch(Arc::clone(&self.file), range).boxed(),
+                Err(error) => std::future::ready(Err(error)).boxed(),
+            },
         }
     }
 
@@ -148,8 +165,10 @@ impl AsyncFileReader for RangeReader {
             return std::future::ready(slices.collect()).boxed();
         }
         let file = Arc::clone(&self.file);
+        let merged = coalesce(&ranges);
+        let checked = self.check(&merged);
         async move {
-            let merged = coalesce(&ranges);
+            checked?;
             let fetched: Vec<Bytes> = futures::stream::iter(merged.clone())
                 .map(|range| fetch(Arc::clone(&file), range))
                 .buffered(CONCURRENT_RANGES)

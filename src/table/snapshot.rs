@@ -18,6 +18,7 @@ use iceberg::spec::{
 };
 use uuid::Uuid;
 
+use super::avro_check::load_manifest;
 use super::live::{CONCURRENT_MANIFESTS, LiveDeleteFile, LiveFile, check_whole, read_manifest_list};
 use super::manifest_merge::{ManifestLimits, merge};
 use super::paths::metadata_folder;
@@ -244,7 +245,7 @@ impl<'a> SnapshotBuilder<'a> {
         paths: &HashSet<String>,
     ) -> Result<ManifestFile> {
         let location = manifest.manifest_path.clone();
-        let read = manifest.load_manifest(&output.file_io).await.map_err(|e| Error::from(e).in_file(&location))?;
+        let read = load_manifest(&output.file_io, &manifest).await?;
         let (entries, read) = read.into_parts();
         check_whole(&manifest, &entries)?;
         // The spec and schema that it was written with fit its entries, whatever the table's are now.

@@ -134,3 +134,94 @@ fn the_check_says_where_a_property_is_from_and_hides_its_value() {
     assert!(run.warnings().contains("colour"), "a warning: another program may know it");
     assert_eq!(site.files().keys().collect::<Vec<_>>(), ["bucket/", "c.yaml"], "a dry run makes nothing");
 }
+
+/// The warnings of a check of a catalog at an address where nobody is.
+fn warned(site: &Site, arguments: &[&str], variables: &[(&str, &str)]) -> String {
+    let mut command = site.command(&[&["catalog", "check", "--format", "json"], arguments].concat());
+    for (property, value) in variables {
+        command.env(variable(property), value);
+    }
+    let run = Run::of(command.output().unwrap());
+    is_hushed(&run, "a warning");
+    run.warnings()
+}
+
+#[test]
+fn a_secret_that_others_can_read_or_send_elsewhere_is_told() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let site = Site::new();
+    let local = ("uri", "sqlite:///c.db");
+    // In the list of processes.
+    let said = warned(&site, &["--catalog-property", "s3.session-token=hush-hush", "--warehouse", "w"], &[local]);
+    assert!(said.contains("--catalog-property s3.session-token") && said.contains("list of processes"), "{said}");
+    assert!(said.contains("PYICEBERG_CATALOG__DEFAULT__S3__SESSION_TOKEN"), "{said}");
+    let said = warned(&site, &["--catalog-property", "uri=postgresql://me:hush@127.0.0.1:1/d"], &[]);
+    assert!(said.contains("--catalog-property uri"), "{said}");
+    let said = warned(&site, &["--catalog-property", "s3.region=x", "--warehouse", "w"], &[local, ("token", "hush")]);
+    assert_eq!(said, "[]");
+
+    // In a file that others can write, whichever of its catalogs is meant.
+    let path = site.path().join("c.yaml");
+    let with = "catalog:\n  other:\n    s3:\n      secret-access-key: hush\n";
+    for (text, mode, is_told) in [
+        (with, 0o666, true),
+        (with, 0o602, true),
+        (with, 0o664, true),
+        (with, 0o644, false),
+        (with, 0o600, false),
+        ("catalog:\n  other:\n    uri: http://h\n", 0o666, false),
+    ] {
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        let said = warned(&site, &["--config", "c.yaml", "--warehouse", "w"], &[local]);
+        assert_eq!(
+            said.contains(&format!("c.yaml holds secrets, and others than its owner can write it (mode {mode:o})")),
+            is_told,
+            "{mode:o}: {said}"
+        );
+        assert_eq!(said.contains("chmod 600"), is_told, "{said}");
+    }
+
+    // On the way. The name has no address, so nothing is sent.
+    let remote = "http://catalog.invalid/api";
+    let said = warned(&site, &[], &[("uri", remote), ("token", "hush-hush")]);
+    assert_eq!(said.matches("http://").count(), 1, "one warning: {said}");
+    assert!(said.contains("the catalog's uri is http://: token can be read"), "{said}");
+    let said = warned(
+        &site,
+        &["--warehouse", "w"],
+        &[local, ("s3.endpoint", remote), ("s3.secret-access-key", "hush"), ("s3.access-key-id", "hush")],
+    );
+    assert!(said.contains("s3.endpoint is http://"), "{said}");
+    for (uri, more) in [
+        ("http://127.0.0.1:1", ("token", "hush")),
+        (remote, ("s3.region", "x")),
+        ("https://catalog.invalid", ("token", "hush")),
+    ] {
+        assert_eq!(warned(&site, &[], &[("uri", uri), more]), "[]", "{uri}");
+    }
+
+    // Other commands say it on stderr: their results are about tables.
+    let mut command =
+        site.command(&["status", "--table", "a.t", "--format", "json", "--catalog-property", "token=hush-hush"]);
+    command.env(variable("uri"), "sqlite:///c.db");
+    let run = Run::of(command.output().unwrap());
+    assert_eq!((run.stderr.matches("list of processes").count(), run.warnings().as_str()), (1, "[]"), "{}", run.stderr);
+
+    // As text they are for people, and not for those who want none.
+    for (quiet, is_told) in [(&[][..], true), (&["--quiet"], false)] {
+        let arguments = [
+            "catalog",
+            "check",
+            "--catalog-property",
+            "token=hush-hush",
+            "--catalog-property",
+            "uri=sqlite:///c.db",
+            "--warehouse",
+            "w",
+        ];
+        let run = site.plain(&[&arguments[..], quiet].concat());
+        assert_eq!(run.stderr.contains("list of processes"), is_told, "{}", run.stderr);
+    }
+}

@@ -397,6 +397,11 @@ async fn keys_without_an_end_are_renewed_once_s3_says_that_they_have_expired() {
     assert!(table.file_io.exists("s3://lake/w/a").await.unwrap());
     write("b").await.unwrap();
     assert_eq!(place.server.take_requests().len(), 1, "asked once");
+
+    let echo = format!("what are second and {}?", crate::s3_server::SECRET_KEY);
+    s3.fail(move |_| Some(crate::s3_server::Fault::Say(403, "AccessDenied".to_owned(), echo.clone())));
+    let error = write("c").await.unwrap_err().to_string();
+    assert!(error.contains("AccessDenied: what are *** and ***?"), "{error}");
 }
 
 /// A cache between us and the server: a conflict, then a table as it was before our commit, which was applied.

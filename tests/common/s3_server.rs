@@ -42,6 +42,12 @@ pub enum Fault {
     Garble(&'static str, &'static str),
     /// The answer comes late.
     Slow(Duration),
+    /// Nothing is done; the answer is an error of this status, with this code and message.
+    Say(u16, String, String),
+    /// Nothing is done; the answer has this status and says that the object has so many bytes. Its body never ends.
+    Endless(u16, u64),
+    /// Nothing is done; these bytes are the answer, and the connection is closed.
+    Bytes(Vec<u8>),
 }
 
 /// A request, as it came in.
@@ -286,7 +292,24 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) {
             Some(Fault::Answer(301, code)) => Answer::error(301, code).with("x-amz-bucket-region", "eu-west-3"),
             Some(Fault::Answer(status, code)) => Answer::error(*status, code),
             Some(Fault::Inside200(code)) => Answer::error(200, code),
+            Some(Fault::Say(status, code, message)) => Answer::xml(
+                *status,
+                format!(
+                    "<Error><Code>{code}</Code><Message>{message}</Message><StringToSign>{message}</StringToSign></Error>"
+                ),
+            ),
             Some(Fault::Reset) => Answer::new(500),
+            Some(Fault::Bytes(bytes)) => {
+                state.lock().unwrap().in_flight -= 1;
+                let mut stream = stream;
+                let _ = stream.write_all(bytes);
+                return;
+            }
+            Some(Fault::Endless(status, size)) => {
+                state.lock().unwrap().in_flight -= 1;
+                let _ = endless(stream, &request, *status, *size);
+                return;
+            }
             _ => answer(&request, state),
         };
         if let Some(Fault::Garble(from, to)) = fault {
@@ -300,6 +323,18 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) {
         if send(stream, &request, answer, cut).is_err() || cut.is_some() {
             return;
         }
+    }
+}
+
+fn endless(mut stream: &TcpStream, request: &Request, status: u16, size: u64) -> std::io::Result<()> {
+    let range = request.header("range").and_then(|range| range.strip_prefix("bytes=")).unwrap_or("0-0");
+    write!(
+        stream,
+        "HTTP/1.1 {status} X\r\ncontent-range: bytes {range}/{size}\r\netag: \"x\"\r\ntransfer-encoding: chunked\r\n\r\n"
+    )?;
+    let piece = format!("10000\r\n{}\r\n", "x".repeat(1 << 16));
+    loop {
+        stream.write_all(piece.as_bytes())?;
     }
 }
 

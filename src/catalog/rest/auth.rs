@@ -12,6 +12,7 @@ use super::failure;
 use super::settings::{OAuth, Settings, SignIn};
 use super::wire::{OAuthToken, form};
 use crate::error::{Error, Result};
+use crate::secrets;
 
 /// A token is renewed so long before it expires, or at half of its time if that is sooner.
 const MARGIN: Duration = Duration::from_mins(1);
@@ -64,7 +65,12 @@ impl Auth {
     }
 }
 
+/// A header with a token or a password, which a server may repeat: with its scheme, or without.
 fn header(value: &str) -> Result<HeaderValue> {
+    secrets::remember(value);
+    if let Some((_, secret)) = value.split_once(' ') {
+        secrets::remember(secret);
+    }
     let mut value =
         HeaderValue::from_str(value).map_err(|_| Error::usage("the catalog's token can't be sent as a header"))?;
     value.set_sensitive(true);
@@ -87,9 +93,8 @@ async fn fetch(oauth: &OAuth, http: &Http) -> Result<Token> {
         Lost::NotSent(error) | Lost::Never(error) => error,
         Lost::Unknown(why) => Error::failed(format!("the sign-in had no answer: {why}")).in_file(&oauth.server),
     })?;
-    let secrets = http.secrets();
     if answer.status != 200 {
-        return Err(Error::failed(format!("the catalog refused the sign-in: {}", failure::said(&answer, secrets)))
+        return Err(Error::failed(format!("the catalog refused the sign-in: {}", failure::said(&answer)))
             .in_file(&oauth.server)
             .advice("Check the catalog's properties credential, scope and oauth2-server-uri"));
     }

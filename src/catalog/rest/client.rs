@@ -16,12 +16,13 @@ use uuid::Uuid;
 
 use super::auth::Auth;
 use super::failure;
-use super::settings::{SHORTEST_SECRET, Settings};
+use super::settings::Settings;
 use super::signer::Signer;
+use crate::catalog::metadata_file::check_json;
 use crate::error::{Error, Result};
 
 /// For a connection, with its handshake.
-const CONNECT_LIMIT: Duration = Duration::from_secs(6);
+pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(6);
 /// For one question and its answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 /// For all attempts of a question together, until the last one begins: 28 s in all.
@@ -44,8 +45,6 @@ pub(super) struct Answer {
     pub body: Bytes,
     /// What the server asked to wait.
     pub retry_after: Option<Duration>,
-    /// Secret headers of the request: a server may repeat them in its message.
-    pub sent: Vec<String>,
 }
 
 /// No answer.
@@ -107,10 +106,6 @@ impl Http {
         Ok(Self { client, settings })
     }
 
-    pub fn secrets(&self) -> &[String] {
-        &self.settings.secrets
-    }
-
     async fn exchange(&self, request: &Request) -> Result<Answer, Lost> {
         tracing::debug!("{} {}", request.method, request.url);
         let sent = self
@@ -145,8 +140,9 @@ impl Http {
             body.extend_from_slice(&piece);
         }
         tracing::debug!("{} {}: {status}", request.method, request.url);
+        check_json(&body).map_err(|error| Lost::Unknown(format!("its answer can't be read: {error}")))?;
         let retry_after = retry_after.map(Duration::from_secs);
-        Ok(Answer { status, body: body.freeze(), retry_after, sent: secrets_in(&request.headers) })
+        Ok(Answer { status, body: body.freeze(), retry_after })
     }
 
     /// Asks for a token. The user's own headers go to the catalog's own server only.
@@ -271,14 +267,6 @@ impl Client {
         }
         Ok(Request { method, url, headers, body, limit })
     }
-}
-
-/// The values of headers that are secret, and what follows a scheme (`Bearer`) in them.
-fn secrets_in(headers: &HeaderMap) -> Vec<String> {
-    let values = headers.values().filter(|value| value.is_sensitive()).filter_map(|value| value.to_str().ok());
-    let parts =
-        values.flat_map(|value| [Some(value), value.split_once(' ').map(|(_, rest)| rest)].into_iter().flatten());
-    parts.filter(|secret| secret.len() >= SHORTEST_SECRET).map(str::to_owned).collect()
 }
 
 /// Attempts of what may be done twice.

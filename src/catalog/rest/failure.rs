@@ -5,6 +5,7 @@ use reqwest::StatusCode;
 use super::client::Answer;
 use super::wire::{ErrorModel, ErrorResponse, OAuthError};
 use crate::error::Error;
+use crate::secrets;
 
 /// A message longer than this is cut: some servers send a stack trace.
 const LONGEST: usize = 400;
@@ -15,7 +16,7 @@ pub(super) fn model(answer: &Answer) -> Option<ErrorModel> {
 }
 
 /// Status and message, in one line.
-pub(super) fn said(answer: &Answer, secrets: &[String]) -> String {
+pub(super) fn said(answer: &Answer) -> String {
     let reason = StatusCode::from_u16(answer.status).ok().and_then(|s| s.canonical_reason()).unwrap_or_default();
     let mut text = format!("{} {reason}", answer.status).trim_end().to_owned();
     let message = match (model(answer), serde_json::from_slice::<OAuthError>(&answer.body)) {
@@ -30,26 +31,22 @@ pub(super) fn said(answer: &Answer, secrets: &[String]) -> String {
     };
     if let Some(message) = message {
         text.push_str(", ");
-        text.push_str(&plain(&message, secrets.iter().chain(&answer.sent)));
+        text.push_str(&plain(&message));
     }
     text
 }
 
 /// The first line, without secrets, and not too long.
-fn plain<'a>(message: &str, secrets: impl Iterator<Item = &'a String>) -> String {
-    let mut line = message.trim().lines().next().unwrap_or_default().to_owned();
-    let mut secrets: Vec<&String> = secrets.collect();
-    // One may be a part of another.
-    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-    for secret in secrets {
-        line = line.replace(secret.as_str(), "***");
-    }
-    line.chars().filter(|c| !c.is_control()).take(LONGEST).collect()
+fn plain(message: &str) -> String {
+    let line = message.trim().lines().next().unwrap_or_default();
+    let line: String = line.chars().filter(|c| !c.is_control()).collect();
+    // Cut afterwards: half a secret would stay.
+    secrets::strike(&line).chars().take(LONGEST).collect()
 }
 
 /// The error for an answer that is no success. `asked` continues "when asked to …".
-pub(super) fn refused(asked: &str, answer: &Answer, secrets: &[String]) -> Error {
-    let error = Error::failed(format!("the catalog answered {} when asked to {asked}", said(answer, secrets)));
+pub(super) fn refused(asked: &str, answer: &Answer) -> Error {
+    let error = Error::failed(format!("the catalog answered {} when asked to {asked}", said(answer)));
     match answer.status {
         300..=399 => error.advice("The server redirects elsewhere: give that address as the catalog's uri"),
         401 | 419 => error.advice(
@@ -89,24 +86,21 @@ mod tests {
     use super::*;
 
     fn answer(status: u16, body: &str) -> Answer {
-        Answer {
-            status,
-            body: body.as_bytes().to_vec().into(),
-            retry_after: None,
-            sent: vec!["Bearer abcd".to_owned(), "abcd".to_owned()],
-        }
+        Answer { status, body: body.as_bytes().to_vec().into(), retry_after: None }
     }
 
     #[test]
     fn messages_are_short_and_without_secrets() {
-        let secrets = ["s3cr3t".to_owned()];
+        for secret in ["s3cr3t", "Bearer abcd", "abcd"] {
+            secrets::remember(secret);
+        }
         let body = r#"{"error":{"message":"bad s3cr3t Bearer abcd abcd\n\tat Stack.trace","type":"BadRequestException","code":400}}"#;
-        assert_eq!(said(&answer(400, body), &secrets), "400 Bad Request, BadRequestException: bad *** *** ***");
+        assert_eq!(said(&answer(400, body)), "400 Bad Request, BadRequestException: bad *** *** ***");
         let body = r#"{"error":"invalid_client","error_description":"who is s3cr3t?"}"#;
-        assert_eq!(said(&answer(401, body), &secrets), "401 Unauthorized, invalid_client: who is ***?");
-        assert_eq!(said(&answer(502, "<html>s3cr3t"), &secrets), "502 Bad Gateway");
-        assert_eq!(said(&answer(599, ""), &secrets), "599");
+        assert_eq!(said(&answer(401, body)), "401 Unauthorized, invalid_client: who is ***?");
+        assert_eq!(said(&answer(502, "<html>s3cr3t")), "502 Bad Gateway");
+        assert_eq!(said(&answer(599, "")), "599");
         let long = format!(r#"{{"error":{{"message":"{}"}}}}"#, "x".repeat(10_000));
-        assert!(said(&answer(500, &long), &[]).len() < 500);
+        assert!(said(&answer(500, &long)).len() < 500);
     }
 }

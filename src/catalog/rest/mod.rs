@@ -107,7 +107,7 @@ impl RestCatalog {
             400 | 405 | 406 | 422 | 501 => {}
             _ => return Err(self.session.refused(&asked, &answer)),
         }
-        tracing::info!("the catalog does not stage tables ({}); creating {ident} empty", self.session.said(&answer));
+        tracing::info!("the catalog does not stage tables ({}); creating {ident} empty", failure::said(&answer));
         let request = create_request(ident, planned, &self.session.properties, false)?;
         match self.session.client.change(&path, request).await {
             Ok(answer) if answer.status == 200 => {
@@ -170,15 +170,15 @@ impl RestCatalog {
                 }
                 Err(_) => Commit::Unknown("the catalog's answer can't be understood".to_owned()),
             },
-            409 => Commit::Conflict(self.session.said(&answer)),
+            409 => Commit::Conflict(failure::said(&answer)),
             // Sent before, it may have been applied then.
-            _ if sends > 1 => Commit::Unknown(self.session.said(&answer)),
+            _ if sends > 1 => Commit::Unknown(failure::said(&answer)),
             // For a creation it says that the namespace is gone, or that the server can't create a table in this way.
-            404 if !creates => Commit::Conflict(self.session.said(&answer)),
+            404 if !creates => Commit::Conflict(failure::said(&answer)),
             300..=407 | 410..=499 | 501 if answer.status != 429 => {
                 return Err(self.session.refused(&format!("commit to table {ident}"), &answer));
             }
-            _ => Commit::Unknown(self.session.said(&answer)),
+            _ => Commit::Unknown(failure::said(&answer)),
         })
     }
 }

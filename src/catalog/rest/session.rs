@@ -40,7 +40,7 @@ impl Session {
         let warehouse = properties.get("warehouse").filter(|value| !value.is_empty());
         let path = warehouse.map_or_else(|| "config".to_owned(), |w| format!("config?warehouse={}", encode(w)));
         let answer = client.ask(Method::GET, &path, Bytes::new()).await?;
-        let refused = || failure::refused("give its configuration", &answer, &client.settings().secrets);
+        let refused = || failure::refused("give its configuration", &answer);
         if answer.status != 200 {
             let named =
                 warehouse.is_some_and(|_| matches!(answer.status, 400 | 404) && failure::model(&answer).is_some());
@@ -85,12 +85,7 @@ impl Session {
 
     /// The error for an answer that is no success.
     pub fn refused(&self, asked: &str, answer: &Answer) -> Error {
-        failure::refused(asked, answer, &self.client.settings().secrets).in_file(&self.client.settings().base)
-    }
-
-    /// Status and message of an answer.
-    pub fn said(&self, answer: &Answer) -> String {
-        failure::said(answer, &self.client.settings().secrets)
+        failure::refused(asked, answer).in_file(&self.client.settings().base)
     }
 
     /// The table, or `None` if there is none.

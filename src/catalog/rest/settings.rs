@@ -1,6 +1,6 @@
 //! How a server is reached and signed in to, read off properties with PyIceberg's names.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
@@ -10,8 +10,6 @@ use crate::error::{Error, Result};
 
 /// Between the levels of a namespace in paths, unless the server names another.
 const SEPARATOR: &str = "\u{1f}";
-/// Texts shorter than this are no secrets: they would be struck out of messages everywhere.
-pub(super) const SHORTEST_SECRET: usize = 4;
 
 /// How to sign in.
 #[derive(Clone, PartialEq, Eq)]
@@ -63,8 +61,6 @@ pub(super) struct Settings {
     pub signing: Option<Signing>,
     /// A file of certificates to trust besides the system's.
     pub ca_bundle: Option<String>,
-    /// Struck out of whatever a server says.
-    pub secrets: Vec<String>,
 }
 
 impl Settings {
@@ -103,13 +99,7 @@ impl Settings {
         let sign_in = if signing.is_some() { SignIn::None } else { sign_in(properties, &base, &headers, &wrong)? };
         let prefix = get("prefix").map(|prefix| format!("{}/", prefix.trim_matches('/'))).unwrap_or_default();
         let separator = get("namespace-separator").map_or_else(|| SEPARATOR.to_owned(), decode);
-        let secrets = properties
-            .iter()
-            .filter(|(key, _)| property::is_secret(key))
-            .flat_map(|(_, value)| [value.as_str()].into_iter().chain(value.split_once(':').map(|(_, secret)| secret)))
-            .filter(|secret| secret.len() >= SHORTEST_SECRET)
-            .flat_map(|secret| BTreeSet::from([secret.to_owned(), encode(secret)]))
-            .collect();
+        property::remember(properties);
         Ok(Self {
             base,
             prefix: if prefix == "/" { String::new() } else { prefix },
@@ -118,14 +108,12 @@ impl Settings {
             sign_in,
             signing,
             ca_bundle: get("ssl.cabundle").map(str::to_owned),
-            secrets,
         })
     }
 
     /// Whether the server is this machine, which no proxy reaches.
     pub fn is_loopback(&self) -> bool {
-        let host = self.base.split_once("://").map_or("", |(_, rest)| rest);
-        ["localhost", "127.", "[::1]"].iter().any(|name| host.starts_with(name))
+        crate::storage::is_loopback(&self.base)
     }
 }
 

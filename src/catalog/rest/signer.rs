@@ -2,19 +2,20 @@
 
 use std::time::SystemTime;
 
-use aws_config::{BehaviorVersion, Region};
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{Credentials, ProvideCredentials as _, SharedCredentialsProvider};
 use aws_sigv4::http_request::{
     PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings, sign,
 };
 use aws_sigv4::sign::v4;
-use aws_smithy_http_client::Builder as HttpBuilder;
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use tokio::sync::Mutex;
 
+use super::client::CONNECT_LIMIT;
 use super::settings::Signing;
 use crate::error::{Error, Result};
+use crate::storage::{AwsAccess, StaticKeys};
 
 /// Signs requests with keys that were given or that the standard AWS chain finds.
 pub(super) struct Signer {
@@ -27,18 +28,14 @@ pub(super) struct Signer {
 impl Signer {
     /// Reads variables and profile files.
     pub async fn new(signing: &Signing) -> Result<Self> {
-        let http = HttpBuilder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
-        let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http);
-        if let Some(profile) = &signing.profile {
-            loader = loader.profile_name(profile);
-        }
-        if let Some(region) = &signing.region {
-            loader = loader.region(Region::new(region.clone()));
-        }
-        if let Some((id, secret, token)) = &signing.keys {
-            loader = loader.credentials_provider(Credentials::new(id, secret, token.clone(), None, "ddb-iceberg"));
-        }
-        let shared = loader.load().await;
+        let access = AwsAccess {
+            region: signing.region.clone(),
+            keys: signing.keys.clone().map(|(id, secret, token)| StaticKeys { id, secret, token }),
+            profile: signing.profile.clone(),
+            ..AwsAccess::default()
+        };
+        let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT_LIMIT).build();
+        let shared = access.load(RetryConfig::standard(), timeouts).await?;
         let Some(region) = shared.region() else {
             return Err(Error::usage("the region to sign requests for is not known")
                 .advice("Give the catalog's property rest.signing-region"));

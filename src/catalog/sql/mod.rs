@@ -10,12 +10,14 @@
 pub mod postgres;
 mod postgres_address;
 mod postgres_failure;
+mod postgres_guard;
 pub mod sqlite;
 
 use iceberg::{NamespaceIdent, TableIdent};
 
 use super::pointer::Pointer;
 use crate::error::{Error, Result};
+use crate::secrets;
 
 /// The table of pointers.
 const TABLES: &str = "iceberg_tables";
@@ -121,8 +123,10 @@ fn pointer(ident: &TableIdent, place: &str, location: Option<String>, kind: Opti
         (None | Some("TABLE"), None) => {
             Err(Error::failed(format!("the catalog has no metadata location for table {ident}")).in_file(place))
         }
-        (Some(kind), _) => Err(Error::failed(format!("{ident} is not a table but a {}", kind.to_lowercase()))
-            .advice("Choose another name")),
+        (Some(kind), _) => {
+            Err(Error::failed(format!("{ident} is not a table but a {}", secrets::strike(&kind.to_lowercase())))
+                .advice("Choose another name"))
+        }
     }
 }
 

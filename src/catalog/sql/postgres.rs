@@ -5,6 +5,7 @@
 //! - A commit is `BEGIN`, one statement, `COMMIT`, at `READ COMMITTED` whatever the role's default is: a writer that waited for
 //!   another one sees that one's row and changes nothing. All that fails before `COMMIT` was sent is undone by the server when
 //!   the connection goes; whatever is no plain success after that is [`Swap::Unknown`].
+//! - No server is trusted with more than it needs: see `postgres_guard.rs`.
 //! - Nothing waits for ever: not for a connection, an answer, nor another writer's lock.
 
 use std::fmt;
@@ -13,9 +14,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use iceberg::spec::TableMetadata;
 use iceberg::{NamespaceIdent, TableIdent};
-use sqlx::postgres::{PgArguments, PgConnectOptions};
+use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
-use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection, Postgres, Row as _};
+use sqlx::{Connection as _, Executor as _, PgConnection, Postgres, Row as _};
 use tokio::time::timeout;
 
 use super::postgres_address::Address;
@@ -101,8 +102,7 @@ impl PostgresPointers {
     }
 
     async fn connect(&self) -> Result<PgConnection> {
-        let options: &PgConnectOptions = &self.address.options;
-        match timeout(self.address.connect_timeout, options.connect()).await {
+        match timeout(self.address.connect_timeout, self.address.connect()).await {
             Ok(connected) => connected.map_err(|e| explain(&self.address, Moment::Connect, e)),
             Err(_) => Err(self
                 .address
@@ -299,7 +299,7 @@ impl Pointers for PostgresPointers {
 
     async fn check(&self) -> Vec<Step> {
         let place = &self.address.place;
-        let mut connection = match timeout(self.address.connect_timeout, self.address.options.connect()).await {
+        let mut connection = match timeout(self.address.connect_timeout, self.address.connect()).await {
             Ok(Ok(connection)) => connection,
             Ok(Err(error)) => {
                 // A server that says no was reached.

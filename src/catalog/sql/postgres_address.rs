@@ -1,14 +1,18 @@
 //! Where a PostgreSQL catalog is: SQLAlchemy's and libpq's URLs.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use reqwest::Url;
-use sqlx::ConnectOptions as _;
 use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions as _, PgConnection};
 
+use super::postgres_guard::{Guard, Refusal};
 use crate::catalog::property;
 use crate::error::{Error, Result};
+use crate::percent::decode;
+use crate::secrets;
 
 /// How long to wait for a connection, name resolution, TLS and sign-in together, unless `connect_timeout` says less.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(14);
@@ -38,6 +42,7 @@ pub(super) struct Address {
     pub place: String,
     /// For one attempt to connect.
     pub connect_timeout: Duration,
+    guard: Guard,
 }
 
 impl Address {
@@ -94,7 +99,18 @@ impl Address {
         };
         let database = options.get_database().unwrap_or_else(|| options.get_username());
         let place = property::shown("uri", &format!("postgresql://{server}/{database}"));
-        Ok(Self { options, place, connect_timeout })
+        remember_passwords(&url);
+        Ok(Self { options, place, connect_timeout, guard: Guard::default() })
+    }
+
+    /// Connects and signs in.
+    pub async fn connect(&self) -> sqlx::Result<PgConnection> {
+        self.guard.connect(&self.options, &self.place).await
+    }
+
+    /// Why the last connection was ended on this side, if it was.
+    pub fn refusal(&self) -> Option<Refusal> {
+        self.guard.refusal()
     }
 
     /// That the server can't be reached.
@@ -102,6 +118,38 @@ impl Address {
         Error::failed(format!("the catalog's server can't be reached: {why}")).in_file(&self.place).advice(
             "Check host and port in the catalog's uri, that the server runs, and that no firewall is in between",
         )
+    }
+}
+
+/// Every password that may be sent to a server, so that no message of its repeats it.
+fn remember_passwords(url: &Url) {
+    if let Some(password) = url.password() {
+        secrets::remember(password);
+        secrets::remember(&decode(password));
+    }
+    url.query_pairs().filter(|(key, _)| key == "password").for_each(|(_, value)| secrets::remember(&value));
+    if let Ok(password) = std::env::var("PGPASSWORD") {
+        secrets::remember(&password);
+    }
+    let file = std::env::var_os("PGPASSFILE").map(PathBuf::from);
+    let file = file.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".pgpass")));
+    for line in file.and_then(|file| std::fs::read_to_string(file).ok()).unwrap_or_default().lines() {
+        // `host:port:database:user:password`, with a \ before each : and \ in them.
+        let mut escaped = false;
+        let mut colons = 0;
+        let password: String = line
+            .chars()
+            .filter(|c| {
+                let is_literal = std::mem::take(&mut escaped);
+                match c {
+                    '\\' if !is_literal => escaped = true,
+                    ':' if !is_literal && colons < 4 => colons += 1,
+                    _ => return colons == 4,
+                }
+                false
+            })
+            .collect();
+        secrets::remember(&password);
     }
 }
 

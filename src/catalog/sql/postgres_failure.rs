@@ -1,7 +1,11 @@
 //! What PostgreSQL's errors mean, by their SQLSTATE ("PostgreSQL Error Codes", appendix A of its manual).
 
+use std::io::ErrorKind;
+
 use super::postgres_address::Address;
+use super::postgres_guard::{MOST, Refusal};
 use crate::error::Error;
+use crate::secrets;
 
 /// When it went wrong.
 #[derive(Debug, Clone, Copy)]
@@ -19,19 +23,44 @@ pub(super) fn explain(address: &Address, moment: Moment<'_>, error: sqlx::Error)
         Moment::Connect => "the catalog could not be opened",
         Moment::Work(what) => what,
     };
-    let failed = |what: &str, why: &str| Error::failed(format!("{what}: {why}")).in_file(&address.place);
+    let failed =
+        |what: &str, why: &str| Error::failed(format!("{what}: {}", secrets::strike(why))).in_file(&address.place);
+    // What rustls finds wrong with a certificate comes as an error of the connection.
+    let no_tls = |why: &str| {
+        failed(what, &format!("TLS: {why}")).advice(
+            "Check sslmode and sslrootcert in the catalog's uri, or PGSSLMODE and PGSSLROOTCERT; with verify-full the uri has \
+             to name the server as its certificate does",
+        )
+    };
+    match address.refusal() {
+        Some(Refusal::ClearPassword) => {
+            return failed(
+                what,
+                "the server asks for the password as it is, and the connection is not encrypted; it was not sent",
+            )
+            .advice(
+                "Turn TLS on in the server, and set sslmode=verify-full in the catalog's uri; or let the server ask by \
+                 scram-sha-256. If this network is trusted, sslmode=disable sends the password as it is",
+            );
+        }
+        Some(Refusal::TooLong) => {
+            return failed(what, &format!("what the server sends is longer than {} MiB", MOST >> 20))
+                .advice("Check host and port in the catalog's uri: this is no catalog");
+        }
+        Some(Refusal::NoProtocol) => return no_protocol(failed, what),
+        None => {}
+    }
     let Some(said) = error.as_database_error() else {
         return match (moment, error) {
+            (Moment::Connect, sqlx::Error::Io(error)) if is_of_certificates(address, error.kind()) => {
+                no_tls(&error.to_string())
+            }
             (Moment::Connect, sqlx::Error::Io(error)) => address.unreachable(&error.to_string()),
             (Moment::Work(_), sqlx::Error::Io(error)) => {
                 failed(what, &format!("the connection was lost: {error}")).advice("Run the same command again")
             }
-            (_, sqlx::Error::Tls(error)) => failed(what, &format!("TLS: {error}"))
-                .advice("Check sslmode and sslrootcert in the catalog's uri, or PGSSLMODE and PGSSLROOTCERT"),
-            (_, sqlx::Error::Protocol(_)) => {
-                failed(what, "what answered does not speak PostgreSQL's protocol as expected")
-                    .advice("Check host and port in the catalog's uri")
-            }
+            (_, sqlx::Error::Tls(error)) => no_tls(&error.to_string()),
+            (_, sqlx::Error::Protocol(_)) => no_protocol(failed, what),
             (_, error) => failed(what, &error.to_string()),
         };
     };
@@ -56,6 +85,17 @@ pub(super) fn explain(address: &Address, moment: Moment<'_>, error: sqlx::Error)
             .advice("Choose a shorter warehouse, namespace or table"),
         _ => failed(what, message),
     }
+}
+
+/// Whether a connection failed since a certificate is wrong, or the file of one is missing.
+fn is_of_certificates(address: &Address, kind: ErrorKind) -> bool {
+    let of_socket = address.place.starts_with("postgresql:///");
+    kind == ErrorKind::InvalidData || (kind == ErrorKind::NotFound && !of_socket)
+}
+
+fn no_protocol(failed: impl Fn(&str, &str) -> Error, what: &str) -> Error {
+    failed(what, "what answered does not speak PostgreSQL's protocol as expected")
+        .advice("Check host and port in the catalog's uri")
 }
 
 /// Whether a `CREATE TABLE IF NOT EXISTS` failed since another session was making the same table.

@@ -10,6 +10,7 @@ use super::address::Address;
 use super::failure::{Act, is_code};
 use super::list::keys_below;
 use crate::error::{Error, Result};
+use crate::storage::aws::shorten;
 
 /// So many keys S3 takes in one request.
 pub(super) const BATCH: usize = 1000;
@@ -75,7 +76,7 @@ async fn batch(shared: &Shared, bucket: &str, mut keys: Vec<String>) -> Result<(
             }
             if !AGAIN.contains(&code) || attempts >= shared.config.retry.attempts {
                 let denied = if code == "AccessDenied" { "; this takes s3:DeleteObject" } else { "" };
-                return Err(Error::failed(format!("cannot delete the object: S3 says {code}{denied}"))
+                return Err(Error::failed(format!("cannot delete the object: S3 says {}{denied}", shorten(code)))
                     .in_file(at(key).to_string()));
             }
             // Only what was asked for: an answer does not decide what is deleted.

@@ -82,12 +82,12 @@ impl Shared {
     {
         let said = Said {
             status: status(&error),
-            code: error.code().unwrap_or_default().to_owned(),
+            code: error.code().map(shorten).unwrap_or_default(),
             message: error.message().map(shorten).unwrap_or_default(),
             region: error
                 .raw_response()
                 .and_then(|response| response.headers().get("x-amz-bucket-region"))
-                .map(str::to_owned),
+                .map(shorten),
             request: error.raw_response().and_then(|r| r.headers().get("x-amz-request-id")).map(shorten),
         };
         let error = if let Some(status) = said.status {

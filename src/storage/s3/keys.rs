@@ -10,6 +10,7 @@ use aws_sdk_s3::config::Credentials;
 use tokio::sync::Mutex;
 
 use crate::error::Result;
+use crate::storage::aws::remember;
 
 /// Keys are asked for again so long before they expire: an upload of one part may take as long.
 const MARGIN: Duration = Duration::from_mins(2);
@@ -92,6 +93,7 @@ impl Loans {
 
     fn take(current: &mut Option<(Client, LentKeys)>, base: &Client, keys: LentKeys) -> (Client, LentKeys) {
         let credentials = Credentials::new(&keys.id, &keys.secret, keys.token.clone(), None, "ddb-iceberg");
+        remember(&credentials);
         let client = Client::from_conf(base.config().to_builder().credentials_provider(credentials).build());
         current.insert((client, keys)).clone()
     }

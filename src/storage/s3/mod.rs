@@ -211,7 +211,7 @@ impl ObjectStore for S3Store {
                 .advice("Check the path"));
         };
         if found.total > limit {
-            return Err(super::too_large(location, found.total, limit));
+            return Err(super::larger_than(location, found.total, limit));
         }
         Ok(found.bytes)
     }

@@ -17,6 +17,7 @@ use super::address::Address;
 use super::failure::{Act, is_code, status};
 use crate::error::{Error, Result};
 use crate::storage::failure::into_iceberg;
+use crate::storage::whole::check_size;
 
 /// What a HEAD request tells.
 #[derive(Debug)]
@@ -72,6 +73,7 @@ pub(super) async fn whole(shared: &Shared, address: &Address) -> Result<Bytes> {
     if first.total <= size {
         return Ok(first.bytes);
     }
+    check_size(&address.to_string(), first.total)?;
     let rest = range(shared, address, size..first.total, first.etag.as_deref()).await?;
     Ok([first.bytes, rest.bytes].concat().into())
 }

@@ -1,0 +1,293 @@
+//! What stands between the driver and a server that is not trusted.
+//!
+//! The driver answers whatever a server asks and takes whatever it sends, and has no hook for either. So it connects to a
+//! socket of this process, from which each byte is passed on to the server and back. On the way:
+//!
+//! - A server that asks for the password as it is, over a connection that is not encrypted, does not get it
+//!   ([`Refusal::ClearPassword`]). The driver does TLS, end to end; what is encrypted is not looked at.
+//! - What a server sends in one connection ends after [`MOST`] bytes.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use sqlx::{ConnectOptions as _, PgConnection};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UnixListener, UnixStream};
+use tokio::time::timeout;
+use uuid::Uuid;
+
+/// What a server may send in one connection. The longest right answer is a thousand names of tables, of 255 characters each.
+pub(super) const MOST: usize = 4 << 20;
+/// The driver's first message if it wants TLS.
+const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
+/// The answer to it from a server that has TLS.
+const HAS_TLS: u8 = b'S';
+/// The message that says how to sign in, and its code for the password as it is.
+const AUTHENTICATION: u8 = b'R';
+const CLEARTEXT: u32 = 3;
+/// For the driver to reach us.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why a connection was ended on this side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// The server asks for the password as it is, and the connection is not encrypted.
+    ClearPassword,
+    /// The server sends more than [`MOST`] bytes.
+    TooLong,
+    /// What the server sends is not made of messages.
+    NoProtocol,
+}
+
+/// What is remembered of the connections to one server.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Guard {
+    refusal: Arc<Mutex<Option<Refusal>>>,
+    told: Arc<AtomicBool>,
+}
+
+impl Guard {
+    /// Why the last connection was ended on this side, if it was.
+    pub fn refusal(&self) -> Option<Refusal> {
+        *self.lock()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Refusal>> {
+        self.refusal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Connects and signs in. `place` is the server in messages.
+    pub async fn connect(&self, options: &PgConnectOptions, place: &str) -> sqlx::Result<PgConnection> {
+        *self.lock() = None;
+        let (server, is_here) = dial(options).await?;
+        let (path, listener, folder) = listen(options.get_port())?;
+        let watch = Watch {
+            // Who says that there shall be no TLS has said that the network is trusted.
+            clear_is_fine: folder_of(options).is_some() || matches!(options.get_ssl_mode(), PgSslMode::Disable),
+            ..Watch::default()
+        };
+        let tell = !watch.clear_is_fine && !is_here;
+        let (guard, place) = (self.clone(), place.to_owned());
+        tokio::spawn(async move {
+            let driver = timeout(PATIENCE, accept(&listener)).await;
+            drop((listener, folder));
+            let Ok(Ok(driver)) = driver else { return };
+            let on_clear = || {
+                if tell && !guard.told.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(
+                        "{place}: the connection is not encrypted, since the server offers no TLS. Set sslmode=verify-full in \
+                         the catalog's uri, or sslmode=disable if this network is trusted"
+                    );
+                }
+            };
+            // That a side has gone is for the driver to see.
+            if let Ok(Some(why)) = pass(driver, server, watch, on_clear, |why| *guard.lock() = Some(why)).await {
+                tracing::debug!("{place}: the connection was ended: {why:?}");
+            }
+        });
+        options.clone().socket(path).connect().await
+    }
+}
+
+/// Anything that bytes go through.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// The server, and whether it is on this machine.
+async fn dial(options: &PgConnectOptions) -> io::Result<(Box<dyn Stream>, bool)> {
+    if let Some(folder) = folder_of(options) {
+        return Ok((Box::new(UnixStream::connect(socket_in(folder, options.get_port())).await?), true));
+    }
+    let stream = TcpStream::connect((options.get_host(), options.get_port())).await?;
+    stream.set_nodelay(true)?;
+    let is_here = stream.peer_addr()?.ip().to_canonical().is_loopback();
+    Ok((Box::new(stream), is_here))
+}
+
+/// Where the server's socket is, if that is how it is reached.
+fn folder_of(options: &PgConnectOptions) -> Option<&Path> {
+    let host = Some(options.get_host()).filter(|host| host.starts_with('/'));
+    options.get_socket().map(PathBuf::as_path).or(host.map(Path::new))
+}
+
+/// As libpq and the driver name it.
+fn socket_in(folder: &Path, port: u16) -> PathBuf {
+    // Not `join`: a name that begins with zero is no path.
+    format!("{}/.s.PGSQL.{port}", folder.display()).into()
+}
+
+/// A socket of our own, by its folder: without any file on Linux, elsewhere in a folder that nobody else may enter.
+fn listen(port: u16) -> io::Result<(PathBuf, UnixListener, Option<tempfile::TempDir>)> {
+    let folder = if cfg!(target_os = "linux") { None } else { Some(tempfile::tempdir()?) };
+    let path = match &folder {
+        Some(folder) => folder.path().to_owned(),
+        None => format!("\0ddb-iceberg-{}", Uuid::new_v4().simple()).into(),
+    };
+    let listener = UnixListener::bind(socket_in(&path, port))?;
+    Ok((path, listener, folder))
+}
+
+/// The driver: a socket without a file can be reached by others of this machine.
+async fn accept(listener: &UnixListener) -> io::Result<UnixStream> {
+    loop {
+        let (stream, _) = listener.accept().await?;
+        let pid = stream.peer_cred()?.pid().and_then(|pid| u32::try_from(pid).ok());
+        if !cfg!(target_os = "linux") || pid == Some(std::process::id()) {
+            return Ok(stream);
+        }
+    }
+}
+
+/// Passes bytes on until a side goes, or what the server sends is refused.
+async fn pass(
+    mut driver: UnixStream,
+    mut server: Box<dyn Stream>,
+    mut watch: Watch,
+    on_clear: impl FnOnce() + Send,
+    on_refusal: impl FnOnce(Refusal) + Send,
+) -> io::Result<Option<Refusal>> {
+    let mut first = [0; SSL_REQUEST.len()];
+    driver.read_exact(&mut first).await?;
+    server.write_all(&first).await?;
+    if first == SSL_REQUEST {
+        let answer = server.read_u8().await?;
+        driver.write_u8(answer).await?;
+        watch.is_encrypted = answer == HAS_TLS;
+    }
+    if !watch.is_encrypted {
+        on_clear();
+    }
+    let (mut from_server, mut to_server) = tokio::io::split(server);
+    let (mut from_driver, mut to_driver) = driver.split();
+    let down = async {
+        let mut buffer = vec![0; 16 << 10];
+        loop {
+            let read = from_server.read(&mut buffer).await?;
+            let bytes = buffer.get(..read).unwrap_or_default();
+            if bytes.is_empty() {
+                return Ok(None);
+            }
+            if let Err(why) = watch.look(bytes) {
+                // Before the driver sees that the connection has ended.
+                on_refusal(why);
+                return Ok(Some(why));
+            }
+            to_driver.write_all(bytes).await?;
+        }
+    };
+    let up = async {
+        match tokio::io::copy(&mut from_driver, &mut to_server).await {
+            Ok(_) => Ok(None),
+            // A server that takes no more may still have said why.
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        ended = down => ended,
+        ended = up => ended,
+    }
+}
+
+/// Reads along in what a server sends.
+#[derive(Debug, Default)]
+struct Watch {
+    clear_is_fine: bool,
+    is_encrypted: bool,
+    total: usize,
+    /// The beginning of a message: its kind, its length, and of [`AUTHENTICATION`] the code.
+    head: Vec<u8>,
+    /// Of the message whose head is known.
+    left: usize,
+}
+
+impl Watch {
+    fn look(&mut self, mut bytes: &[u8]) -> Result<(), Refusal> {
+        self.total = self.total.saturating_add(bytes.len());
+        if self.total > MOST {
+            return Err(Refusal::TooLong);
+        }
+        while !self.is_encrypted && !bytes.is_empty() {
+            let (passed, rest) = bytes.split_at(self.left.min(bytes.len()));
+            self.left -= passed.len();
+            bytes = rest;
+            let Some((first, rest)) = bytes.split_first() else { break };
+            self.head.push(*first);
+            bytes = rest;
+            self.judge()?;
+        }
+        Ok(())
+    }
+
+    /// Judges a message once its head is complete.
+    fn judge(&mut self) -> Result<(), Refusal> {
+        let Some((&kind, rest)) = self.head.split_first() else { return Ok(()) };
+        let Some((length, rest)) = rest.split_first_chunk() else { return Ok(()) };
+        let (length, code) = (u32::from_be_bytes(*length), rest.first_chunk().map(|code| u32::from_be_bytes(*code)));
+        // A length counts itself.
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        let least = if kind == AUTHENTICATION { 8 } else { 4 };
+        if length < least {
+            return Err(Refusal::NoProtocol);
+        }
+        if length > MOST {
+            return Err(Refusal::TooLong);
+        }
+        if kind == AUTHENTICATION && code.is_none() {
+            // It is in the next four bytes.
+            return Ok(());
+        }
+        if code == Some(CLEARTEXT) && !self.clear_is_fine {
+            return Err(Refusal::ClearPassword);
+        }
+        self.left = (length + 1).saturating_sub(self.head.len());
+        self.head.clear();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(body.len() + 4).unwrap().to_be_bytes();
+        [&[kind], &length[..], body].concat()
+    }
+
+    #[test]
+    fn a_request_for_the_password_is_found_however_it_comes() {
+        let clear = message(b'R', &CLEARTEXT.to_be_bytes());
+        for before in [
+            vec![],
+            message(b'S', b"name\0value\0"),
+            message(b'N', &[b'R'; 100]),
+            message(b'R', &[0, 0, 0, 0]),
+            message(b'R', &[0, 0, 0, 5, 1, 2, 3, 4]),
+            message(b'Z', b""),
+        ] {
+            let all = [before.clone(), clear.clone()].concat();
+            for piece in 1..=all.len() {
+                let mut watch = Watch::default();
+                let found = all.chunks(piece).find_map(|bytes| watch.look(bytes).err());
+                assert_eq!(found, Some(Refusal::ClearPassword), "{before:?} by {piece}");
+                let mut watch = Watch { clear_is_fine: true, ..Watch::default() };
+                assert!(all.chunks(piece).all(|bytes| watch.look(bytes).is_ok()));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_or_no_message_is_refused() {
+        let look = |bytes: &[u8]| Watch::default().look(bytes);
+        assert_eq!(look(&[b'D', 0xff, 0xff, 0xff, 0xff]), Err(Refusal::TooLong));
+        assert_eq!(look(&[b'D', 0, 0, 0, 3]), Err(Refusal::NoProtocol));
+        assert_eq!(look(&[b'R', 0, 0, 0, 7]), Err(Refusal::NoProtocol));
+        let mut watch = Watch { is_encrypted: true, ..Watch::default() };
+        let bytes = vec![0xff; MOST / 4];
+        assert_eq!((0..5).map(|_| watch.look(&bytes)).filter(Result::is_err).count(), 1);
+    }
+}
