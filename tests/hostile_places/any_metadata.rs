@@ -9,13 +9,14 @@ use ddb_iceberg::commands::{
     Compact, Context, Expire, Incremental, Maintenance, NewAttributes, Orphans, Report, compact, expire, incremental,
     orphans,
 };
-use ddb_iceberg::storage::Store;
+use ddb_iceberg::storage::{S3Config, Store};
 use iceberg::TableIdent;
 use serde_json::{Value, json};
 
 use super::Scene;
 use crate::program::{TABLE, put};
 use crate::random::Random;
+use crate::rest_server::{Fault, RestServer};
 
 /// Cases unless `DDB_ICEBERG_METADATA_CASES` says how many.
 const CASES: u64 = 120;
@@ -50,9 +51,11 @@ fn mutate(random: &mut Random, value: &mut Value, words: &[Value]) {
     }
 }
 
-async fn run(scene: &Scene, window: &Path, which: usize) {
-    let properties = BTreeMap::from([("warehouse".to_owned(), scene.site.warehouse().display().to_string())]);
-    let catalog = connect("default", &properties, Store::local()).await.unwrap();
+async fn run(properties: &[(&str, String)], window: &Path, which: usize) {
+    let properties = properties.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+    let store = Store::routed(S3Config::from_properties(&properties).unwrap());
+    // A server may refuse.
+    let Ok(catalog) = connect("default", &properties, store).await else { return };
     let context = Context {
         exports: Store::local(),
         catalog: Some(catalog),
@@ -95,8 +98,40 @@ async fn run(scene: &Scene, window: &Path, which: usize) {
 async fn any_metadata_leaves_everything_else_alone() {
     let scene = Scene::new();
     let window = scene.site.window(3, 4, vec![put("a", 7)]);
+    let words = words(&scene);
+    // A table that deletes what it can.
+    let table = scene.table().display().to_string();
+    scene.rewrite(|metadata| {
+        super::statistics(metadata, &format!("{table}/metadata/none.puffin"));
+        let properties = &mut metadata["properties"];
+        properties["write.metadata.delete-after-commit.enabled"] = json!("true");
+        properties["write.metadata.previous-versions-max"] = json!("1");
+        properties["write.data.path"] = json!(format!("{table}/data"));
+        properties["write.metadata.path"] = json!(format!("{table}/metadata"));
+    });
+    let original: Value = serde_json::from_slice(&fs::read(scene.newest()).unwrap()).unwrap();
+    let files = scene.site.files();
+    let others = scene.others();
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
+    let seed = number("DDB_ICEBERG_FUZZ_SEED").unwrap_or(1);
+    for case in 0..number("DDB_ICEBERG_METADATA_CASES").unwrap_or(CASES) {
+        let mut random = Random::new(seed.wrapping_mul(1_000_003) + case);
+        let mut metadata = original.clone();
+        for _ in 0..=random.below(3) {
+            mutate(&mut random, &mut metadata, &words);
+        }
+        let path = scene.newest();
+        fs::write(&path, metadata.to_string()).unwrap();
+        run(&[("warehouse", scene.site.warehouse().display().to_string())], &window, random.below(4)).await;
+        assert!(scene.others() == others, "case {case} of seed {seed}: {metadata}");
+        restore(&scene, &files);
+    }
+}
+
+/// What a value may become.
+fn words(scene: &Scene) -> Vec<Value> {
     let (victim, table) = (scene.victim().display().to_string(), scene.table().display().to_string());
-    let words = [
+    let words = vec![
         json!(victim),
         json!(format!("{victim}/a.parquet")),
         json!(format!("file://{victim}/metadata/c.avro")),
@@ -120,30 +155,59 @@ async fn any_metadata_leaves_everything_else_alone() {
         json!({}),
         json!(["a"]),
     ];
-    // A table that deletes what it can.
-    scene.rewrite(|metadata| {
-        super::statistics(metadata, &format!("{table}/metadata/none.puffin"));
-        let properties = &mut metadata["properties"];
-        properties["write.metadata.delete-after-commit.enabled"] = json!("true");
-        properties["write.metadata.previous-versions-max"] = json!("1");
-        properties["write.data.path"] = json!(format!("{table}/data"));
-        properties["write.metadata.path"] = json!(format!("{table}/metadata"));
-    });
-    let original: Value = serde_json::from_slice(&fs::read(scene.newest()).unwrap()).unwrap();
-    let files = scene.site.files();
-    let others = scene.others();
+    words
+}
+
+/// The same through a REST server, which says more than metadata.
+#[tokio::test(flavor = "multi_thread")]
+async fn any_answer_of_a_server_leaves_everything_else_alone() {
+    let scene = Scene::new();
+    let window = scene.site.window(3, 4, vec![put("a", 7)]);
+    let (server, other) = (RestServer::start(&scene.victim()), RestServer::start(&scene.victim()));
+    let mut words = words(&scene);
+    words.extend([json!(other.uri()), json!("s3://bucket/x"), json!({"s3.endpoint": other.uri()})]);
+    let metadata: Value = serde_json::from_slice(&fs::read(scene.newest()).unwrap()).unwrap();
+    let keys = json!({"s3.access-key-id": "A", "s3.region": "r", "s3.profile-name": "p", "token": "t"});
+    let table = json!({"metadata-location": scene.newest().display().to_string(), "metadata": metadata, "config": keys,
+        "storage-credentials": [{"prefix": "s3://bucket", "config": keys}]});
+    let config = json!({"defaults": {"uri": other.uri(), "prefix": "p", "s3.endpoint": other.uri()},
+        "overrides": {"oauth2-server-uri": other.uri(), "header.x": "y", "namespace-separator": "."},
+        "endpoints": ["GET /v1/{prefix}/namespaces/{namespace}/tables/{table}/credentials"]});
+    let (files, others) = (scene.site.files(), scene.others());
+    let properties = [
+        ("uri", server.uri()),
+        ("credential", "me:a-secret-of-mine".to_owned()),
+        ("s3.access-key-id", "MINE".to_owned()),
+        ("s3.secret-access-key", "another-secret".to_owned()),
+        ("s3.retry.num-retries", "0".to_owned()),
+        // Nobody is there.
+        ("s3.endpoint", "http://127.0.0.1:1".to_owned()),
+        ("s3.region", "us-east-1".to_owned()),
+        ("allowed-locations", scene.site.warehouse().display().to_string()),
+    ];
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
     let seed = number("DDB_ICEBERG_FUZZ_SEED").unwrap_or(1);
-    for case in 0..number("DDB_ICEBERG_METADATA_CASES").unwrap_or(CASES) {
+    for case in 0..number("DDB_ICEBERG_METADATA_CASES").unwrap_or(CASES / 2) {
         let mut random = Random::new(seed.wrapping_mul(1_000_003) + case);
-        let mut metadata = original.clone();
+        let (mut table, mut config) = (table.clone(), config.clone());
         for _ in 0..=random.below(3) {
-            mutate(&mut random, &mut metadata, &words);
+            let what = if random.percent(70) { &mut table } else { &mut config };
+            mutate(&mut random, what, &words);
         }
-        let path = scene.newest();
-        fs::write(&path, metadata.to_string()).unwrap();
-        run(&scene, &window, random.below(4)).await;
-        assert!(scene.others() == others, "case {case} of seed {seed}: {metadata}");
+        let (table, config) = (table.to_string(), config.to_string());
+        let said = format!("case {case} of seed {seed}: {config} {table}");
+        server.fail(move |request| {
+            Some(if request.target.ends_with("/oauth/tokens") {
+                Fault::Text(200, json!({"access_token": "token-of-mine"}).to_string())
+            } else if request.target.contains("/config") {
+                Fault::Text(200, config.clone())
+            } else {
+                Fault::Text(200, table.clone())
+            })
+        });
+        run(&properties, &window, random.below(4)).await;
+        assert!(scene.others() == others, "{said}");
+        assert_eq!(other.take_requests().len(), 0, "{said}");
         restore(&scene, &files);
     }
 }
