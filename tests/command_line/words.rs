@@ -208,7 +208,8 @@ fn a_server_that_is_not_reached_is_named() {
         }
         let (_, err) = place.expect(&arguments, 1);
         assert!(err.contains(words) && !err.contains("hush"), "{words}: {err}");
-        assert_eq!(err.lines().count(), 1, "{err}");
+        // Besides that keys were typed.
+        assert_eq!(err.lines().filter(|line| !line.contains("WARN")).count(), 1, "{err}");
     }
 }
 

@@ -1,6 +1,5 @@
 //! Metadata files with anything in them: no panic, and nothing outside of the table's folder is touched.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -197,7 +196,10 @@ async fn any_answer_of_a_server_leaves_everything_else_alone() {
         let (table, config) = (table.to_string(), config.to_string());
         let said = format!("case {case} of seed {seed}: {config} {table}");
         server.fail(move |request| {
-            Some(if request.target.ends_with("/oauth/tokens") {
+            Some(if request.is_commit() {
+                // What it did is looked for as long as it may be under way; what it refused is not.
+                Fault::Answer(403)
+            } else if request.target.ends_with("/oauth/tokens") {
                 Fault::Text(200, json!({"access_token": "token-of-mine"}).to_string())
             } else if request.target.contains("/config") {
                 Fault::Text(200, config.clone())
