@@ -9,6 +9,12 @@ mod exports;
 pub mod failing;
 #[path = "common/faults.rs"]
 mod faults;
+#[path = "common/other_writer.rs"]
+mod other_writer;
+#[path = "maintenance/others.rs"]
+mod others;
+#[path = "maintenance/partial.rs"]
+mod partial;
 #[path = "maintenance/partitioned.rs"]
 mod partitioned;
 #[path = "common/program.rs"]
