@@ -49,7 +49,7 @@ use runner::Runner;
 use tokio::runtime::Runtime;
 
 /// Histories of each test when nothing else is asked for.
-const HISTORIES: u64 = 3334;
+const HISTORIES: u64 = 3000;
 const SEED: u64 = 1;
 /// One history in so many is long.
 const LONG: u64 = 100;

@@ -4,21 +4,27 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
+use async_trait::async_trait;
 use ddb_iceberg::catalog::connect::connect;
-use ddb_iceberg::catalog::{Catalog, LoadedTable};
+use ddb_iceberg::catalog::{Catalog, Commit, LoadedTable, NewTable, TableHome};
+use ddb_iceberg::commands::{Context, Orphans, Report, orphans};
+use ddb_iceberg::error::Result;
 use ddb_iceberg::storage::Store;
 use ddb_iceberg::table::{live_files, manifests};
-use iceberg::TableUpdate;
+use futures::future::BoxFuture;
 use iceberg::spec::{
-    Literal, NestedField, Operation, PartitionStatisticsFile, PrimitiveType, StatisticsFile, Struct, Type,
+    Literal, NestedField, Operation, PartitionStatisticsFile, PrimitiveType, StatisticsFile, Struct, TableMetadata,
+    Type,
 };
+use iceberg::{NamespaceIdent, TableIdent, TableRequirement, TableUpdate};
 
 use super::other_writer::{OtherCommit, batch, schema_of, write_at, write_deletes};
 use super::partial::counted_rows;
-use super::program::{Site, pairs, put};
+use super::program::{Site, TABLE, pairs, put};
 use super::{Model, apply, counted, model_of, partitioned, reader, set_properties, site, update};
 
 async fn catalog(site: &Site) -> Arc<dyn Catalog> {
@@ -294,4 +300,86 @@ async fn a_live_file_that_is_named_by_another_path_is_no_orphan() {
     assert_eq!(run.report["status"], "nothing_to_do");
     apply(&site, 0, &mut model, &[]);
     is(&site, &model, "after").await;
+}
+
+/// A catalog before whose second look at a table another program commits to it.
+struct Beside {
+    inner: Arc<dyn Catalog>,
+    looks: AtomicUsize,
+    second: Mutex<Option<BoxFuture<'static, ()>>>,
+}
+
+impl std::fmt::Debug for Beside {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Beside").finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Catalog for Beside {
+    async fn prepare(&self, _: &TableIdent, _: &TableMetadata) -> Result<Option<TableHome>> {
+        unreachable!()
+    }
+
+    async fn load(&self, ident: &TableIdent) -> Result<Option<LoadedTable>> {
+        if self.looks.fetch_add(1, SeqCst) == 1 {
+            let second = self.second.lock().unwrap().take().unwrap();
+            second.await;
+        }
+        self.inner.load(ident).await
+    }
+
+    async fn ensure_namespace(&self, _: &NamespaceIdent) -> Result<()> {
+        unreachable!()
+    }
+
+    async fn create(&self, _: &TableIdent, _: NewTable) -> Result<Commit> {
+        unreachable!()
+    }
+
+    async fn commit(&self, _: &LoadedTable, _: Vec<TableRequirement>, _: Vec<TableUpdate>) -> Result<Commit> {
+        unreachable!()
+    }
+}
+
+/// An old file that another program takes into the table, as `add_files` does, while orphans are looked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_named_while_orphans_are_looked_for_is_none() {
+    let (site, mut model) = site();
+    let catalog = catalog(&site).await;
+    let table = site.table().await.unwrap();
+    let old = SystemTime::now() - Duration::from_hours(10 * 24);
+    let mut files = Vec::new();
+    let paths = ["added", "orphan"].map(|name| site.warehouse().join(format!("shop/orders/data/{name}.parquet")));
+    for (name, path) in ["added", "orphan"].iter().zip(&paths) {
+        let location = format!("file://{}", path.display());
+        files.push(write_at(&table, Some(location), 0, Struct::empty(), batch(&table, &[(*name, 1)], &[])).await);
+        fs::File::options().write(true).open(path).unwrap().set_modified(old).unwrap();
+    }
+    let (theirs, added) = (Arc::clone(&catalog), files.swap_remove(0));
+    let second: BoxFuture<'static, ()> = Box::pin(async move {
+        OtherCommit::new(&table, Operation::Append).add(0, added).commit(&*theirs).await;
+    });
+    let looks = AtomicUsize::new(0);
+    let beside: Arc<dyn Catalog> = Arc::new(Beside { inner: catalog, looks, second: Mutex::new(Some(second)) });
+    let context = Context {
+        exports: Store::local(),
+        catalog: Some(beside),
+        threads: 1,
+        memory_limit: 64 << 20,
+        progress: Arc::default(),
+    };
+    let request = Orphans {
+        table: TableIdent::from_strs(TABLE.split('.')).unwrap(),
+        store: Store::local(),
+        older_than: chrono::Utc::now() - chrono::TimeDelta::days(5),
+        delete: true,
+        dry_run: false,
+    };
+    let mut report = Report::new("orphans", None);
+    orphans(&context, &request, &mut report).await.unwrap();
+    assert_eq!(report.maintenance[0].files_deleted, 1);
+    assert_eq!(paths.map(|path| path.exists()), [true, false]);
+    model.insert("added".to_owned(), 1);
+    is(&site, &model, "looked for").await;
 }

@@ -12,7 +12,7 @@ use iceberg::TableUpdate;
 use iceberg::spec::{MAIN_BRANCH, SnapshotReference, SnapshotRetention};
 use serde_json::{Value, json};
 
-use super::columns::Row;
+use super::columns::{Row, Ty};
 use super::exports::IncrementalExport;
 use super::foreign;
 use super::home::Bucket;
@@ -84,14 +84,18 @@ impl Runner {
     /// Another program drops a column, adds one of its own, or widens that.
     pub(super) async fn altered_by_another(&mut self) {
         let (base, catalog) = (self.reload().await.unwrap(), self.home.catalog().await);
-        if self.world.random.percent(40) {
-            if foreign::own_column(&base, catalog.as_ref()).await {
-                self.world.table.add_foreign();
-                done("columns added by another program");
-            } else {
+        let own = self.world.table.columns.iter().any(|column| column.ty == Ty::Foreign);
+        if !own && self.world.random.percent(60) {
+            foreign::own_column(&base, catalog.as_ref()).await;
+            self.world.table.add_foreign();
+            done("columns added by another program");
+            self.appended_by_another().await;
+            if self.world.random.percent(60) {
+                foreign::own_column(&self.reload().await.unwrap(), catalog.as_ref()).await;
                 done("columns widened by another program");
+                self.appended_by_another().await;
             }
-            return self.unchanged(&base).await;
+            return;
         }
         let schema = base.metadata.current_schema();
         let specs = || base.metadata.partition_specs_iter().flat_map(|spec| spec.fields());

@@ -163,9 +163,8 @@ pub async fn drop_column(base: &LoadedTable, catalog: &dyn Catalog, name: &str) 
     update(base, catalog, schema_of(base, |fields| fields.retain(|field| field.name != name))).await;
 }
 
-/// Adds a column of its own, or widens it; `true`: it was added.
-pub async fn own_column(base: &LoadedTable, catalog: &dyn Catalog) -> bool {
-    let is_new = base.metadata.current_schema().field_by_name(FOREIGN).is_none();
+/// Adds a column of its own, or widens the one that is there.
+pub async fn own_column(base: &LoadedTable, catalog: &dyn Catalog) {
     let updates = schema_of(base, |fields| match fields.iter_mut().find(|field| field.name == FOREIGN) {
         Some(field) => field.field_type = Box::new(Type::Primitive(PrimitiveType::Long)),
         None => {
@@ -174,7 +173,6 @@ pub async fn own_column(base: &LoadedTable, catalog: &dyn Catalog) -> bool {
         }
     });
     update(base, catalog, updates).await;
-    is_new
 }
 
 /// Sets statistics of the current snapshot, of both kinds, and a tag or branch at it.
