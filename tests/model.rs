@@ -4,7 +4,7 @@
 //!
 //! Most histories are short and lie in memory; every [`LONG`]-th is long, and in files with an SQLite catalog.
 //!
-//! A failure prints its seed. `MODEL_SEED=<seed> MODEL_HISTORIES=1` runs that history again; a large `MODEL_HISTORIES`
+//! Seeds are the same at each run, but for some fresh ones. A failure prints its seed. `MODEL_SEED=<seed> MODEL_HISTORIES=1` runs that history again; a large `MODEL_HISTORIES`
 //! searches for longer.
 
 #![allow(missing_docs, clippy::pedantic, clippy::unwrap_used, reason = "a test that can't go on has failed")]
@@ -41,6 +41,7 @@ mod values;
 mod world;
 
 use std::sync::{LazyLock, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use home::Home;
 use profile::Profile;
@@ -51,6 +52,8 @@ use tokio::runtime::Runtime;
 /// Histories of each test when nothing else is asked for.
 const HISTORIES: u64 = 3000;
 const SEED: u64 = 1;
+/// Histories besides, of seeds that no run has had before.
+const FRESH: u64 = 50;
 /// One history in so many is long.
 const LONG: u64 = 100;
 
@@ -72,7 +75,13 @@ fn number(variable: &str, default: u64) -> u64 {
 
 fn histories(partition_key: &'static str) {
     let seed = number("MODEL_SEED", SEED);
-    for seed in seed..seed + number("MODEL_HISTORIES", HISTORIES) {
+    let known = seed..seed + number("MODEL_HISTORIES", HISTORIES);
+    // Others at each run, unless it is known what is to be run.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros() as u64;
+    let set = ["MODEL_SEED", "MODEL_HISTORIES"].iter().any(|name| std::env::var_os(name).is_some());
+    let fresh = now..now + if set { 0 } else { FRESH };
+    println!("histories of the seeds {known:?} and {fresh:?}");
+    for seed in known.chain(fresh) {
         let guard = Seed(seed);
         let mut random = Random::new(seed);
         let long = seed.is_multiple_of(LONG);

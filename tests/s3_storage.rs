@@ -344,10 +344,13 @@ async fn an_upload_is_aborted_when_none_of_its_parts_travels() {
     let mut writer = store.file_io().new_output(at("dropped").as_str()).unwrap().writer().await.unwrap();
     writer.write(data(35_000).into()).await.unwrap();
     drop(writer);
-    while server.open_uploads() > 0 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
+    for _ in 0..2000 {
+        if server.open_uploads() == 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    assert_eq!(server.stray_parts(), 0);
+    assert_eq!((server.stray_parts(), server.open_uploads()), (0, 0));
     assert!(server.keys(B).is_empty());
 }
 

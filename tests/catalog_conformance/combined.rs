@@ -233,7 +233,9 @@ async fn a_removal_of_which_others_did_a_part_is_not_done() {
             if others > 0 {
                 done(catalog.commit(&table, Vec::new(), removal(theirs)).await.unwrap());
             }
-            let outcome = remove_and_settle(&deaf, &table, Vec::new(), removal(&ids), &ids, SHORT).await;
+            // A conflict is believed after some looks, however long each takes.
+            let patience = if conflict { LONG } else { SHORT };
+            let outcome = remove_and_settle(&deaf, &table, Vec::new(), removal(&ids), &ids, patience).await;
             match (outcome, others) {
                 (Ok(Outcome::Committed(now)), 2) => assert_eq!(now.metadata.snapshots().len(), 1),
                 (Ok(Outcome::Moved(Some(now))), 0 | 1) if conflict => {

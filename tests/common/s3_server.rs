@@ -322,14 +322,16 @@ const GRACE: Duration = Duration::from_secs(3);
 fn travel(stream: &TcpStream, request: &Request, state: &Mutex<State>) {
     stream.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
     let id = &request.query["uploadId"];
+    let begun = Instant::now();
     let mut aborted: Option<Instant> = None;
     loop {
         let waits = |error: &std::io::Error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
         if !stream.peek(&mut [0]).is_err_and(|error| waits(&error)) {
             return;
         }
-        if !state.lock().unwrap().uploads.contains_key(id) && aborted.get_or_insert_with(Instant::now).elapsed() > GRACE
-        {
+        let gone = !state.lock().unwrap().uploads.contains_key(id);
+        let late = gone && aborted.get_or_insert_with(Instant::now).elapsed() > GRACE;
+        if late || begun.elapsed() > 10 * GRACE {
             state.lock().unwrap().stray_parts += 1;
             return;
         }

@@ -298,6 +298,36 @@ async fn nothing_is_deleted_while_it_is_not_known_what_became_of_a_commit() {
     held(&site, &model, &Job::Expire, 1).await;
 }
 
+/// Nor are metadata files of before, where the table keeps few of them: the pointer may still be at one that names them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn metadata_files_of_before_stay_while_it_is_not_known_where_the_pointer_is() {
+    let (site, mut model) = site();
+    super::set_properties(&site, &[("write.metadata.previous-versions-max", "1")]).await;
+    (0..6).for_each(|n| drop(apply(&site, n, &mut model, &["--maintenance", "off"])));
+    copy(&site.warehouse(), &site.path().join("saved"));
+    let mut later = model.clone();
+    let folder = site.window(6, 7, change(6, &mut later));
+    for (job, after) in
+        [(Job::Compact, &model), (Job::Expire, &model), (Job::Windows(folder, Maintenance::Off), &later)]
+    {
+        reset(&site);
+        // The commit is the first call that it fits, the swap of the pointer in it the second.
+        let faults = Faults::at(Fault::UnknownBefore, 2);
+        let result = run(&job, &faults, faults::catalog(&faults, &site.warehouse(), None)).await.0;
+        assert_eq!(result.unwrap_err().kind(), Kind::Unknown, "{job:?}");
+        assert_eq!(faults.hit().map(|(call, _)| call), Some(Call::Swap), "{job:?}");
+        let table = reader::load(&site.warehouse(), TABLE).await.unwrap();
+        assert_eq!(table.metadata.metadata_log().len(), 1);
+        assert_eq!(model_of(&reader::rows_of(&table).await), model, "{job:?}");
+        unnamed(&site.warehouse(), &table).await;
+        let none = Faults::none();
+        run(&job, &none, faults::catalog(&none, &site.warehouse(), None)).await.0.unwrap();
+        let table = reader::load(&site.warehouse(), TABLE).await.unwrap();
+        assert_eq!(model_of(&reader::rows_of(&table).await), *after, "{job:?}");
+        unnamed(&site.warehouse(), &table).await;
+    }
+}
+
 /// The same for what the scheduled command does by itself: the compaction, then the expiry.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn upkeep_deletes_nothing_while_it_is_not_known_what_became_of_its_commit() {

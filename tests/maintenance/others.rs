@@ -17,15 +17,15 @@ use ddb_iceberg::storage::Store;
 use ddb_iceberg::table::{live_files, manifests};
 use futures::future::BoxFuture;
 use iceberg::spec::{
-    Literal, NestedField, Operation, PartitionStatisticsFile, PrimitiveType, StatisticsFile, Struct, TableMetadata,
-    Type,
+    Literal, NestedField, Operation, PartitionStatisticsFile, PrimitiveType, SnapshotReference, SnapshotRetention,
+    StatisticsFile, Struct, TableMetadata, Type,
 };
 use iceberg::{NamespaceIdent, TableIdent, TableRequirement, TableUpdate};
 
-use super::other_writer::{OtherCommit, batch, schema_of, write_at, write_deletes};
+use super::other_writer::{OtherCommit, batch, list, schema_of, write_at, write_deletes};
 use super::partial::counted_rows;
-use super::program::{Site, TABLE, pairs, put};
-use super::{Model, apply, counted, model_of, partitioned, reader, set_properties, site, update};
+use super::program::{Site, TABLE, full, pairs, put, simple};
+use super::{Model, apply, counted, model_of, partitioned, reader, rows_at, set_properties, site, update};
 
 async fn catalog(site: &Site) -> Arc<dyn Catalog> {
     let properties = BTreeMap::from([("warehouse".to_owned(), site.warehouse().display().to_string())]);
@@ -277,6 +277,44 @@ async fn statistics_of_snapshots_that_are_kept_stay() {
     assert_eq!(site.run(&["orphans", "--delete"]).expect(0).report["status"], "nothing_to_do");
     assert_eq!((there("shared"), there("kept")), ([true; 2], [true; 2]));
     is(&site, &model, "expired").await;
+}
+
+/// What a snapshot that stays names is not known while its list or one of its manifests cannot be read: then no data file goes.
+#[tokio::test(flavor = "multi_thread")]
+async fn where_what_is_kept_cannot_be_read_no_data_file_is_deleted() {
+    for hides_list in [false, true] {
+        let (site, mut model) = partitioned::site(&["bucket(4, pk)"]);
+        let mut tagged = (0, Model::new());
+        // Each rewrites one of the files, and a manifest that goes on naming the others.
+        for n in 0..4 {
+            let window = site.window(n, n + 1, vec![put("k00", 100 + i64::from(n))]);
+            site.incremental(&[&window], &["--maintenance", "off", "--write-mode", "copy-on-write"]).expect(0);
+            model.insert("k00".to_owned(), 100 + i64::from(n));
+            if n == 1 {
+                tagged = (site.table().await.unwrap().metadata.current_snapshot_id().unwrap(), model.clone());
+            }
+        }
+        // From now on only old snapshots need these files.
+        let load = full(4).files([[simple("only", 1)]]).write(site.bucket());
+        site.run(&["full-load", load.to_str().unwrap(), "--if-exists", "replace"]).expect(0);
+        let retention = SnapshotRetention::Tag { max_ref_age_ms: None };
+        let reference = SnapshotReference { snapshot_id: tagged.0, retention };
+        update(&site, vec![TableUpdate::SetSnapshotRef { ref_name: "keep".to_owned(), reference }]).await;
+        let table = site.table().await.unwrap();
+        let snapshot = table.metadata.snapshot_by_id(tagged.0).unwrap();
+        let hidden = if hides_list {
+            vec![snapshot.manifest_list().to_owned()]
+        } else {
+            list(&table, snapshot).await.into_iter().map(|manifest| manifest.manifest_path).collect()
+        };
+        let hidden: Vec<_> = hidden.iter().map(|path| path.strip_prefix("file://").unwrap().to_owned()).collect();
+        hidden.iter().for_each(|path| fs::rename(path, format!("{path}.hidden")).unwrap());
+        site.run(&["expire", "--older-than", "0s"]);
+        hidden.iter().for_each(|path| fs::rename(format!("{path}.hidden"), path).unwrap());
+        let table = site.table().await.unwrap();
+        assert_eq!(rows_at(&table, tagged.0).await, tagged.1, "the tag");
+        is(&site, &Model::from([("only".to_owned(), 1)]), "expired").await;
+    }
 }
 
 /// A file that the table names by another path than it is found by is no orphan.

@@ -13,7 +13,7 @@ use super::reader::{self, Seen};
 use super::{Model, apply, counted, model_of, rows_at, update};
 
 /// A table of 40 items in partitions.
-fn site(terms: &[&str]) -> (Site, Model) {
+pub fn site(terms: &[&str]) -> (Site, Model) {
     let model: Model = (0..40).map(|n| (format!("k{n:02}"), n)).collect();
     let site = Site::new();
     let items: Vec<_> = model.iter().map(|(key, value)| simple(key, *value)).collect();
