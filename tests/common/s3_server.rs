@@ -294,11 +294,10 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) {
             travel(stream, &request, state);
         }
         let mut answer = match &fault {
-            Some(Fault::Travels) => Answer::new(500),
             Some(Fault::Answer(301, code)) => Answer::error(301, code).with("x-amz-bucket-region", "eu-west-3"),
             Some(Fault::Answer(status, code)) => Answer::error(*status, code),
             Some(Fault::Inside200(code)) => Answer::error(200, code),
-            Some(Fault::Reset) => Answer::new(500),
+            Some(Fault::Reset | Fault::Travels) => Answer::new(500),
             _ => answer(&request, state),
         };
         if let Some(Fault::Garble(from, to)) = fault {

@@ -166,7 +166,7 @@ pub async fn drop_column(base: &LoadedTable, catalog: &dyn Catalog, name: &str) 
 /// Adds a column of its own, or widens the one that is there.
 pub async fn own_column(base: &LoadedTable, catalog: &dyn Catalog) {
     let updates = schema_of(base, |fields| match fields.iter_mut().find(|field| field.name == FOREIGN) {
-        Some(field) => field.field_type = Box::new(Type::Primitive(PrimitiveType::Long)),
+        Some(field) => *field.field_type = Type::Primitive(PrimitiveType::Long),
         None => {
             let id = base.metadata.last_column_id() + 1;
             fields.push(NestedField::optional(id, FOREIGN, Type::Primitive(PrimitiveType::Int)));

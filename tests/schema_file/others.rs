@@ -86,7 +86,7 @@ async fn the_id_of_a_dropped_column_is_not_given_to_another() {
             let m = fields.iter_mut().find(|field| field.name == "m").unwrap();
             let Type::Struct(inner) = &*m.field_type else { panic!("a struct") };
             let kept = inner.fields().iter().filter(|field| field.name != "y").cloned().collect();
-            m.field_type = Box::new(Type::Struct(StructType::new(kept)));
+            *m.field_type = Type::Struct(StructType::new(kept));
         })
         .await;
         let before = ids(&site).await;
