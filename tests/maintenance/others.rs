@@ -308,9 +308,13 @@ async fn where_what_is_kept_cannot_be_read_no_data_file_is_deleted() {
             list(&table, snapshot).await.into_iter().map(|manifest| manifest.manifest_path).collect()
         };
         let hidden: Vec<_> = hidden.iter().map(|path| path.strip_prefix("file://").unwrap().to_owned()).collect();
-        hidden.iter().for_each(|path| fs::rename(path, format!("{path}.hidden")).unwrap());
+        for path in &hidden {
+            fs::rename(path, format!("{path}.hidden")).unwrap();
+        }
         site.run(&["expire", "--older-than", "0s"]);
-        hidden.iter().for_each(|path| fs::rename(format!("{path}.hidden"), path).unwrap());
+        for path in &hidden {
+            fs::rename(format!("{path}.hidden"), path).unwrap();
+        }
         let table = site.table().await.unwrap();
         assert_eq!(rows_at(&table, tagged.0).await, tagged.1, "the tag");
         is(&site, &Model::from([("only".to_owned(), 1)]), "expired").await;

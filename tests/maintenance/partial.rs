@@ -1,6 +1,7 @@
 //! Groups that are compacted or merged in part: a large file beside small ones, and delete files that both need.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 
 use ddb_iceberg::catalog::LoadedTable;
 use ddb_iceberg::table::{DeleteCache, live_table};
@@ -21,7 +22,7 @@ async fn site(partition_by: &[&str]) -> (Site, Model) {
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;
-            text.push_str(&format!("{state:016x}"));
+            write!(text, "{state:016x}").unwrap();
         }
         text
     };
