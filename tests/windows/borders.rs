@@ -30,7 +30,7 @@ async fn each_key_of_a_window_has_one_row_wherever_its_records_lie() {
         for record in 0..records {
             // The newest stands in any of the files; of one in three keys all records have one time.
             let (file, micros) =
-                if n % 3 == 0 { (record * 3 / records, 5) } else { ((n + record) % 3, 10 + (record + n) % records) };
+                if n % 3 == 0 { (record / 2, 5) } else { ((n + record) % 3, 10 + (record + n) % records) };
             let newest = if n % 3 == 0 { record + 1 == records } else { micros + 1 == 10 + records };
             let value = if newest && n % 7 == 0 { -1 } else { i64::try_from(n * 10 + record).unwrap() };
             files[file].push(at(&pk, value, micros));
