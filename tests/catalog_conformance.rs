@@ -4,6 +4,8 @@
 
 #[path = "common/catalogs.rs"]
 mod catalogs;
+#[path = "catalog_conformance/combined.rs"]
+mod combined;
 #[path = "common/exports.rs"]
 mod exports;
 #[path = "catalog_conformance/glue.rs"]

@@ -80,14 +80,16 @@ async fn ten_thousand_attributes() {
     }
 }
 
-/// Every item has all of the attributes, so that each column has many values in each file.
+/// Every item has all of the attributes, so that each column has many values in each file. Rewriting them takes most: two thirds of
+/// the limit, so that half as much again for each column is noticed. (With 10,000 attributes some machines are at the limit.)
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dense_table_of_ten_thousand_attributes() {
+async fn a_dense_table_of_seven_thousand_attributes() {
+    const ATTRIBUTES: usize = 7_000;
     let site = Site::new();
     let value = |k: usize, n: usize| if k.is_multiple_of(2) { json!(k * n) } else { json!(format!("text {}", k + n)) };
     let image = |pk: usize, n: usize| {
         let typed = |v: Value| if v.is_number() { json!({"N": v.to_string()}) } else { json!({ "S": v }) };
-        with(&format!("{pk:03}"), (0..10_000).map(|k| (format!("attribute {k}"), typed(value(k, n)))))
+        with(&format!("{pk:03}"), (0..ATTRIBUTES).map(|k| (format!("attribute {k}"), typed(value(k, n)))))
     };
     let lines = |pks: std::ops::Range<usize>| pks.map(|n| item(&image(n, n))).collect::<Vec<_>>();
     let export = full(0).files([lines(0..100), lines(100..200)]).write(site.bucket());
@@ -107,7 +109,7 @@ async fn a_dense_table_of_ten_thousand_attributes() {
     assert_eq!(rows.len(), 200);
     for (n, row) in by_key(&rows).values().enumerate() {
         let n = if n < 50 { n + 1000 } else { n };
-        assert!((0..10_000).all(|k| row[&format!("attribute {k}")] == value(k, n)));
+        assert!((0..ATTRIBUTES).all(|k| row[&format!("attribute {k}")] == value(k, n)));
     }
 }
 

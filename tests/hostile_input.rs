@@ -311,8 +311,18 @@ fn nothing_outside_of_the_export_is_read() {
         let other = full(30).files([vec![way.line(SECRET)]]).write(site.bucket());
         let other = data_files(site.bucket(), &other).remove(0);
         let other = other.strip_prefix(site.bucket()).unwrap().to_str().unwrap().to_owned();
+        // Folders that only begin as the export's own do.
+        let id = way.export(3).export_id();
+        let beside = [format!("AWSDynamoDB/{id}x/data/secret.gz"), "AWSDynamoDB/datax/secret.gz".to_owned()];
+        for key in &beside {
+            let path = site.bucket().join(key);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, &secret).unwrap();
+        }
         let absolute = site.path().join("secret.gz").to_str().unwrap().to_owned();
         for key in [
+            &*beside[0],
+            &*beside[1],
             "secret.gz",
             "AWSDynamoDB/secret.gz",
             "other/data/secret.gz",

@@ -233,6 +233,56 @@ async fn a_key_that_is_twice_in_a_full_load() {
     assert_eq!(Site::loaded(items, &["pk", "sk"]).rows().await.len(), 100);
 }
 
+/// Whatever its place in the runs that it is in: runs of different threads, since files whose counts the manifest does not
+/// tell are taken for large ones.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_twice_is_found_at_each_place_of_each_run() {
+    let site = Site::new();
+    // Five lines a run, by key or against it, one of them the twin.
+    let run = |twin: usize, first: bool, descending: bool| {
+        let key = |n: usize| match n.cmp(&twin) {
+            std::cmp::Ordering::Less => format!("a{n}{first}"),
+            std::cmp::Ordering::Equal => "m".to_owned(),
+            std::cmp::Ordering::Greater => format!("x{n}{first}"),
+        };
+        let mut lines: Vec<_> = (0..5).map(|n| simple(&key(n), 1)).collect();
+        if descending {
+            lines.reverse();
+        }
+        lines
+    };
+    let mut exports = Vec::new();
+    for (first, second) in [(0, 0), (0, 2), (0, 4), (2, 0), (2, 2), (2, 4), (4, 0), (4, 2), (4, 4)] {
+        for descending in [false, true] {
+            exports.push(vec![run(first, true, descending), run(second, false, false)]);
+        }
+    }
+    // Twins of one run: the first two, those in the middle, the last two; side by side and apart.
+    let keys = |text: &str| text.chars().map(|c| simple(&c.to_string(), 1)).collect::<Vec<_>>();
+    exports.extend(["mmxyz", "ammyz", "abcmm", "mabcm", "amxym", "zymxm"].map(|text| vec![keys(text)]));
+    let whole = exports.len();
+    exports.push(vec![run(0, true, false), vec![simple("y", 1)]]);
+    for (n, files) in exports.into_iter().enumerate() {
+        let export = full(u32::try_from(n).unwrap()).files(files);
+        let uncounted = |files: &mut Vec<Value>| {
+            for file in files {
+                file.as_object_mut().unwrap().remove("itemCount");
+            }
+        };
+        let export = export.edit_files(uncounted).write(site.bucket());
+        let run = site.load(&export, &["pk"]);
+        if n < whole {
+            let run = run.expect(3);
+            assert!(run.message().contains("same key") && run.message().contains("\"m\""), "{n}: {}", run.message());
+            assert!(site.table_files().is_empty(), "{n}: {:?}", site.table_files());
+        } else {
+            run.expect(0);
+            let table = site.table().await.unwrap();
+            assert_eq!(ddb_iceberg::table::live_files(&table).await.unwrap().len(), 2, "a run a file");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_without_identifier_fields_needs_its_key() {
     let site = Site::new();

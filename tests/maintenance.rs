@@ -9,6 +9,12 @@ mod exports;
 pub mod failing;
 #[path = "common/faults.rs"]
 mod faults;
+#[path = "common/other_writer.rs"]
+mod other_writer;
+#[path = "maintenance/others.rs"]
+mod others;
+#[path = "maintenance/partial.rs"]
+mod partial;
 #[path = "maintenance/partitioned.rs"]
 mod partitioned;
 #[path = "common/program.rs"]
@@ -233,6 +239,35 @@ async fn a_load_whose_snapshot_was_expired_is_still_known() {
     let reference = SnapshotReference { snapshot_id: older, retention };
     update(&site, vec![TableUpdate::SetSnapshotRef { ref_name: "main".to_owned(), reference }]).await;
     assert!(site.run(&["full-load", load, "--key", "pk"]).expect(1).message().contains("exists"));
+}
+
+/// Also where a tag has kept the load's snapshot, and nothing leads to it any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_whose_snapshot_a_tag_keeps_is_still_known() {
+    let (site, mut model) = site();
+    let load = site.bucket().join("AWSDynamoDB").join(program::full(0).files([items()]).export_id());
+    let load = load.to_str().unwrap();
+    let snapshot_id = site.table().await.unwrap().metadata.current_snapshot_id().unwrap();
+    let tag = SnapshotReference { snapshot_id, retention: SnapshotRetention::Tag { max_ref_age_ms: None } };
+    update(&site, vec![TableUpdate::SetSnapshotRef { ref_name: "loaded".to_owned(), reference: tag }]).await;
+    (0..4).for_each(|n| drop(apply(&site, n, &mut model, &["--maintenance", "off"])));
+    for expired in [false, true] {
+        if expired {
+            site.run(&["expire", "--older-than", "0s"]).expect(0);
+            let table = site.table().await.unwrap();
+            assert!(table.metadata.snapshot_by_id(snapshot_id).is_some() && table.metadata.snapshots().len() == 2);
+        }
+        let before = site.files();
+        let run = site.run(&["full-load", load, "--key", "pk"]).expect(0);
+        assert_eq!(run.statuses(), ("already_applied", vec!["already_applied"]));
+        site.run(&["full-load", load, "--key", "pk", "--if-exists", "replace"]).expect(4);
+        assert!(site.files() == before, "the table is untouched");
+    }
+    // Rolled back to the tag by another program: it is in main's history again, and the windows are not.
+    let main = SnapshotReference { snapshot_id, retention: SnapshotRetention::branch(None, None, None) };
+    update(&site, vec![TableUpdate::SetSnapshotRef { ref_name: "main".to_owned(), reference: main }]).await;
+    let window = site.window(4, 5, change(4, &mut model));
+    site.incremental(&[&window], &[]).expect(4);
 }
 
 #[tokio::test(flavor = "multi_thread")]

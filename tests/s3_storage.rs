@@ -320,6 +320,40 @@ async fn parts_overlap_and_uploads_are_never_left_behind() {
     assert_eq!((server.open_uploads(), server.get(B, "open").is_none()), (0, true));
 }
 
+/// An upload is aborted when none of its parts travels any more: what arrives later is stored, and paid for, for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_is_aborted_when_none_of_its_parts_travels() {
+    let server = S3Server::start(&[B]);
+    let mut config = config(&server);
+    config.transfer.parts = 4;
+    // The first part is refused beside others that travel: as the object is closed, and before it is whole.
+    for length in [35_000, 95_000] {
+        let store = Store::routed(config.clone());
+        server.fail(|r| match r.query.get("partNumber").map(String::as_str) {
+            Some("1") => Some(Fault::Answer(403, "AccessDenied")),
+            Some(_) => Some(Fault::Travels),
+            None => None,
+        });
+        write(&store, &length.to_string(), data(length)).await.unwrap_err();
+        store.close().await;
+        assert_eq!((server.stray_parts(), server.open_uploads()), (0, 0), "{length}");
+    }
+    // Dropped while parts travel.
+    server.fail(|r| r.query.contains_key("partNumber").then_some(Fault::Travels));
+    let store = Store::routed(config);
+    let mut writer = store.file_io().new_output(at("dropped").as_str()).unwrap().writer().await.unwrap();
+    writer.write(data(35_000).into()).await.unwrap();
+    drop(writer);
+    for _ in 0..2000 {
+        if server.open_uploads() == 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!((server.stray_parts(), server.open_uploads()), (0, 0));
+    assert!(server.keys(B).is_empty());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_whose_id_was_lost_is_found_and_aborted() {
     let (server, store) = start();

@@ -4,6 +4,10 @@
 
 #[path = "common/exports.rs"]
 mod exports;
+#[path = "common/other_writer.rs"]
+mod other_writer;
+#[path = "schema_file/others.rs"]
+mod others;
 #[path = "common/program.rs"]
 mod program;
 #[path = "common/reader.rs"]

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
+#[path = "windows/borders.rs"]
+mod borders;
 #[path = "windows/chains.rs"]
 mod chains;
 #[path = "windows/damaged.rs"]
@@ -195,6 +197,40 @@ async fn snapshots_tell_their_export_and_window() {
     let mark: Value = serde_json::from_str(&table.metadata.properties()["ddb-iceberg.watermark"]).unwrap();
     let current = table.metadata.current_snapshot_id().unwrap().to_string();
     assert_eq!(mark, json!({"time": at(15), "snapshot-id": current}));
+}
+
+/// A table whose rows are replaced has no gap any more: what lies where one was is as any other window.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replaced_table_has_no_gaps_left() {
+    let site = site();
+    site.window(15, 30, vec![put("a", 2)]);
+    site.incremental(&[&site.bucket()], &["--allow-gap"]).expect(0);
+    let overlapping = site.window(5, 45, vec![put("a", 4), put("b", 4)]);
+    let run = site.incremental(&[&overlapping], &["--allow-overlap"]).expect(4);
+    assert!(run.message().contains("gap"), "{}", run.message());
+    fs::remove_dir_all(&overlapping).unwrap();
+
+    let load = full(30).files([[simple("a", 2), simple("c", 3)]]).write(site.bucket());
+    site.run(&["full-load", load.to_str().unwrap(), "--if-exists", "replace"]).expect(0);
+    let table = site.table().await.unwrap();
+    let left: Vec<_> = table.metadata.properties().keys().filter(|name| name.contains("gaps")).collect();
+    assert!(left.is_empty(), "{left:?}");
+    let run = site.run(&["status", site.bucket().to_str().unwrap()]).expect(0);
+    assert_eq!(run.report["state"]["gaps"], json!([]), "{}", run.stdout);
+    // What lay in it is in the load, and nothing is told of it.
+    let late = site.window(0, 15, vec![put("a", 7)]);
+    let run = site.incremental(&[&late], &[]);
+    assert!(!run.message().contains("gap"), "{}", run.message());
+    assert_eq!(location(&site).await, table.metadata_location);
+    let run = site.incremental(&[&site.bucket()], &[]).expect(0);
+    assert_eq!((run.statuses().0, run.warnings().as_str()), ("nothing_to_do", "[]"), "{}", run.stdout);
+    // A window that begins where it was, and goes on past the load.
+    let overlapping = site.window(5, 45, vec![put("a", 4), put("b", 4)]);
+    site.incremental(&[&overlapping], &["--allow-overlap"]).expect(0);
+    assert_eq!(pairs(&site.rows().await), [("a", 4), ("b", 4), ("c", 3)]);
+    let next = site.window(45, 60, vec![gone("b")]);
+    assert_eq!(site.incremental(&[&next], &[]).expect(0).warnings(), "[]");
+    assert_eq!(pairs(&site.rows().await), [("a", 4), ("c", 3)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

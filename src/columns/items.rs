@@ -322,6 +322,93 @@ mod tests {
         assert_eq!(m.as_struct().column_by_name("b").unwrap().as_list::<i32>().value(0).len(), 2);
     }
 
+    /// Up to all nines a decimal takes a number; the power of ten above them is rescued, and stops the command in a key.
+    #[test]
+    fn a_number_fits_a_decimal_up_to_the_last_nine() {
+        for (precision, scale) in [
+            (1, 0),
+            (1, 1),
+            (2, 1),
+            (5, 2),
+            (9, 0),
+            (10, 9),
+            (18, 0),
+            (18, 18),
+            (19, 5),
+            (28, 10),
+            (37, 1),
+            (38, 0),
+            (38, 9),
+            (38, 38),
+        ] {
+            let ty = format!("decimal({precision},{scale})");
+            let file = SchemaFile::parse(&format!(
+                r#"{{"version":1,"key":["pk","sk"],"attributes":{{"pk":{{"type":"string"}},"sk":{{"type":"{ty}"}},
+                "d":{{"type":"{ty}"}},"l":{{"type":{{"list":"{ty}"}}}},"s":{{"type":{{"set":"{ty}"}}}},
+                "m":{{"type":{{"struct":{{"d":{{"type":"{ty}"}}}}}}}}}}}}"#
+            ))
+            .unwrap();
+            let table = TableSchema::create(&file, &file.key).unwrap();
+            let nines = "9".repeat(precision as usize);
+            let (whole, fraction) = nines.split_at((precision - scale) as usize);
+            let most =
+                format!("{}.{fraction}", if whole.is_empty() { "0" } else { whole }).trim_end_matches('.').to_owned();
+            let unscaled = 10_i128.pow(precision) - 1;
+            let above = format!("1E{}", i64::from(precision) - i64::from(scale));
+            for sign in ["", "-"] {
+                for (number, value) in [(format!("{sign}{most}"), Some(unscaled)), (format!("{sign}{above}"), None)] {
+                    let value = value.map(|value| if sign.is_empty() { value } else { -value });
+                    let mut b = ItemBuilder::new(&table, Limits::default()).unwrap();
+                    let n = format!(r#"{{"N":"{number}"}}"#);
+                    let item = format!(
+                        r#"{{"pk":{{"S":"a"}},"sk":{{"N":"0"}},"d":{n},"l":{{"L":[{n}]}},"s":{{"NS":["{number}"]}},"m":{{"M":{{"d":{n}}}}}}}"#
+                    );
+                    append(&mut b, &item).unwrap();
+                    let rescued = if value.is_none() { vec!["d", "l", "m", "s"] } else { Vec::new() };
+                    assert!(b.take_rescued().values.keys().eq(&rescued), "{number} in {ty}");
+                    let batch = b.finish().unwrap();
+                    let column = |name: &str| batch.column_by_name(name).unwrap().clone();
+                    let held =
+                        |array: &dyn Array| array.is_valid(0).then(|| array.as_primitive::<Decimal128Type>().value(0));
+                    assert_eq!(held(&column("d")), value, "{number} in {ty}");
+                    assert_eq!(held(column("m").as_struct().column(0)), value, "{number} in {ty}");
+                    for name in ["l", "s"] {
+                        let list = column(name);
+                        let elements = list.as_list::<i32>().values().clone();
+                        assert!(value.is_none() || held(&elements) == value, "{number} in {name} of {ty}");
+                    }
+                    let key = append(&mut b, &format!(r#"{{"pk":{{"S":"a"}},"sk":{n}}}"#));
+                    assert_eq!(key.is_ok(), value.is_some(), "{number} as a key of {ty}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_number_fits_a_long_up_to_its_ends() {
+        for (number, value) in [
+            ("9223372036854775807", Some(i64::MAX)),
+            ("9223372036854775808", None),
+            ("-9223372036854775808", Some(i64::MIN)),
+            ("-9223372036854775809", None),
+            ("1E18", Some(10_i64.pow(18))),
+            ("1E19", None),
+            ("-1E19", None),
+            ("9.223372036854775807E18", Some(i64::MAX)),
+            ("0.1E1", Some(1)),
+            ("0.1", None),
+        ] {
+            let mut b = builder();
+            append(&mut b, &format!(r#"{{"pk":{{"N":"1"}},"m":{{"M":{{"a":{{"N":"{number}"}}}}}}}}"#)).unwrap();
+            assert_eq!(b.take_rescued().values.is_empty(), value.is_some(), "{number}");
+            let batch = b.finish().unwrap();
+            let m = batch.column_by_name("m").unwrap();
+            let a = m.as_struct().column_by_name("a").unwrap().as_primitive::<Int64Type>();
+            assert_eq!(a.is_valid(0).then(|| a.value(0)), value, "{number}");
+            assert_eq!(append(&mut b, &format!(r#"{{"pk":{{"N":"{number}"}}}}"#)).is_ok(), value.is_some(), "{number}");
+        }
+    }
+
     #[test]
     fn what_does_not_fit_is_rescued_and_the_rest_kept() {
         let mut b = builder();

@@ -171,6 +171,17 @@ mod tests {
             ("/d/p/q/AWSDynamoDB/ID", "etc/passwd", None),
             // Another export's.
             ("/d/p/q/AWSDynamoDB/ID", "p/q/AWSDynamoDB/01768386924001-d339e52d/data/x.gz", None),
+            // What only begins as a folder of the export's does.
+            ("/d/p/q/AWSDynamoDB/ID", "p/q/AWSDynamoDB/IDx/data/x.gz", None),
+            ("/d/p/q/AWSDynamoDB/ID", "p/q/AWSDynamoDB/IDx.gz", None),
+            ("/d/p/q/AWSDynamoDB/ID", "p/q/AWSDynamoDB/ID", None),
+            ("/d/p/q/AWSDynamoDB/ID", "p/q/AWSDynamoDB/datax/x.gz", None),
+            ("/d/p/q/AWSDynamoDB/ID", "p/q/AWSDynamoDB/data.gz", None),
+            ("/d/p/q/AWSDynamoDB/ID", "p/q/AWSDynamoDB/data", None),
+            ("/d/ID", "p/q/AWSDynamoDB/IDx/data/x.gz", None),
+            ("/d/ID", "p/q/AWSDynamoDB/data-old/x.gz", None),
+            ("/d/monday", "p/q/AWSDynamoDB/IDx/data/x.gz", None),
+            ("/d/AWSDynamoDB/monday", "p/q/AWSDynamoDB/datax/x.gz", None),
         ] {
             assert_eq!(at(folder, manifest, key), expected, "{folder} {key}");
         }

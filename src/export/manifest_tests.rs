@@ -97,6 +97,11 @@ fn sums() {
     assert!(check_sum(&[file(Some(2)), file(Some(0))], Some(2)).is_ok());
     assert!(check_sum(&[], Some(0)).is_ok());
     assert!(check_sum(&[file(Some(2))], Some(3)).is_err());
+    // A file too many, by one item or by many.
+    assert!(check_sum(&[file(Some(2)), file(Some(1))], Some(2)).is_err());
+    assert!(check_sum(&[file(Some(2)), file(Some(30))], Some(2)).is_err());
+    assert!(check_sum(&[file(Some(1))], Some(0)).is_err());
+    assert!(check_sum(&[], Some(1)).is_err());
     assert!(check_sum(&[file(Some(u64::MAX)), file(Some(2))], Some(1)).is_err());
     assert!(check_sum(&[file(None)], Some(3)).is_ok());
     assert!(check_sum(&[file(Some(u64::MAX)), file(None)], None).is_err());

@@ -66,6 +66,31 @@ fn a_delete_does_not_apply_to_later_files() {
     assert_eq!(fixture.all_keys(), ["a", "b", "z"]);
 }
 
+/// Streaming writers replace a row that they have only just added: both are of one commit.
+#[test]
+fn a_delete_applies_to_files_of_its_own_commit() {
+    for both in [false, true] {
+        let mut fixture = Fixture::new();
+        let first = fixture.append(&["a", "b"]);
+        let second = fixture.write(&["c", "d", "c"]);
+        // Of one data file, which the manifest names, or of two.
+        let deletes = if both {
+            fixture.write_deletes(&[(&first, &[1]), (&second, &[0])])
+        } else {
+            fixture.write_deletes(&[(&second, &[0])])
+        };
+        fixture.commit(Operation::Overwrite, |b| {
+            b.add_data_file(0, second.clone()).add_delete_file(0, deletes[0].1.clone());
+        });
+        let live = fixture.live_of(&second);
+        assert_eq!((live.sequence_number, live.deletes.len()), (2, 1));
+        assert_eq!(live.deletes[0].sequence_number, 2);
+        assert_eq!(fixture.all_keys(), if both { vec!["a", "c", "d"] } else { vec!["a", "b", "c", "d"] });
+        let later = fixture.append(&["e"]);
+        assert!(fixture.live_of(&later).deletes.is_empty());
+    }
+}
+
 #[test]
 fn a_delete_applies_within_its_partition() {
     let spec = UnboundPartitionSpec::builder().add_partition_field(2, "n_bucket", Transform::Identity).unwrap().build();

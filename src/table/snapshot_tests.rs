@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
 
-use iceberg::spec::{Literal, ManifestStatus, Struct, Summary, Transform, UnboundPartitionSpec};
+use iceberg::spec::{
+    DataFileBuilder, DataFileFormat, Literal, ManifestStatus, Struct, Summary, Transform, UnboundPartitionSpec,
+};
 
 use super::*;
 use crate::table::fixture::Fixture;
@@ -289,4 +291,34 @@ fn a_schema_change_keeps_older_manifests_readable() {
         b.remove_data_file(&other);
     });
     assert!(fixture.live().is_empty());
+}
+
+/// One file more than a manifest takes: each is listed, once.
+#[test]
+fn more_files_than_a_manifest_takes() {
+    let mut fixture = Fixture::new();
+    let first = fixture.write(&["a"]);
+    let path = |n: usize| format!("{}.{n}", first.file_path());
+    let files = MANIFEST_ENTRIES + 1;
+    fixture.commit(Operation::Append, |b| {
+        for n in 0..files {
+            let mut file = DataFileBuilder::default();
+            file.content(DataContentType::Data)
+                .file_path(path(n))
+                .file_format(DataFileFormat::Parquet)
+                .partition_spec_id(0)
+                .record_count(1)
+                .file_size_in_bytes(1);
+            b.add_data_file(0, file.build().unwrap());
+        }
+    });
+    let listed = entries(&fixture);
+    let counts: Vec<usize> = listed.iter().map(|(_, entries)| entries.len()).collect();
+    assert_eq!(counts, [MANIFEST_ENTRIES, 1]);
+    let mut paths: Vec<String> = listed.into_iter().flat_map(|(_, entries)| entries).map(|(.., path)| path).collect();
+    let mut expected: Vec<String> = (0..files).map(path).collect();
+    paths.sort_unstable();
+    expected.sort_unstable();
+    assert!(paths == expected);
+    check(&fixture, &[("added-data-files", files as u64), ("total-data-files", files as u64)]);
 }

@@ -101,14 +101,18 @@ pub fn load_property(export_arn: &str, snapshot_id: i64) -> String {
     serde_json::to_string(&property).unwrap_or_default()
 }
 
-/// The export of a load whose snapshot was expired, if main comes from that load.
+/// The export of a load whose snapshot main's history does not reach any more since snapshots were expired, if main comes from
+/// that load. A tag may have kept the load's own.
 ///
-/// Of a snapshot that is still there its place in main's history tells. A table that was rolled back may have come from
-/// another load.
+/// Of a snapshot that is reached its place in main's history tells. A table that was rolled back may have come from another
+/// load.
 pub fn expired_load(metadata: &TableMetadata) -> Option<String> {
     let property: LoadProperty = serde_json::from_str(metadata.properties().get(LOAD)?).ok()?;
-    let expired = metadata.snapshot_by_id(property.snapshot_id.parse().ok()?).is_none();
-    let known = expired && watermark(metadata).is_ok_and(|mark| mark.is_some());
+    let id: i64 = property.snapshot_id.parse().ok()?;
+    let reached = ancestors(metadata).any(|snapshot| snapshot.snapshot_id() == id);
+    let first = ancestors(metadata).last().and_then(|snapshot| snapshot.parent_snapshot_id());
+    let expired = metadata.snapshot_by_id(id).is_none() || first.is_some();
+    let known = !reached && expired && watermark(metadata).is_ok_and(|mark| mark.is_some());
     known.then_some(property.export_arn)
 }
 

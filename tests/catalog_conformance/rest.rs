@@ -20,7 +20,7 @@ use crate::{Place, wait};
 /// A server, its tables in a folder that is removed in the end.
 pub struct Rest {
     folder: TempDir,
-    server: RestServer,
+    pub server: RestServer,
     staging: Staging,
 }
 
@@ -32,7 +32,7 @@ impl Rest {
         Self { folder, server, staging }
     }
 
-    async fn connect(&self, more: &[(&str, &str)]) -> Result<Arc<dyn Catalog>> {
+    pub async fn connect(&self, more: &[(&str, &str)]) -> Result<Arc<dyn Catalog>> {
         let mut properties = BTreeMap::from([("uri".to_owned(), format!("{}/", self.server.uri()))]);
         properties.insert("allowed-locations".to_owned(), self.folder.path().display().to_string());
         properties.extend(more.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())));

@@ -13,9 +13,9 @@ use crate::reader::{self, Row};
 use crate::rest_server::{Fault, Login, Request, RestServer, Staging};
 
 /// A site that is configured for a server.
-struct Shop {
-    site: Site,
-    server: RestServer,
+pub struct Shop {
+    pub site: Site,
+    pub server: RestServer,
 }
 
 impl Shop {
@@ -44,14 +44,14 @@ impl Shop {
         self.site.path().join("served").display().to_string()
     }
 
-    async fn rows(&self) -> Vec<Row> {
+    pub async fn rows(&self) -> Vec<Row> {
         let properties =
             BTreeMap::from([("uri".to_owned(), self.server.uri()), ("allowed-locations".to_owned(), self.served())]);
         let catalog = connect("default", &properties, Store::local()).await.unwrap();
         reader::rows_of(&crate::load(&*catalog).await).await
     }
 
-    fn loaded(staging: Staging) -> Self {
+    pub fn loaded(staging: Staging) -> Self {
         let shop = Self::new(staging);
         let export = full(0).files([vec![simple("a", 1), simple("b", 2)]]).write(shop.site.bucket());
         shop.site.load(&export, &["pk"]).expect(0);

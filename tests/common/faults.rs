@@ -544,7 +544,7 @@ impl Catalog for FaultCatalog {
             first_pause: Duration::from_millis(1),
             longest_pause: Duration::from_millis(20),
             reload: Duration::from_secs(3),
-            in_flight: Duration::from_millis(50),
+            in_flight: Duration::from_millis(200),
         }
     }
 

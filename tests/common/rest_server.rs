@@ -61,6 +61,8 @@ pub enum Fault {
     Unanswered,
     /// The connection is closed and nothing done.
     Reset,
+    /// It is done, this is the answer, and from then on no connection is taken until [`RestServer::reopen`].
+    DoneThenGone(u16),
 }
 
 #[derive(Debug, Clone)]
@@ -93,6 +95,7 @@ pub struct Table {
 }
 
 type Faults = Box<dyn FnMut(&Request) -> Option<Fault> + Send>;
+type Alter = Box<dyn Fn(&mut Value) + Send>;
 type Name = (Vec<String>, String);
 
 struct State {
@@ -113,6 +116,9 @@ struct State {
     /// So many loads of a table are answered with what a cache has kept from before the last commit.
     stale: usize,
     before: BTreeMap<Name, Table>,
+    /// What it makes of new tables, beside what it was asked for.
+    alter: Option<Alter>,
+    closed: bool,
 }
 
 /// The server; it lives as long as the process.
@@ -142,15 +148,22 @@ impl RestServer {
             prefixes: None,
             stale: 0,
             before: BTreeMap::new(),
+            alter: None,
+            closed: false,
         }));
-        let shared = Arc::clone(&state);
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let state = Arc::clone(&shared);
-                std::thread::spawn(move || serve(&stream, &state));
-            }
-        });
+        take_connections(listener, Arc::clone(&state));
         Self { state, port }
+    }
+
+    /// Takes connections again.
+    pub fn reopen(&self) {
+        self.state.lock().unwrap().closed = false;
+        take_connections(TcpListener::bind(("127.0.0.1", self.port)).unwrap(), Arc::clone(&self.state));
+    }
+
+    /// Tables that it makes from now on are other ones than they were to be.
+    pub fn alter_new_tables(&self, alter: impl Fn(&mut Value) + Send + 'static) {
+        self.state.lock().unwrap().alter = Some(Box::new(alter));
     }
 
     pub fn uri(&self) -> String {
@@ -243,6 +256,26 @@ impl RestServer {
     }
 }
 
+fn take_connections(listener: TcpListener, state: Arc<Mutex<State>>) {
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            if state.lock().unwrap().closed {
+                return;
+            }
+            let state = Arc::clone(&state);
+            std::thread::spawn(move || serve(&stream, &state));
+        }
+    });
+}
+
+/// Returns when the port is closed: whoever takes connections looks at each whether it is the last.
+fn close(port: u16, state: &Mutex<State>) {
+    state.lock().unwrap().closed = true;
+    while TcpStream::connect(("127.0.0.1", port)).is_ok() {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+}
+
 type Answer = (u16, Value);
 
 fn error(status: u16, kind: &str, message: &str) -> Answer {
@@ -266,10 +299,15 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) {
             Some(Fault::Text(..) | Fault::Reset) => (0, Value::Null),
             _ => answer(&request, &mut state.lock().unwrap()),
         };
+        if matches!(fault, Some(Fault::DoneThenGone(_))) {
+            close(stream.local_addr().unwrap().port(), state);
+        }
         let (status, body) = match fault {
             Some(Fault::Unanswered | Fault::Reset) => return,
             Some(Fault::Text(status, text)) => (status, text),
-            Some(Fault::DoneBut(status)) => (status, error(status, "InjectedException", "injected").1.to_string()),
+            Some(Fault::DoneBut(status) | Fault::DoneThenGone(status)) => {
+                (status, error(status, "InjectedException", "injected").1.to_string())
+            }
             _ => (made.0, if made.1.is_null() { String::new() } else { made.1.to_string() }),
         };
         let mut head = format!("HTTP/1.1 {status} X\r\ncontent-type: application/json\r\n");
@@ -433,7 +471,12 @@ fn create(state: &mut State, namespace: Vec<String>, body: &Value) -> Answer {
         FormatVersion::V2,
         properties,
     );
-    let metadata = made.unwrap().build().unwrap().metadata;
+    let mut metadata = made.unwrap().build().unwrap().metadata;
+    if let Some(alter) = &state.alter {
+        let mut value = serde_json::to_value(&metadata).unwrap();
+        alter(&mut value);
+        metadata = serde_json::from_value(value).unwrap();
+    }
     if stage && state.staging == Staging::Yes {
         return (200, result(state, &metadata, None));
     }

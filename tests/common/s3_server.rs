@@ -5,12 +5,12 @@
 #![allow(clippy::needless_pass_by_value, clippy::format_push_string)]
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use md5::{Digest, Md5};
@@ -48,6 +48,9 @@ pub enum Fault {
     Endless(u16, u64),
     /// Nothing is done; these bytes are the answer, and the connection is closed.
     Bytes(Vec<u8>),
+    /// A part travels until whoever sends it gives up. One that still travels when its upload is aborted is stored after that,
+    /// and stays: it is counted in [`S3Server::stray_parts`].
+    Travels,
 }
 
 /// A request, as it came in.
@@ -106,6 +109,7 @@ struct State {
     in_flight: usize,
     most_in_flight: usize,
     no_conditions: bool,
+    stray_parts: usize,
 }
 
 /// The server; it lives as long as the process.
@@ -236,6 +240,14 @@ impl S3Server {
         self.state.lock().unwrap().uploads_begun
     }
 
+    /// Parts that were still on their way when their upload was aborted, once all requests have ended.
+    pub fn stray_parts(&self) -> usize {
+        while self.state.lock().unwrap().in_flight > 0 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.state.lock().unwrap().stray_parts
+    }
+
     /// The most requests that were in work at one time.
     pub fn most_in_flight(&self) -> usize {
         self.state.lock().unwrap().most_in_flight
@@ -288,6 +300,9 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) {
         if let Some(Fault::Slow(time)) = fault {
             std::thread::sleep(time);
         }
+        if fault == Some(Fault::Travels) {
+            travel(stream, &request, state);
+        }
         let mut answer = match &fault {
             Some(Fault::Answer(301, code)) => Answer::error(301, code).with("x-amz-bucket-region", "eu-west-3"),
             Some(Fault::Answer(status, code)) => Answer::error(*status, code),
@@ -298,7 +313,6 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) {
                     "<Error><Code>{code}</Code><Message>{message}</Message><StringToSign>{message}</StringToSign></Error>"
                 ),
             ),
-            Some(Fault::Reset) => Answer::new(500),
             Some(Fault::Bytes(bytes)) => {
                 state.lock().unwrap().in_flight -= 1;
                 let mut stream = stream;
@@ -310,13 +324,14 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) {
                 let _ = endless(stream, &request, *status, *size);
                 return;
             }
+            Some(Fault::Reset | Fault::Travels) => Answer::new(500),
             _ => answer(&request, state),
         };
         if let Some(Fault::Garble(from, to)) = fault {
             answer.body = String::from_utf8(answer.body).unwrap().replacen(from, to, 1).into_bytes();
         }
         state.lock().unwrap().in_flight -= 1;
-        if matches!(fault, Some(Fault::Unanswered | Fault::Reset)) {
+        if matches!(fault, Some(Fault::Unanswered | Fault::Reset | Fault::Travels)) {
             return;
         }
         let cut = if let Some(Fault::Cut(at)) = fault { Some(at) } else { None };
@@ -335,6 +350,29 @@ fn endless(mut stream: &TcpStream, request: &Request, status: u16, size: u64) ->
     let piece = format!("10000\r\n{}\r\n", "x".repeat(1 << 16));
     loop {
         stream.write_all(piece.as_bytes())?;
+    }
+}
+
+/// How long a sender whose upload is aborted may take to give up: it has closed its connection before, or never does.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// Returns when the sender has given up, or the upload was aborted and it has not.
+fn travel(stream: &TcpStream, request: &Request, state: &Mutex<State>) {
+    stream.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
+    let id = &request.query["uploadId"];
+    let begun = Instant::now();
+    let mut aborted: Option<Instant> = None;
+    loop {
+        let waits = |error: &std::io::Error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+        if !stream.peek(&mut [0]).is_err_and(|error| waits(&error)) {
+            return;
+        }
+        let gone = !state.lock().unwrap().uploads.contains_key(id);
+        let late = gone && aborted.get_or_insert_with(Instant::now).elapsed() > GRACE;
+        if late || begun.elapsed() > 10 * GRACE {
+            state.lock().unwrap().stray_parts += 1;
+            return;
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ddb_iceberg::catalog::{Catalog, LoadedTable};
+use ddb_iceberg::catalog::{Catalog, Commit, LoadedTable};
 use ddb_iceberg::commands::{
     Compact, Context, Expire, Incremental, Maintenance, NewAttributes, Report, Status, compact, expire, incremental,
 };
@@ -247,4 +247,105 @@ async fn two_runs_with_upkeep_beside_a_compaction_lose_nothing() {
         vec![Job::Windows(bucket.clone(), Maintenance::Auto), Job::Windows(bucket, Maintenance::Auto), Job::Compact]
     })
     .await;
+}
+
+/// The first commit of a job that is sent has no answer, and is applied later than anybody waits for: until then, after that, and
+/// where the same command has run again in between, no file is gone that the table names.
+async fn held(site: &Site, model: &Model, job: &Job, nth: usize) {
+    let warehouse = site.warehouse();
+    let rows = async || {
+        let table = reader::load(&warehouse, TABLE).await.unwrap();
+        assert_eq!(model_of(&reader::rows_of(&table).await), *model, "{job:?}");
+        unnamed(&warehouse, &table).await
+    };
+    for again in [false, true] {
+        reset(site);
+        let faults = Faults::at(Fault::Held, nth);
+        let (result, report) = run(job, &faults, faults::catalog(&faults, &warehouse, None)).await;
+        match job {
+            // Upkeep that fails does not fail the windows.
+            Job::Windows(..) => {
+                result.unwrap();
+                assert!(report.warnings.iter().any(|warning| warning.contains("not known")), "{:?}", report.warnings);
+            }
+            _ => assert_eq!(result.unwrap_err().kind(), Kind::Unknown, "{job:?}"),
+        }
+        rows().await;
+        if again {
+            let none = Faults::none();
+            run(job, &none, faults::catalog(&none, &warehouse, None)).await.0.unwrap();
+            rows().await;
+        }
+        // Applied in the end, or refused since another one was.
+        match (faults.release().await.unwrap(), job) {
+            (Commit::Done(_), Job::Compact | Job::Expire) => assert!(!again, "{job:?} was applied twice"),
+            (Commit::Conflict(_), Job::Compact | Job::Expire) => assert!(again, "{job:?} was not applied"),
+            (Commit::Done(_) | Commit::Conflict(_), Job::Windows(..)) => {}
+            (late, _) => panic!("{late:?}"),
+        }
+        let left = rows().await;
+        assert!(again || !matches!(job, Job::Compact) || left.is_empty(), "{job:?}: left behind {left:#?}");
+        let none = Faults::none();
+        run(job, &none, faults::catalog(&none, &warehouse, None)).await.0.unwrap();
+        rows().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nothing_is_deleted_while_it_is_not_known_what_became_of_a_commit() {
+    let (site, model) = prepared(6);
+    held(&site, &model, &Job::Compact, 1).await;
+    held(&site, &model, &Job::Expire, 1).await;
+}
+
+/// Nor are metadata files of before, where the table keeps few of them: the pointer may still be at one that names them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn metadata_files_of_before_stay_while_it_is_not_known_where_the_pointer_is() {
+    let (site, mut model) = site();
+    super::set_properties(&site, &[("write.metadata.previous-versions-max", "1")]).await;
+    (0..6).for_each(|n| drop(apply(&site, n, &mut model, &["--maintenance", "off"])));
+    copy(&site.warehouse(), &site.path().join("saved"));
+    let mut later = model.clone();
+    let folder = site.window(6, 7, change(6, &mut later));
+    for (job, after) in
+        [(Job::Compact, &model), (Job::Expire, &model), (Job::Windows(folder, Maintenance::Off), &later)]
+    {
+        reset(&site);
+        // The commit is the first call that it fits, the swap of the pointer in it the second.
+        let faults = Faults::at(Fault::UnknownBefore, 2);
+        let result = run(&job, &faults, faults::catalog(&faults, &site.warehouse(), None)).await.0;
+        assert_eq!(result.unwrap_err().kind(), Kind::Unknown, "{job:?}");
+        assert_eq!(faults.hit().map(|(call, _)| call), Some(Call::Swap), "{job:?}");
+        let table = reader::load(&site.warehouse(), TABLE).await.unwrap();
+        assert_eq!(table.metadata.metadata_log().len(), 1);
+        assert_eq!(model_of(&reader::rows_of(&table).await), model, "{job:?}");
+        unnamed(&site.warehouse(), &table).await;
+        let none = Faults::none();
+        run(&job, &none, faults::catalog(&none, &site.warehouse(), None)).await.0.unwrap();
+        let table = reader::load(&site.warehouse(), TABLE).await.unwrap();
+        assert_eq!(model_of(&reader::rows_of(&table).await), *after, "{job:?}");
+        unnamed(&site.warehouse(), &table).await;
+    }
+}
+
+/// The same for what the scheduled command does by itself: the compaction, then the expiry.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn upkeep_deletes_nothing_while_it_is_not_known_what_became_of_its_commit() {
+    for (windows, wanted) in [(17, &["compact"][..]), (34, &["compact", "expire"])] {
+        let (site, mut model) = site();
+        super::set_properties(&site, &[("history.expire.max-snapshot-age-ms", "1")]).await;
+        (0..windows).for_each(|n| drop(site.window(n, n + 1, change(n, &mut model))));
+        site.incremental(&[&site.bucket()], &["--maintenance", "off"]).expect(0);
+        copy(&site.warehouse(), &site.path().join("saved"));
+        let job = Job::Windows(site.window(windows, windows + 1, change(windows, &mut model)), Maintenance::Auto);
+        let none = Faults::none();
+        let (result, report) = run(&job, &none, faults::catalog(&none, &site.warehouse(), None)).await;
+        result.unwrap();
+        let actions: Vec<_> = report.maintenance.iter().map(|action| action.action).collect();
+        assert_eq!(actions, wanted);
+        // The window's own commit is the first.
+        for nth in 2..2 + wanted.len() {
+            held(&site, &model, &job, nth).await;
+        }
+    }
 }

@@ -4,15 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ddb_iceberg::catalog::LoadedTable;
 use ddb_iceberg::schema::{PartitionTerm, TableSchema, partition_spec};
-use ddb_iceberg::table::live_table;
-use iceberg::spec::{Literal, PrimitiveLiteral};
+use ddb_iceberg::table::{Partitioner, live_table};
+use iceberg::spec::{Literal, PrimitiveLiteral, Transform, UnboundPartitionSpec};
 
-use super::program::{Site, full, pairs, simple};
+use super::partial::counted_rows;
+use super::program::{Site, full, gone, pairs, put, simple};
 use super::reader::{self, Seen};
 use super::{Model, apply, counted, model_of, rows_at, update};
 
 /// A table of 40 items in partitions.
-fn site(terms: &[&str]) -> (Site, Model) {
+pub fn site(terms: &[&str]) -> (Site, Model) {
     let model: Model = (0..40).map(|n| (format!("k{n:02}"), n)).collect();
     let site = Site::new();
     let items: Vec<_> = model.iter().map(|(key, value)| simple(key, *value)).collect();
@@ -31,6 +32,16 @@ async fn partition_by(site: &Site, terms: &[&str]) {
     let specs: Vec<_> = base.metadata.partition_specs_iter().cloned().collect();
     let terms: Vec<_> = terms.iter().map(|term| PartitionTerm::parse(term).unwrap()).collect();
     let spec = partition_spec(&terms, &columns, &specs).unwrap();
+    let builder = (*base.metadata).clone().into_builder(Some(base.metadata_location.clone()));
+    update(site, builder.add_default_partition_spec(spec).unwrap().build().unwrap().changes).await;
+}
+
+/// The same, by a column as it is, whoever made it.
+pub async fn partition_by_column(site: &Site, column: &str) {
+    let base = site.table().await.unwrap();
+    let source = base.metadata.current_schema().field_id_by_name(column).unwrap();
+    let spec =
+        UnboundPartitionSpec::builder().add_partition_field(source, column, Transform::Identity).unwrap().build();
     let builder = (*base.metadata).clone().into_builder(Some(base.metadata_location.clone()));
     update(site, builder.add_default_partition_spec(spec).unwrap().build().unwrap().changes).await;
 }
@@ -119,4 +130,96 @@ async fn partitions_with_position_deletes_are_compacted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn partitions_of_rewritten_files_are_compacted() {
     compacted_in("copy-on-write").await;
+}
+
+/// Every data file holds the rows of its partition in its own spec, and every delete file is of the partition and the spec of
+/// the data files that it deletes from, as readers take it for granted that look for deletes by partition.
+async fn whole(site: &Site, model: &Model, when: &str) -> LoadedTable {
+    let table = site.table().await.unwrap();
+    let rows = reader::rows_of(&table).await;
+    assert_eq!(model_of(&rows), *model, "{when}");
+    assert_eq!((rows.len(), counted_rows(&table).await), (model.len(), model.len() as u64), "{when}");
+    let live = live_table(&table).await.unwrap();
+    let mut seen = Seen::default();
+    let mut places = BTreeMap::new();
+    for one in &live.files {
+        let spec = table.metadata.partition_spec_by_id(one.spec_id).unwrap();
+        let partitioner = Partitioner::new(spec, table.metadata.current_schema()).unwrap();
+        for batch in seen.file(&table, one.file.file_path()).await.iter() {
+            let order: Vec<u32> = (0..u32::try_from(batch.num_rows()).unwrap()).collect();
+            for (partition, _) in partitioner.split(batch, &order).unwrap() {
+                assert_eq!(
+                    &partition,
+                    one.file.partition(),
+                    "{when}: rows of spec {} in another partition",
+                    one.spec_id
+                );
+            }
+        }
+        places.insert(one.file.file_path().to_owned(), (one.spec_id, one.file.partition().clone()));
+    }
+    for delete in &live.deletes {
+        let place = (delete.spec_id, delete.file.partition().clone());
+        for (path, _) in seen.positions(&table, delete.file.file_path()).await {
+            assert!(places.get(&path).is_none_or(|of| *of == place), "{when}: a delete file of another partition");
+        }
+    }
+    table
+}
+
+/// `bucket(4, pk)` becomes `bucket(8, pk)`: half of the partitions of the one are written as those of the other are.
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_of_two_specs_that_are_written_alike_are_kept_apart() {
+    for (before, after) in [("bucket(4, pk)", "bucket(8, pk)"), ("truncate(100, v)", "truncate(50, v)")] {
+        let (site, mut model) = site(&[before]);
+        let mut minute = 0;
+        let mut window = |site: &Site, model: &mut Model, new: &str, flags: &[&str]| {
+            // One key of each ten is updated, one goes, some are new.
+            let mut changes = Vec::new();
+            let keys: Vec<String> = model.keys().cloned().collect();
+            let (gone_now, updated): (Vec<_>, Vec<_>) =
+                keys.into_iter().skip(minute as usize % 5).step_by(6).enumerate().partition(|(n, _)| n % 3 == 0);
+            for (_, key) in &gone_now {
+                model.remove(key);
+                changes.push(gone(key));
+            }
+            let fresh = (0..8).map(|n| format!("{new}{n}"));
+            for key in updated.iter().map(|(_, key)| key.clone()).chain(fresh) {
+                let value = (i64::from(minute) * 31 + i64::try_from(changes.len()).unwrap() * 17) % 200;
+                changes.push(put(&key, value));
+                model.insert(key, value);
+            }
+            let export = site.window(minute, minute + 1, changes);
+            minute += 1;
+            let run = site.incremental(&[&export], &[&["--maintenance", "off"], flags].concat()).expect(0);
+            assert_eq!(run.counts(0), [8, updated.len() as u64, gone_now.len() as u64]);
+        };
+        let merge = ["--write-mode", "merge-on-read"];
+        for n in 0..2 {
+            window(&site, &mut model, &format!("a{n}"), &merge);
+        }
+        partition_by(&site, &[after]).await;
+        for n in 0..5 {
+            window(&site, &mut model, &format!("b{n}"), &merge);
+            whole(&site, &model, &format!("window {n}")).await;
+        }
+        let table = site.table().await.unwrap();
+        let live = live_table(&table).await.unwrap();
+        let of = |spec: i32| -> BTreeSet<String> {
+            live.files
+                .iter()
+                .filter(|one| one.spec_id == spec)
+                .map(|one| format!("{:?}", one.file.partition()))
+                .collect()
+        };
+        assert!(of(0).intersection(&of(1)).count() >= 2, "partitions that are written alike");
+        assert_eq!(site.run(&["compact"]).expect(0).report["status"], "applied");
+        whole(&site, &model, "compacted").await;
+        window(&site, &mut model, "c", &["--write-mode", "copy-on-write"]);
+        whole(&site, &model, "rewritten").await;
+        for n in 0..9 {
+            window(&site, &mut model, &format!("d{n}"), &merge);
+        }
+        whole(&site, &model, "delete files were merged").await;
+    }
 }

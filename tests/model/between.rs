@@ -12,7 +12,7 @@ use iceberg::TableUpdate;
 use iceberg::spec::{MAIN_BRANCH, SnapshotReference, SnapshotRetention};
 use serde_json::{Value, json};
 
-use super::columns::Row;
+use super::columns::{Row, Ty};
 use super::exports::IncrementalExport;
 use super::foreign;
 use super::home::Bucket;
@@ -81,6 +81,56 @@ impl Runner {
         self.unchanged(&base).await;
     }
 
+    /// Another program drops a column, adds one of its own, or widens that.
+    pub(super) async fn altered_by_another(&mut self) {
+        let (base, catalog) = (self.reload().await.unwrap(), self.home.catalog().await);
+        let own = self.world.table.columns.iter().any(|column| column.ty == Ty::Foreign);
+        if !own && self.world.random.percent(60) {
+            foreign::own_column(&base, catalog.as_ref()).await;
+            self.world.table.add_foreign();
+            done("columns added by another program");
+            self.appended_by_another().await;
+            if self.world.random.percent(60) {
+                foreign::own_column(&self.reload().await.unwrap(), catalog.as_ref()).await;
+                done("columns widened by another program");
+                self.appended_by_another().await;
+            }
+            return;
+        }
+        let schema = base.metadata.current_schema();
+        let specs = || base.metadata.partition_specs_iter().flat_map(|spec| spec.fields());
+        let free = |name: &str| schema.field_by_name(name).is_some_and(|f| specs().all(|s| s.source_id != f.id));
+        let columns = &self.world.table.columns[self.world.table.key.len()..];
+        let names: Vec<String> = columns.iter().map(|c| c.name.clone()).filter(|name| free(name)).collect();
+        if names.is_empty() {
+            return;
+        }
+        let name = self.world.random.pick(&names).clone();
+        foreign::drop_column(&base, catalog.as_ref(), &name).await;
+        self.world.table.drop_column(&name);
+        self.world.rows.values_mut().for_each(|row| drop(row.remove(&name)));
+        for (_, table, rows) in &mut self.tags {
+            if table.columns.iter().any(|column| column.name == name) {
+                table.drop_column(&name);
+                rows.values_mut().for_each(|row| drop(row.remove(&name)));
+            }
+        }
+        done("columns dropped by another program");
+        self.unchanged(&base).await;
+    }
+
+    /// Another program sets statistics, and a tag or a branch.
+    pub(super) async fn marked_by_another(&mut self) {
+        let (base, catalog) = (self.reload().await.unwrap(), self.home.catalog().await);
+        let id = base.metadata.current_snapshot_id().unwrap();
+        let name = format!("mark{}", self.tags.len());
+        foreign::mark(&base, catalog.as_ref(), &name, &mut self.world.random).await;
+        self.checked.tagged.insert(id);
+        self.tags.push((id, self.world.table.clone(), self.world.rows.clone()));
+        done("tags, branches and statistics");
+        self.unchanged(&base).await;
+    }
+
     /// `compact`; no row changes.
     pub(super) async fn compacted(&mut self) {
         let base = self.reload().await.unwrap();
@@ -113,6 +163,11 @@ impl Runner {
             done("expiries");
         }
         self.unchanged(&base).await;
+        let table = self.reload().await.unwrap();
+        for (id, columns, rows) in &self.tags {
+            let snapshot = table.metadata.snapshot_by_id(*id).expect("a tagged snapshot stays");
+            compare(&mut self.checked.seen, &table, snapshot, columns, rows).await;
+        }
         self.load_again().await;
     }
 

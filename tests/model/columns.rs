@@ -10,6 +10,8 @@ use sha2::{Digest, Sha256};
 use super::values::{Item, Number, V, hex};
 
 pub const RESCUED: &str = "_ddb_rescued";
+/// A column of another program's, which no attribute goes into.
+pub const FOREIGN: &str = "their own";
 
 /// A row by column, nulls left out.
 pub type Row = BTreeMap<String, Value>;
@@ -29,6 +31,8 @@ pub enum Ty {
     Set(Box<Ty>),
     Struct(Vec<Column>),
     Map(Box<Ty>),
+    /// Another program's numbers, of one width or the other.
+    Foreign,
 }
 
 /// How much of a value a column holds.
@@ -208,6 +212,7 @@ impl Ty {
         match (self, ty) {
             (Self::String | Self::NumberString | Self::Json, Type::Primitive(PrimitiveType::String))
             | (Self::Long, Type::Primitive(PrimitiveType::Long))
+            | (Self::Foreign, Type::Primitive(PrimitiveType::Int | PrimitiveType::Long))
             | (Self::Boolean, Type::Primitive(PrimitiveType::Boolean))
             | (Self::Binary, Type::Primitive(PrimitiveType::Binary)) => true,
             (Self::Decimal(wanted), Type::Primitive(PrimitiveType::Decimal { precision: 38, scale })) => {
@@ -386,6 +391,18 @@ impl Table {
             values.entry(name).or_default().push(value);
         }
         grow_columns(&mut self.columns, &values, "", 256, &self.named).into_iter().collect()
+    }
+
+    /// Another program adds a column of its own.
+    pub fn add_foreign(&mut self) {
+        self.columns.push(Column { attribute: "\0".to_owned(), name: FOREIGN.to_owned(), ty: Ty::Foreign });
+    }
+
+    /// Another program drops a column.
+    pub fn drop_column(&mut self, name: &str) {
+        let at = self.columns.iter().position(|column| column.name == name).unwrap();
+        self.columns.remove(at);
+        self.created -= usize::from(at < self.created);
     }
 
     /// Whether these key parts fit the key columns.

@@ -1,21 +1,28 @@
-//! Another program that writes to the table between windows: it rewrites data files in an order of its own, as Spark's
-//! `rewrite_data_files` may, and appends rows.
+//! Other programs that write to the table between windows, as Spark, Flink and PyIceberg do: they rewrite data files in an order
+//! of their own, with the sequence numbers of old; append rows, some of them replaced by the commit that adds them, some in
+//! files elsewhere; drop, add and widen columns; set statistics, tags and branches.
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Decimal128Array, Int64Array, LargeBinaryArray, RecordBatch, StringArray, UInt32Array};
+use arrow::array::{
+    ArrayRef, Decimal128Array, Int32Array, Int64Array, LargeBinaryArray, RecordBatch, StringArray, UInt32Array,
+};
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::DataType;
 use ddb_iceberg::catalog::{Catalog, Commit, LoadedTable};
-use ddb_iceberg::table::{
-    DataFileWriter, DataPaths, DeleteCache, LiveFile, Partitioner, SnapshotBuilder, WriteOptions, base_requirements,
-    conform, live_files, scan_rows,
-};
+use ddb_iceberg::table::{DeleteCache, LiveFile, Partitioner, conform, live_files, scan_rows};
+use iceberg::TableUpdate;
 use iceberg::arrow::schema_to_arrow_schema;
-use iceberg::spec::{DataFile, MAIN_BRANCH, Operation, Snapshot, Struct};
+use iceberg::spec::{
+    NestedField, Operation, PartitionStatisticsFile, PrimitiveType, SnapshotReference, SnapshotRetention,
+    StatisticsFile, Type,
+};
 use serde_json::Value;
 use tokio::runtime::Handle;
+use uuid::Uuid;
 
+use super::columns::FOREIGN;
+use super::other_writer::{OtherCommit, schema_of, write_at, write_deletes};
 use super::random::Random;
 use super::reader::{self, Row};
 
@@ -37,22 +44,6 @@ async fn rows_of(table: &LoadedTable, live: &LiveFile) -> RecordBatch {
     tokio::task::spawn_blocking(work).await.unwrap()
 }
 
-/// Writes a data file without a sort order.
-async fn write(table: &LoadedTable, spec_id: i32, partition: Struct, batch: RecordBatch) -> DataFile {
-    let table = table.clone();
-    let work = move || {
-        let schema = table.metadata.current_schema();
-        let options = WriteOptions::for_table(&table.metadata, schema);
-        let path = DataPaths::new(&table.metadata).data_file(0);
-        let (file_io, handle) = (&table.file_io, Handle::current());
-        let mut writer =
-            DataFileWriter::create(file_io, &handle, path, schema, spec_id, partition, None, &options).unwrap();
-        writer.write(&batch).unwrap();
-        writer.finish().unwrap()
-    };
-    tokio::task::spawn_blocking(work).await.unwrap()
-}
-
 fn picked(batch: &RecordBatch, rows: Vec<u32>) -> RecordBatch {
     take_record_batch(batch, &UInt32Array::from(rows)).unwrap()
 }
@@ -60,25 +51,25 @@ fn picked(batch: &RecordBatch, rows: Vec<u32>) -> RecordBatch {
 /// Seconds that the other program's clock may be wrong by. Libraries refuse what is a minute before the last change.
 const SKEWS: [i64; 5] = [-50, 0, 40, 7_200, 86_400 * 400];
 
-/// Commits by a clock that may be wrong.
-async fn commit(base: &LoadedTable, catalog: &dyn Catalog, snapshot: SnapshotBuilder<'_>, random: &mut Random) {
-    let built = snapshot.build(&base.file_io).await.unwrap().snapshot;
-    let skewed = Snapshot::builder()
-        .with_snapshot_id(built.snapshot_id())
-        .with_parent_snapshot_id(built.parent_snapshot_id())
-        .with_sequence_number(built.sequence_number())
-        .with_timestamp_ms(built.timestamp_ms() + 1000 * random.pick(&SKEWS))
-        .with_manifest_list(built.manifest_list())
-        .with_summary(built.summary().clone())
-        .with_schema_id(built.schema_id().unwrap())
-        .build();
-    let builder = (*base.metadata).clone().into_builder(Some(base.metadata_location.clone()));
-    let made = builder.set_branch_snapshot(skewed, MAIN_BRANCH).unwrap().build().unwrap();
-    let done = catalog.commit(base, base_requirements(&base.metadata), made.changes).await.unwrap();
+/// A commit by a clock that may be wrong, with lists and manifests in one way or another.
+fn begin(base: &LoadedTable, operation: Operation, random: &mut Random) -> OtherCommit {
+    let mut commit = OtherCommit::new(base, operation).skewed(*random.pick(&SKEWS));
+    if random.percent(30) {
+        commit = commit.apart();
+    }
+    if random.percent(30) {
+        commit = commit.oldest_first();
+    }
+    commit
+}
+
+async fn update(base: &LoadedTable, catalog: &dyn Catalog, updates: Vec<TableUpdate>) {
+    let done = catalog.commit(base, Vec::new(), updates).await.unwrap();
     assert!(matches!(done, Commit::Done(_)), "{done:?}");
 }
 
-/// Writes the rows of some files again, as one file or two. Deletes of those that went may stay. `false`: there are none.
+/// Writes the rows of some files again, as one file or two, which may count as as old as what they were made of. Deletes of
+/// those that went may stay. `false`: there are none.
 pub async fn rewrite(base: &LoadedTable, catalog: &dyn Catalog, random: &mut Random) -> bool {
     let mut live = live_files(base).await.unwrap();
     if live.is_empty() {
@@ -86,29 +77,35 @@ pub async fn rewrite(base: &LoadedTable, catalog: &dyn Catalog, random: &mut Ran
     }
     random.shuffle(&mut live);
     live.truncate(random.range(1, 4));
-    let mut snapshot = SnapshotBuilder::new(Some(&base.metadata), &base.metadata, Operation::Replace);
+    let mut commit = begin(base, Operation::Replace, random);
     let cleans = random.percent(50);
+    let last = base.metadata.last_sequence_number();
+    let keeps = random.percent(50);
     for file in &live {
         let batch = rows_of(base, file).await;
-        snapshot.remove_data_file(file);
+        commit = commit.remove(file.file.file_path());
         for delete in file.deletes.iter().filter(|delete| cleans && delete.only_path().is_some()) {
-            snapshot.remove_delete_file(delete);
+            commit = commit.remove(delete.file.file_path());
         }
         let partition = conform(&base.metadata, base.metadata.current_schema(), file.spec_id, file.file.partition());
         let rows = u32::try_from(batch.num_rows()).unwrap();
         let cut = if random.percent(50) { rows } else { rows / 2 };
         for part in [(0..cut).rev().collect::<Vec<_>>(), (cut..rows).collect()] {
             if !part.is_empty() {
-                let added = write(base, file.spec_id, partition.clone(), picked(&batch, part)).await;
-                snapshot.add_data_file(file.spec_id, added);
+                let added = write_at(base, None, file.spec_id, partition.clone(), picked(&batch, part)).await;
+                commit = match keeps {
+                    true => commit.add_as_old_as(file.spec_id, added, *random.pick(&[file.sequence_number, last])),
+                    false => commit.add(file.spec_id, added),
+                };
             }
         }
     }
-    commit(base, catalog, snapshot, random).await;
+    commit.commit(catalog).await;
     true
 }
 
 /// Appends a row for each of these keys (rows of key columns only), all else as in some row that is there; gives them whole.
+/// Each may be there twice, with a delete of the first in the same commit, as streams of upserts leave them.
 pub async fn append(base: &LoadedTable, catalog: &dyn Catalog, keys: &[Row], random: &mut Random) -> Vec<Row> {
     let mut live = live_files(base).await.unwrap();
     random.shuffle(&mut live);
@@ -126,18 +123,92 @@ pub async fn append(base: &LoadedTable, catalog: &dyn Catalog, keys: &[Row], ran
     let schema = base.metadata.current_schema();
     let columns = batch.columns().iter().zip(schema.as_struct().fields()).map(|(column, field)| {
         let values: Option<Vec<&Value>> = keys.iter().map(|key| key.get(&field.name)).collect();
-        values.map_or_else(|| Arc::clone(column), |values| array(column.data_type(), &values))
+        match (values, field.name == FOREIGN) {
+            (_, true) => own(column.data_type(), keys.len()),
+            (Some(values), _) => array(column.data_type(), &values),
+            (None, _) => Arc::clone(column),
+        }
     });
     let batch = RecordBatch::try_new(batch.schema(), columns.collect()).unwrap();
     let partitioner = Partitioner::new(base.metadata.default_partition_spec(), schema).unwrap();
-    let order: Vec<u32> = (0..u32::try_from(keys.len()).unwrap()).collect();
-    let mut snapshot = SnapshotBuilder::new(Some(&base.metadata), &base.metadata, Operation::Append);
+    let (spec, count) = (partitioner.spec_id(), u32::try_from(keys.len()).unwrap());
+    let twice = random.percent(40);
+    let order: Vec<u32> = (0..count).flat_map(|n| std::iter::repeat_n(n, if twice { 2 } else { 1 })).collect();
+    let mut commit = begin(base, if twice { Operation::Overwrite } else { Operation::Append }, random);
     for (partition, rows) in partitioner.split(&batch, &order).unwrap() {
-        let file = write(base, partitioner.spec_id(), partition, picked(&batch, rows)).await;
-        snapshot.add_data_file(partitioner.spec_id(), file);
+        let elsewhere = format!("{}-elsewhere/{}.parquet", base.metadata.location(), Uuid::new_v4());
+        let path = random.percent(30).then_some(elsewhere);
+        let firsts = (0..rows.len() as u64).step_by(2).collect::<Vec<_>>();
+        let file = write_at(base, path, spec, partition.clone(), picked(&batch, rows)).await;
+        if twice {
+            let positions = vec![(file.file_path().to_owned(), firsts)];
+            commit = commit.add(spec, write_deletes(base, spec, partition, positions).await);
+        }
+        commit = commit.add(spec, file);
     }
-    commit(base, catalog, snapshot, random).await;
+    commit.commit(catalog).await;
     (0..keys.len()).map(|row| reader::row(&batch, row, schema)).collect()
+}
+
+/// Numbers of the column that is the other program's own.
+fn own(ty: &DataType, rows: usize) -> ArrayRef {
+    match ty {
+        DataType::Int32 => Arc::new((0..rows).map(|n| Some(n as i32 - 1)).collect::<Int32Array>()),
+        _ => Arc::new((0..rows).map(|n| Some((n as i64 - 1) << 40)).collect::<Int64Array>()),
+    }
+}
+
+/// Drops a column.
+pub async fn drop_column(base: &LoadedTable, catalog: &dyn Catalog, name: &str) {
+    update(base, catalog, schema_of(base, |fields| fields.retain(|field| field.name != name))).await;
+}
+
+/// Adds a column of its own, or widens the one that is there.
+pub async fn own_column(base: &LoadedTable, catalog: &dyn Catalog) {
+    let updates = schema_of(base, |fields| match fields.iter_mut().find(|field| field.name == FOREIGN) {
+        Some(field) => *field.field_type = Type::Primitive(PrimitiveType::Long),
+        None => {
+            let id = base.metadata.last_column_id() + 1;
+            fields.push(NestedField::optional(id, FOREIGN, Type::Primitive(PrimitiveType::Int)));
+        }
+    });
+    update(base, catalog, updates).await;
+}
+
+/// Sets statistics of the current snapshot, of both kinds, and a tag or branch at it.
+pub async fn mark(base: &LoadedTable, catalog: &dyn Catalog, name: &str, random: &mut Random) {
+    let id = base.metadata.current_snapshot_id().unwrap();
+    let retention = match random.percent(50) {
+        true => SnapshotRetention::Tag { max_ref_age_ms: None },
+        false => SnapshotRetention::branch(Some(1), None, None),
+    };
+    let reference = SnapshotReference::new(id, retention);
+    let mut updates = vec![TableUpdate::SetSnapshotRef { ref_name: name.to_owned(), reference }];
+    if base.metadata.statistics_for_snapshot(id).is_none() {
+        let paths = ["stats", "puffin"].map(|ending| format!("{}/metadata/{name}.{ending}", base.metadata.location()));
+        for path in &paths {
+            base.file_io.new_output(path).unwrap().write("statistics".into()).await.unwrap();
+        }
+        let [statistics_path, of_partitions] = paths;
+        updates.push(TableUpdate::SetStatistics {
+            statistics: StatisticsFile {
+                snapshot_id: id,
+                statistics_path,
+                file_size_in_bytes: 10,
+                file_footer_size_in_bytes: 5,
+                key_metadata: None,
+                blob_metadata: Vec::new(),
+            },
+        });
+        updates.push(TableUpdate::SetPartitionStatistics {
+            partition_statistics: PartitionStatisticsFile {
+                snapshot_id: id,
+                statistics_path: of_partitions,
+                file_size_in_bytes: 10,
+            },
+        });
+    }
+    update(base, catalog, updates).await;
 }
 
 fn array(ty: &DataType, values: &[&Value]) -> ArrayRef {

@@ -15,7 +15,7 @@ pub fn fields(random: &mut Random, table: &Table) -> Vec<String> {
         let column = random.pick(&table.columns);
         let name = format!("\"{}\"", column.attribute.replace('"', "\"\""));
         let transform = match (&column.ty, random.range(0, 3)) {
-            (Ty::Undecided | Ty::List(_) | Ty::Set(_) | Ty::Struct(_) | Ty::Map(_), _) => continue,
+            (Ty::Undecided | Ty::Foreign | Ty::List(_) | Ty::Set(_) | Ty::Struct(_) | Ty::Map(_), _) => continue,
             (_, 0) | (Ty::Boolean, _) => "identity(".to_owned(),
             (_, 1) => format!("bucket({}, ", random.pick(&[1, 2, 5])),
             _ => format!("truncate({}, ", random.pick(&[1, 3, 100])),

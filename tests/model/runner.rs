@@ -44,6 +44,8 @@ pub struct Runner {
     pub(super) gaps: bool,
     /// Every window that was applied.
     pub(super) applied: Vec<Window>,
+    /// Snapshots that another program has tagged, with their columns and rows.
+    pub(super) tags: Vec<(i64, Table, Rows)>,
 }
 
 impl Runner {
@@ -90,6 +92,7 @@ impl Runner {
             allowed: (false, false),
             gaps: false,
             applied: Vec::new(),
+            tags: Vec::new(),
         };
         let context = runner.context().await;
         if runner.world.random.percent(20) {
@@ -151,6 +154,8 @@ impl Runner {
                 1 => self.appended_by_another().await,
                 2 => self.compacted().await,
                 3 => self.expired().await,
+                4 => self.altered_by_another().await,
+                5 => self.marked_by_another().await,
                 _ => {}
             }
         }
