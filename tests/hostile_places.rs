@@ -205,6 +205,21 @@ async fn files_that_metadata_names_elsewhere_stay() {
     }
 }
 
+/// The list of the newest snapshot, which an older one names too, in another spelling.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_named_in_two_ways_stays() {
+    let scene = Scene::new();
+    scene.rewrite(|metadata| {
+        let snapshots = metadata["snapshots"].as_array_mut().unwrap();
+        snapshots.sort_by_key(|one| one["sequence-number"].as_i64());
+        let list = snapshots.last().unwrap()["manifest-list"].as_str().unwrap().replacen("file://", "file:", 1);
+        snapshots[0]["manifest-list"] = json!(list);
+    });
+    let run = scene.site.run(&EXPIRE).expect(0);
+    assert_eq!(run.report["maintenance"][0]["snapshots_removed"], 3, "{}", run.stdout);
+    assert_eq!(pairs(&scene.site.rows().await).len(), 5);
+}
+
 #[test]
 fn metadata_files_that_a_log_names_elsewhere_stay() {
     let scene = Scene::new();

@@ -7,6 +7,7 @@ use iceberg::spec::{ManifestFile, SnapshotRef, TableMetadata};
 
 use crate::catalog::LoadedTable;
 use crate::error::Result;
+use crate::storage::Location;
 use crate::table::{CONCURRENT_MANIFESTS, read_entries, read_manifest_list};
 
 /// The manifests of many snapshots, each once.
@@ -86,40 +87,47 @@ impl Unneeded {
 pub(super) async fn unneeded(table: &LoadedTable, before: &TableMetadata, after: &TableMetadata) -> Result<Unneeded> {
     let gone: Vec<SnapshotRef> =
         before.snapshots().filter(|snapshot| after.snapshot_by_id(snapshot.snapshot_id()).is_none()).cloned().collect();
-    let kept_lists: HashSet<&str> = after.snapshots().map(|snapshot| snapshot.manifest_list()).collect();
+    // One file may be named in more than one way.
+    let kept_lists: HashSet<String> = after.snapshots().map(|snapshot| canonical(snapshot.manifest_list())).collect();
     let mut unneeded = Unneeded {
         lists: gone
             .iter()
             .map(|snapshot| snapshot.manifest_list())
-            .filter(|list| !kept_lists.contains(list))
+            .filter(|list| !kept_lists.contains(&canonical(list)))
             .map(str::to_owned)
             .collect(),
         ..Unneeded::default()
     };
-    let needed: HashSet<String> = statistics(after).collect();
-    unneeded.lists.extend(statistics(before).filter(|path| !needed.contains(path)));
+    let needed: HashSet<String> = statistics(after).map(|path| canonical(&path)).collect();
+    unneeded.lists.extend(statistics(before).filter(|path| !needed.contains(&canonical(path))));
 
     let mut old = manifests_of(table, before, gone, false).await?;
     let kept = manifests_of(table, after, after.snapshots().cloned().collect(), true).await?;
-    old.retain(|path, _| !kept.contains_key(path));
+    let named: HashSet<String> = kept.keys().map(|path| canonical(path)).collect();
+    old.retain(|path, _| !named.contains(&canonical(path)));
     unneeded.manifests = old.keys().cloned().collect();
-    let mut content = HashSet::new();
+    let mut content = HashMap::new();
     let old = old.into_values().collect();
     for_each_file(table, old, true, false, &mut |path| {
-        content.insert(path.to_owned());
+        content.insert(canonical(path), path.to_owned());
     })
     .await?;
     if !content.is_empty() {
         let kept = kept.into_values().collect();
         for_each_file(table, kept, true, true, &mut |path| {
-            content.remove(path);
+            content.remove(&canonical(path));
         })
         .await?;
     }
-    unneeded.content = content.into_iter().collect();
+    unneeded.content = content.into_values().collect();
     unneeded.content.sort_unstable();
     unneeded.manifests.sort_unstable();
     Ok(unneeded)
+}
+
+/// A path in one way of spelling it: `s3a://` is `s3://`, `file:/x` is `/x`.
+fn canonical(path: &str) -> String {
+    Location::parse(path).map_or_else(|_| path.to_owned(), |location| location.as_str().to_owned())
 }
 
 /// The statistics files of a table.

@@ -324,7 +324,8 @@ impl Catalog for Beside {
 }
 
 async fn rest_catalog(shop: &Shop) -> Arc<dyn Catalog> {
-    let properties = BTreeMap::from([("uri".to_owned(), shop.server.uri())]);
+    let properties =
+        BTreeMap::from([("uri".to_owned(), shop.server.uri()), ("allowed-locations".to_owned(), shop.served())]);
     connect("default", &properties, Store::local()).await.unwrap()
 }
 

@@ -40,7 +40,7 @@ impl Shop {
     }
 
     /// Where the server has its tables, which the user has to allow.
-    fn served(&self) -> String {
+    pub fn served(&self) -> String {
         self.site.path().join("served").display().to_string()
     }
 

@@ -413,7 +413,6 @@ async fn a_file_that_is_named_while_orphans_are_looked_for_is_none() {
     };
     let request = Orphans {
         table: TableIdent::from_strs(TABLE.split('.')).unwrap(),
-        store: Store::local(),
         older_than: chrono::Utc::now() - chrono::TimeDelta::days(5),
         delete: true,
         dry_run: false,
