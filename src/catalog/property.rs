@@ -167,13 +167,26 @@ pub fn is_secret(key: &str) -> bool {
         || key.ends_with("connection-string")
 }
 
+/// Whether the value of this key gives access. What only looks like it is not shown either, but stays in messages that have
+/// it by chance: flags, addresses, names, and headers for other things.
+fn gives_access(key: &str) -> bool {
+    const NOT: [&str; 8] = ["-enabled", "-url", "_url", "-uri", "scope", "client-id", "client_id", "username"];
+    const HEADERS: [&str; 6] = ["auth", "cookie", "token", "key", "secret", "password"];
+    let key = key.to_lowercase();
+    let is_plain = NOT.iter().any(|end| key.ends_with(end));
+    match key.strip_prefix("header.") {
+        Some(header) => HEADERS.iter().any(|word| header.contains(word)),
+        None => is_secret(&key) && !is_plain,
+    }
+}
+
 /// Whether this is a secret that gives access, or holds one.
 pub fn holds_secret(key: &str, value: &str) -> bool {
     // The id of a KMS key is not shown, but gives no access. A warehouse has no user.
     !value.is_empty()
         && key != "warehouse"
         && !key.contains("kms-key")
-        && (is_secret(key) || password(value).is_some() || value.contains("password="))
+        && (gives_access(key) || password(value).is_some() || value.contains("password="))
 }
 
 /// Remembers what is secret in these properties, so that no server's message repeats it.
@@ -182,7 +195,7 @@ pub fn remember(properties: &BTreeMap<String, String>) {
         if let Some(password) = password(value) {
             secrets::remember(password);
         }
-        if is_secret(key) {
+        if gives_access(key) {
             secrets::remember(value);
             // `id:secret`, and `Bearer token`.
             for (_, part) in [value.split_once(':'), value.split_once(' ')].into_iter().flatten() {
@@ -196,8 +209,11 @@ pub fn remember(properties: &BTreeMap<String, String>) {
 fn password(value: &str) -> Option<&str> {
     let (_, rest) = value.split_once("://")?;
     // It may have any character in it, even where it should have been percent-encoded.
-    let (user, _) = rest.rsplit_once('@')?;
-    user.split_once(':').map(|(_, password)| password).filter(|password| !password.is_empty())
+    let (user, host) = rest.rsplit_once('@')?;
+    let (user, password) = user.split_once(':')?;
+    // A word that stands in the address anyway.
+    let is_name = password == user || host.rsplit('/').next() == Some(password);
+    (!password.is_empty() && !is_name).then_some(password)
 }
 
 /// What is said of secrets that these properties send over a network as they are, one line a server.

@@ -7,6 +7,7 @@
 //!
 //! [`Store::routed`] serves both kinds; [`Store::local`] refuses `s3://`, in one place ([`LocalStore`]).
 
+mod allowed;
 mod answer_limit;
 mod aws;
 mod failure;
@@ -31,12 +32,13 @@ use bytes::Bytes;
 use iceberg::io::{FileIO, FileIOBuilder, Storage, StorageConfig, StorageFactory};
 use serde::{Deserialize, Serialize};
 
+pub use self::allowed::{ALLOWED_LOCATIONS, AllowedLocations, Lent};
 pub(crate) use self::aws::{AwsAccess, StaticKeys, causes, is_loopback, shorten, without_credentials};
 pub use self::failure::into_iceberg;
 use self::kept::Kept;
 pub use self::local::LocalStore;
 pub use self::location::Location;
-pub use self::place::{ALLOWED_LOCATIONS, AllowedLocations, Deleted, Lent, Place, is_table_folder};
+pub use self::place::{Deleted, Place, is_table_folder};
 pub(crate) use self::properties::Properties;
 pub use self::read_ahead::{CHUNK, Lookahead, ReadAhead};
 pub use self::room::{Buffer, Room};

@@ -37,7 +37,7 @@ pub(super) fn trim(avro: &[u8], columns: &HashSet<i32>) -> Option<Vec<Vec<u8>>> 
     let walk = Walk { columns };
     let mut parts = Vec::new();
     let (mut part, mut entries) = (header.written.clone(), 0_u64);
-    let mut left = most_inflated();
+    let mut room = most_inflated();
     while !input.rest.is_empty() {
         let count = u64::try_from(input.number()?).ok()?;
         let stored = input.sized()?;
@@ -48,7 +48,8 @@ pub(super) fn trim(avro: &[u8], columns: &HashSet<i32>) -> Option<Vec<Vec<u8>>> 
         let block = if header.codec == Codec::Null {
             stored
         } else {
-            inflated = inflate(header.codec, stored, &mut left)?;
+            // What is left out of it takes no memory for long.
+            inflated = inflate(header.codec, stored, &mut most_inflated())?;
             &inflated
         };
         let mut block = Input { rest: block };
@@ -59,6 +60,7 @@ pub(super) fn trim(avro: &[u8], columns: &HashSet<i32>) -> Option<Vec<Vec<u8>>> 
         if !block.rest.is_empty() {
             return None;
         }
+        room = room.checked_sub(u64::try_from(kept.len()).ok()?)?;
         put_number(&mut part, i64::try_from(count).ok()?);
         put_sized(&mut part, &kept)?;
         part.extend_from_slice(header.sync);

@@ -124,7 +124,7 @@ fn pointer(ident: &TableIdent, place: &str, location: Option<String>, kind: Opti
             Err(Error::failed(format!("the catalog has no metadata location for table {ident}")).in_file(place))
         }
         (Some(kind), _) => {
-            Err(Error::failed(format!("{ident} is not a table but a {}", secrets::strike(&kind.to_lowercase())))
+            Err(Error::failed(format!("{ident} is not a table but a {}", secrets::strike(kind).to_lowercase()))
                 .advice("Choose another name"))
         }
     }

@@ -99,7 +99,7 @@ impl Address {
         };
         let database = options.get_database().unwrap_or_else(|| options.get_username());
         let place = property::shown("uri", &format!("postgresql://{server}/{database}"));
-        remember_passwords(&url);
+        remember_passwords(&url, &[options.get_username(), database]);
         Ok(Self { options, place, connect_timeout, guard: Guard::default() })
     }
 
@@ -121,15 +121,21 @@ impl Address {
     }
 }
 
-/// Every password that may be sent to a server, so that no message of its repeats it.
-fn remember_passwords(url: &Url) {
+/// Every password that may be sent to a server, so that no message of its repeats it. One that is a `name` in messages stays:
+/// who has the password `postgres` still learns that the database of that name does not exist.
+fn remember_passwords(url: &Url, names: &[&str]) {
+    let remember = |password: &str| {
+        if !names.contains(&password) {
+            secrets::remember(password);
+        }
+    };
     if let Some(password) = url.password() {
-        secrets::remember(password);
-        secrets::remember(&decode(password));
+        remember(password);
+        remember(&decode(password));
     }
-    url.query_pairs().filter(|(key, _)| key == "password").for_each(|(_, value)| secrets::remember(&value));
+    url.query_pairs().filter(|(key, _)| key == "password").for_each(|(_, value)| remember(&value));
     if let Ok(password) = std::env::var("PGPASSWORD") {
-        secrets::remember(&password);
+        remember(&password);
     }
     let file = std::env::var_os("PGPASSFILE").map(PathBuf::from);
     let file = file.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".pgpass")));
@@ -149,7 +155,7 @@ fn remember_passwords(url: &Url) {
                 false
             })
             .collect();
-        secrets::remember(&password);
+        remember(&password);
     }
 }
 

@@ -70,7 +70,9 @@ impl Guard {
             clear_is_fine: folder_of(options).is_some() || matches!(options.get_ssl_mode(), PgSslMode::Disable),
             ..Watch::default()
         };
-        let tell = !watch.clear_is_fine && !is_here;
+        // With a stronger mode the driver ends what is not encrypted.
+        let may_be_clear = matches!(options.get_ssl_mode(), PgSslMode::Allow | PgSslMode::Prefer);
+        let tell = !watch.clear_is_fine && !is_here && may_be_clear;
         let (guard, place) = (self.clone(), place.to_owned());
         tokio::spawn(async move {
             let driver = timeout(PATIENCE, accept(&listener)).await;
@@ -79,7 +81,7 @@ impl Guard {
             let on_clear = || {
                 if tell && !guard.told.swap(true, Ordering::Relaxed) {
                     tracing::warn!(
-                        "{place}: the connection is not encrypted, since the server offers no TLS. Set sslmode=verify-full in \
+                        "{place}: the connection is not encrypted. Set sslmode=verify-full in \
                          the catalog's uri, or sslmode=disable if this network is trusted"
                     );
                 }
@@ -102,7 +104,8 @@ async fn dial(options: &PgConnectOptions) -> io::Result<(Box<dyn Stream>, bool)>
     if let Some(folder) = folder_of(options) {
         return Ok((Box::new(UnixStream::connect(socket_in(folder, options.get_port())).await?), true));
     }
-    let stream = TcpStream::connect((options.get_host(), options.get_port())).await?;
+    let host = options.get_host().trim_start_matches('[').trim_end_matches(']');
+    let stream = TcpStream::connect((host, options.get_port())).await?;
     stream.set_nodelay(true)?;
     let is_here = stream.peer_addr()?.ip().to_canonical().is_loopback();
     Ok((Box::new(stream), is_here))
@@ -154,7 +157,11 @@ async fn pass(
     driver.read_exact(&mut first).await?;
     server.write_all(&first).await?;
     if first == SSL_REQUEST {
-        let answer = server.read_u8().await?;
+        // A driver that has given up meanwhile sends nothing more.
+        let answer = tokio::select! {
+            answer = server.read_u8() => answer?,
+            _ = driver.readable() => return Ok(None),
+        };
         driver.write_u8(answer).await?;
         watch.is_encrypted = answer == HAS_TLS;
     }
