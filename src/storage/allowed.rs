@@ -22,7 +22,7 @@ pub struct AllowedLocations {
     /// Named by the user: at and below.
     pub(super) named: Vec<Location>,
     table_buckets: bool,
-    pub(super) local_reading: bool,
+    pub(super) own_catalog: bool,
 }
 
 impl AllowedLocations {
@@ -60,10 +60,11 @@ impl AllowedLocations {
         self
     }
 
-    /// A table that nothing vouches for may at least be read on the local disk: for a catalog that is a local file itself.
+    /// For a catalog that is a file of the user's own: its tables may list files anywhere below the warehouse, and local tables
+    /// any local ones. They are read, not written or deleted.
     #[must_use]
-    pub fn reading_local(mut self) -> Self {
-        self.local_reading = true;
+    pub fn of_own_catalog(mut self) -> Self {
+        self.own_catalog = true;
         self
     }
 
@@ -76,7 +77,7 @@ impl AllowedLocations {
     pub fn may_look_at(&self, path: &str) -> bool {
         absolute(path).is_some_and(|location| {
             let vouched = || self.folders().any(|folder| really_within(&location, folder));
-            location.is_s3() || self.local_reading || vouched()
+            location.is_s3() || self.own_catalog || vouched()
         })
     }
 

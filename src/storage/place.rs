@@ -235,11 +235,19 @@ impl Bounds {
         let vouched = |own: &Location| {
             self.refusal.is_none()
                 || own.is_s3()
-                || self.allowed.local_reading
+                || self.allowed.own_catalog
                 || root.is_some_and(|root| self.allowed.judge(own, root, &Lent::default()).is_ok())
         };
         let own = |own: &Location| vouched(own) && really_within(&location, own);
-        if self.lent.serves(&location) || self.folders.iter().any(own) || named() { Ok(()) } else { Err(outside()) }
+        // Of a catalog that is the user's own, tables may have files of other places.
+        let is_local = || !location.is_s3() && root.is_some_and(|root| !root.is_s3());
+        let in_warehouse = || self.allowed.warehouse().is_some_and(|warehouse| really_within(&location, warehouse));
+        let of_own_catalog = || self.allowed.own_catalog && (is_local() || in_warehouse());
+        if self.lent.serves(&location) || self.folders.iter().any(own) || named() || of_own_catalog() {
+            Ok(())
+        } else {
+            Err(outside())
+        }
     }
 }
 

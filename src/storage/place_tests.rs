@@ -115,7 +115,7 @@ fn files_are_written_in_the_tables_folders_and_read_where_the_user_has_tables() 
     assert!(elsewhere.bounds.check_read("s3://evil/t/data/f").is_ok());
     let local = place(&["/evil/t"], &lake, &[]);
     assert!(local.bounds.check_read("/evil/t/data/f").is_err());
-    let of_a_local_catalog = place(&["/evil/t"], &lake.reading_local(), &[]);
+    let of_a_local_catalog = place(&["/evil/t"], &lake.clone().of_own_catalog(), &[]);
     assert!(of_a_local_catalog.bounds.check_read("/evil/t/data/f").is_ok());
     assert!(of_a_local_catalog.bounds.check_write("/evil/t/data/f").is_err());
 }
@@ -174,4 +174,21 @@ fn folders_that_could_be_tables_are_looked_into() {
     assert_eq!(above("other/data/deep/er/f"), ["other/data", "other"]);
     assert_eq!(above("data/day=2026-01-01/f"), ["data"]);
     assert_eq!(above("data/0110/1010/f"), ["data"]);
+}
+
+/// Of an SQLite file, which is the user's, tables may list files of other places: they are read, and not touched.
+#[test]
+fn tables_of_an_own_catalog_may_have_files_elsewhere() {
+    let own = AllowedLocations::below(Some(at("s3://lake/w"))).of_own_catalog();
+    let local = AllowedLocations::below(Some(at("/w"))).of_own_catalog();
+    for (table, path, reads) in [
+        (place(&["s3://lake/w/shop/t"], &own, &[]), "s3://lake/w/shop/other/f", true),
+        (place(&["s3://lake/w/shop/t"], &own, &[]), "s3://lake/x/f", false),
+        (place(&["s3://lake/w/shop/t"], &own, &[]), "/w/f", false),
+        (place(&["/w/shop/t"], &local, &[]), "/elsewhere/f", true),
+        (place(&["/w/shop/t"], &local, &[]), "s3://lake/f", false),
+    ] {
+        assert_eq!(table.bounds.check_read(path).is_ok(), reads, "{path}");
+        assert!(table.bounds.check_write(path).is_err(), "{path}");
+    }
 }

@@ -255,9 +255,10 @@ pub async fn write_at(
         let schema = table.metadata.current_schema();
         let options = WriteOptions::for_table(&table.metadata, schema);
         let path = path.unwrap_or_else(|| DataPaths::new(&table.metadata).data_file(0));
-        let (file_io, handle) = (&table.file_io, Handle::current());
+        // Others write where they want.
+        let (file_io, handle) = (table.place.store().file_io(), Handle::current());
         let mut writer =
-            DataFileWriter::create(file_io, &handle, path, schema, spec_id, partition, None, &options).unwrap();
+            DataFileWriter::create(&file_io, &handle, path, schema, spec_id, partition, None, &options).unwrap();
         writer.write(&batch).unwrap();
         writer.finish().unwrap()
     };

@@ -45,7 +45,8 @@ impl Home {
                 connect("default", &properties, Store::local()).await.unwrap()
             }
             Self::Memory(store, pointers) => {
-                let allowed = AllowedLocations::below(Some(Location::parse("file:///memory").unwrap()));
+                let allowed =
+                    AllowedLocations::below(Some(Location::parse("file:///memory").unwrap())).of_own_catalog();
                 Arc::new(PointerCatalog::new(pointers.clone(), Store::new(Arc::new(store.clone())), allowed))
             }
         }

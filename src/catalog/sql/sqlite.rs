@@ -32,7 +32,7 @@ pub type SqliteCatalog = PointerCatalog<SqlitePointers>;
 impl SqliteCatalog {
     /// The catalog `name` in the file at `path`, which need not exist.
     pub fn at(name: &str, path: &Path, allowed: AllowedLocations, store: Store) -> Self {
-        Self::new(SqlitePointers::new(name, path, BUSY_TIMEOUT), store, allowed.reading_local())
+        Self::new(SqlitePointers::new(name, path, BUSY_TIMEOUT), store, allowed.of_own_catalog())
     }
 }
 
