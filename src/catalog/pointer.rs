@@ -122,18 +122,29 @@ impl<P: Pointers> PointerCatalog<P> {
         self.allowed.warehouse().map(Location::as_str)
     }
 
-    /// The place of a table; what the catalog itself says of a namespace's folder on S3 counts as its warehouse.
-    async fn place_of(&self, ident: &TableIdent, location: &str, properties: &HashMap<String, String>) -> Place {
+    /// The place of a table whose metadata file is at `metadata`, if it has one; what the catalog itself says of a namespace's
+    /// folder on S3 counts as its warehouse.
+    async fn place_of(
+        &self,
+        ident: &TableIdent,
+        location: &str,
+        properties: &HashMap<String, String>,
+        metadata: Option<&str>,
+    ) -> Place {
+        let mut allowed = self.allowed.clone();
+        if let Some(path) = metadata {
+            allowed = allowed.and_where_metadata_is(path);
+        }
         let place = |allowed: &AllowedLocations| {
             place::of_table(ident, location, properties, allowed, &Lent::default(), &self.store)
         };
-        let found = place(&self.allowed);
+        let found = place(&allowed);
         if found.check().is_ok() {
             return found;
         }
         match self.pointers.folder(ident.namespace(), None).await {
             Ok(Some(folder)) => match Location::parse(&folder) {
-                Ok(folder) if folder.is_s3() => place(&self.allowed.clone().and_below(folder)),
+                Ok(folder) if folder.is_s3() => place(&allowed.and_below(folder)),
                 _ => found,
             },
             Ok(None) => found,
@@ -205,7 +216,7 @@ impl<P: Pointers> Catalog for PointerCatalog<P> {
     /// Makes nothing.
     async fn prepare(&self, ident: &TableIdent, planned: &TableMetadata) -> Result<Option<TableHome>> {
         let location = self.location(ident).await?;
-        let place = self.place_of(ident, &location, planned.properties()).await;
+        let place = self.place_of(ident, &location, planned.properties(), None).await;
         place.check()?;
         Ok(Some(TableHome { location, file_io: place.file_io(), uuid: None, properties: HashMap::new() }))
     }
@@ -239,7 +250,8 @@ impl<P: Pointers> Catalog for PointerCatalog<P> {
             }
             match metadata_file::read(&self.file_io, &pointer.location).await {
                 Ok(metadata) => {
-                    let place = self.place_of(ident, metadata.location(), metadata.properties()).await;
+                    let at = Some(pointer.location.as_str());
+                    let place = self.place_of(ident, metadata.location(), metadata.properties(), at).await;
                     let place = place.with_metadata_at(&pointer.location);
                     let table = LoadedTable::new(ident.clone(), metadata, pointer.location, place);
                     return Ok(Some(LoadedTable { version: pointer.version, ..table }));
@@ -265,7 +277,7 @@ impl<P: Pointers> Catalog for PointerCatalog<P> {
         if self.pointers.read_pointer(ident).await?.is_some() {
             return Ok(Commit::Conflict(format!("table {ident} exists")));
         }
-        let place = self.place_of(ident, table.metadata.location(), table.metadata.properties()).await;
+        let place = self.place_of(ident, table.metadata.location(), table.metadata.properties(), None).await;
         place.check()?;
         let location = self.write(&table.metadata, 0).await?;
         let swap = self.pointers.insert_pointer(ident, &location, &table.metadata).await;

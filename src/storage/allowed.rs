@@ -68,6 +68,18 @@ impl AllowedLocations {
         self
     }
 
+    /// Also the folder of a table whose newest metadata file is at `path`, `<folder>/metadata/<name>`: only where the catalog is
+    /// the user's own and no warehouse is configured.
+    #[must_use]
+    pub fn and_where_metadata_is(mut self, path: &str) -> Self {
+        let folder = absolute(path).and_then(|file| file.parent());
+        let folder = folder.filter(|folder| folder.file_name() == Some("metadata")).and_then(|folder| folder.parent());
+        if self.own_catalog && self.warehouse.is_none() {
+            self.named.extend(folder);
+        }
+        self
+    }
+
     /// The warehouse.
     pub fn warehouse(&self) -> Option<&Location> {
         self.warehouse.as_ref()

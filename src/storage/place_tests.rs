@@ -192,3 +192,23 @@ fn tables_of_an_own_catalog_may_have_files_elsewhere() {
         assert!(table.bounds.check_write(path).is_err(), "{path}");
     }
 }
+
+/// An SQLite file without a warehouse: what it names is the user's, whatever the file there says.
+#[test]
+fn without_a_warehouse_an_own_catalog_vouches_for_where_its_metadata_files_are() {
+    let own = AllowedLocations::default().of_own_catalog();
+    let good = |allowed: &AllowedLocations, path: &str, folder: &str| {
+        place(&[folder], &allowed.clone().and_where_metadata_is(path), &[]).with_metadata_at(path).check().is_ok()
+    };
+    let file = "/w/shop/t/metadata/1.metadata.json";
+    assert!(good(&own, file, "/w/shop/t"));
+    assert!(good(&own, "s3://lake/w/t/metadata/1.metadata.json", "s3a://lake/w/t/"));
+    assert!(!good(&own, file, "/w/shop/other") && !good(&own, file, "/w/shop") && !good(&own, file, "/"));
+    assert!(!good(&own, "/home/1.metadata.json", "/home") && !good(&own, "/metadata/1.metadata.json", "/"));
+    assert!(!good(&own, "s3://lake/metadata/1.metadata.json", "s3://lake"));
+    assert!(!good(&AllowedLocations::default(), file, "/w/shop/t"), "a server's");
+    assert!(
+        !good(&AllowedLocations::below(Some(at("/x"))).of_own_catalog(), file, "/w/shop/t"),
+        "there is a warehouse"
+    );
+}
