@@ -48,7 +48,7 @@ impl Scene {
         let scene = Self { site };
         for name in ["a.parquet", "data/b.parquet", "metadata/c.avro", "metadata/d.puffin", "metadata/e.metadata.json"]
         {
-            scene.put(&scene.victim().join(name));
+            write(&scene.victim().join(name));
         }
         scene.age();
         scene
@@ -60,11 +60,6 @@ impl Scene {
 
     fn table(&self) -> PathBuf {
         self.site.warehouse().join("shop/orders")
-    }
-
-    fn put(&self, path: &Path) {
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, "precious").unwrap();
     }
 
     /// All files are old enough to be taken for orphans.
@@ -94,6 +89,11 @@ impl Scene {
         let own = |name: &str| name.starts_with("warehouse/shop/orders/") || name.contains("catalog.db");
         self.site.files().into_iter().filter(|(name, _)| !own(name)).collect()
     }
+}
+
+fn write(path: &Path) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, "precious").unwrap();
 }
 
 /// The oldest snapshot has statistics at this path, which go when it expires.
@@ -175,8 +175,8 @@ async fn files_that_metadata_names_elsewhere_stay() {
     let (victim, table) = (scene.victim().display().to_string(), scene.table().display().to_string());
     std::os::unix::fs::symlink(&victim, scene.table().join("data/link")).unwrap();
     // A table within the table's folder.
-    scene.put(&scene.table().join("inner/metadata/00000-x.metadata.json"));
-    scene.put(&scene.table().join("inner/data/x.parquet"));
+    write(&scene.table().join("inner/metadata/00000-x.metadata.json"));
+    write(&scene.table().join("inner/data/x.parquet"));
     let theirs = scene.site.files().into_keys().find(|name| name.starts_with("warehouse/shop/other/data/0")).unwrap();
     let paths = [
         format!("{victim}/a.parquet"),
@@ -243,12 +243,12 @@ fn metadata_files_that_a_log_names_elsewhere_stay() {
 fn a_folder_that_holds_other_tables_is_no_tables_place() {
     let scene = Scene::new();
     let namespace = scene.site.warehouse().join("shop");
-    scene.put(&namespace.join("stray/old.parquet"));
+    write(&namespace.join("stray/old.parquet"));
     scene.rewrite(|metadata| {
         metadata["location"] = json!(namespace.display().to_string());
         statistics(metadata, &namespace.join("other/metadata/x.puffin").display().to_string());
     });
-    scene.put(&namespace.join("other/metadata/x.puffin"));
+    write(&namespace.join("other/metadata/x.puffin"));
     scene.age();
     let others = scene.others();
     let run = scene.site.run(&["orphans", "--delete"]).expect(1);

@@ -21,7 +21,7 @@ pub fn allowed(properties: &BTreeMap<String, String>, warehouse: Option<Location
 }
 
 /// The place of a table.
-pub fn of_table(
+pub(crate) fn of_table(
     ident: &TableIdent,
     location: &str,
     properties: &HashMap<String, String>,

@@ -85,7 +85,7 @@ pub async fn incremental(context: &Context, request: &Incremental, report: &mut 
                 if due.gap.is_some() {
                     found.seen.record(&table.metadata, &committed.metadata);
                 }
-                table = committed;
+                table = *committed;
                 report.warnings.extend(due.warning);
                 report.warnings.extend(warnings);
                 report.warn_of_properties(&table);
@@ -336,7 +336,7 @@ fn check_incremental(export: &Export) -> Result<()> {
 
 /// What became of one plan.
 enum Applied {
-    Yes(LoadedTable, Vec<String>),
+    Yes(Box<LoadedTable>, Vec<String>),
     Moved,
 }
 
@@ -392,7 +392,7 @@ impl Work<'_> {
             data_removed: plan.data_removed.len() as u64,
             deletes_added: plan.delete_files.len() as u64,
         };
-        Ok(Applied::Yes(table, warnings))
+        Ok(Applied::Yes(Box::new(table), warnings))
     }
 
     /// Schema, snapshot and properties in one commit, on the very base that the plan was made on.

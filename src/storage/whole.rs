@@ -28,7 +28,7 @@ pub(crate) fn most_of_a_file() -> u64 {
 
 /// The bytes that such a file may inflate to.
 pub(crate) fn most_inflated() -> u64 {
-    most_of_a_file().saturating_mul(3)
+    most_of_a_file().saturating_mul(2)
 }
 
 /// The bytes that are fetched at once of a data file.

@@ -29,6 +29,8 @@ const HAS_TLS: u8 = b'S';
 /// The message that says how to sign in, and its code for the password as it is.
 const AUTHENTICATION: u8 = b'R';
 const CLEARTEXT: u32 = 3;
+/// For the server to say whether it has TLS.
+const LONGEST_ANSWER: Duration = Duration::from_mins(2);
 /// For the driver to reach us.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -157,11 +159,9 @@ async fn pass(
     driver.read_exact(&mut first).await?;
     server.write_all(&first).await?;
     if first == SSL_REQUEST {
-        // A driver that has given up meanwhile sends nothing more.
-        let answer = tokio::select! {
-            answer = server.read_u8() => answer?,
-            _ = driver.readable() => return Ok(None),
-        };
+        // A driver that has given up meanwhile is not seen.
+        let Ok(answer) = timeout(LONGEST_ANSWER, server.read_u8()).await else { return Ok(None) };
+        let answer = answer?;
         driver.write_u8(answer).await?;
         watch.is_encrypted = answer == HAS_TLS;
     }
