@@ -185,7 +185,7 @@ async fn the_address_chooses_it() {
     // Without a warehouse nothing new can be made.
     let catalog = connect("default", &properties, Store::local()).await.unwrap();
     assert!(home(&*catalog, &orders()).await.is_err());
-    properties.insert("warehouse".to_owned(), place.folder.path().display().to_string());
+    properties.insert("warehouse".to_owned(), place.folder.path().join("warehouse").display().to_string());
     let catalog = connect("default", &properties, Store::local()).await.unwrap();
     create_orders(&*catalog, &[]).await;
     load(&*place.open()).await;
