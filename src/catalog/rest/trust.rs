@@ -19,7 +19,7 @@ const OF_CATALOG: [&str; 4] = ["prefix", "namespace-separator", "warehouse", "to
 /// What a token is asked for, and where: only as long as the user leaves signing in to the server.
 const OF_SIGNING_IN: [&str; 4] = ["scope", "audience", "resource", SIGN_IN];
 const SIGN_IN: &str = "oauth2-server-uri";
-/// The same, by how they begin: properties of new tables.
+/// Of a catalog's configuration too, by how they begin: properties of new tables.
 const OF_TABLES: [&str; 2] = ["table-default.", "table-override."];
 /// What belongs to keys that are lent: taken with them only.
 const WITH_KEYS: [&str; 15] = [
@@ -67,7 +67,7 @@ pub(super) fn of_catalog(user: &Map, config: CatalogConfig) -> Result<Merged> {
     let mut properties = defaults;
     properties.extend(user.iter().map(|(key, value)| (key.clone(), value.clone())));
     properties.extend(overrides);
-    // Its own keys, which go with where it says that they are good. The user's own stay, if they are not overridden.
+    // Its own keys, which go with where it says that they are good. The user's own stay.
     if keys_in(&with_keys) && !user.keys().any(|key| is_identity(key)) {
         properties.extend(with_keys.clone());
     }
@@ -118,8 +118,8 @@ impl Judge<'_> {
         let alone = left.into_iter().filter(|key| !WITH_KEYS.contains(&key.as_str()));
         self.refused.extend(alone.filter(|key| self.user.get(key) != of_s3.get(key)));
         // Without keys, what the user says goes before it.
-        let plain =
-            lent.iter().filter(|(key, _)| WITHOUT_KEYS.contains(&key.as_str()) && !self.user.contains_key(*key));
+        let is_free = |key: &String| WITHOUT_KEYS.contains(&key.as_str()) && !self.user.contains_key(key);
+        let plain = lent.iter().filter(|(key, value)| is_free(key) && is_plain(value));
         taken.extend(plain.map(|(key, value)| (key.clone(), value.clone())));
         of_s3.retain(|key, _| WITH_KEYS.contains(&key.as_str()));
         Ok((taken, of_s3))
@@ -271,6 +271,11 @@ mod tests {
                 assert_eq!(merged(own, defaults, overrides).unwrap(), user, "{own:?}");
             }
         }
+        // The user's keys go to no host that a region makes.
+        let region = [&keys[..], &[("client.region", "x.evil/"), ("s3.region", "x.evil/")]].concat();
+        let own = [(KEY_ID, "MINE"), (SECRET, "m")];
+        let user = map(&[&[("uri", "https://h/api")][..], &own].concat());
+        assert_eq!(merged(&own, &region, &region).unwrap(), user);
         // An endpoint waits for the keys of a table; an id without its secret is no key.
         let alone = [("s3.endpoint", "http://e"), (KEY_ID, "A"), ("s3.session-token", "t")];
         let given = alone.iter().map(|(k, v)| ((*k).to_owned(), Some((*v).to_owned()))).collect();
