@@ -18,14 +18,17 @@ use ddb_iceberg::attribute::Parser;
 use ddb_iceberg::catalog::{LoadedTable, connect};
 use ddb_iceberg::columns::ItemBuilder;
 use ddb_iceberg::commands::{Context, FullLoad, IfExists, Report, full_load};
-use ddb_iceberg::export::{self, Export, LineReader};
-use ddb_iceberg::load::{Load, RunWriter};
-use ddb_iceberg::merge::{NewAttributesPolicy, Planner, Removal};
-use ddb_iceberg::progress::Progress;
+use ddb_iceberg::export;
+use ddb_iceberg::export::{Export, LineReader};
+use ddb_iceberg::load::Load;
+use ddb_iceberg::merge::{NewAttributes, Planner, RowCounts, WriteMode};
+use ddb_iceberg::runtime::progress::Progress;
+use ddb_iceberg::runtime::resources::Resources;
 use ddb_iceberg::schema::{Fields, Limits, SchemaFile, TableSchema};
 use ddb_iceberg::storage::Store;
+use ddb_iceberg::table::write::sorted_runs::RunWriter;
 use ddb_iceberg::table::{
-    DataPaths, DeleteCache, Partitioner, PendingFiles, WriteOptions, live_files, scan_keys, watermark,
+    ClosingFiles, DataPaths, DeleteCache, Partitioner, WriteOptions, live_files, scan_keys, watermark,
 };
 use flate2::bufread::MultiGzDecoder;
 use iceberg::TableIdent;
@@ -173,9 +176,7 @@ fn load_stages(criterion: &mut Criterion, runtime: &Runtime, site: &Site) -> Res
                 metadata: &site.base.metadata,
                 table: &table,
                 file_io: site.base.file_io.clone(),
-                threads: 1,
-                memory_limit: MEMORY,
-                progress: Arc::clone(&progress),
+                resources: Resources { threads: 1, memory_limit: MEMORY, progress: Arc::clone(&progress) },
             };
             let loaded = runtime.block_on(load.run()).expect("the export is sound");
             assert_eq!(loaded.rows, ITEMS);
@@ -201,7 +202,7 @@ fn write_stages(group: &mut Group<'_>, runtime: &Runtime, site: &Site, rows: &Re
         paths: Arc::new(DataPaths::new(metadata)),
         options: WriteOptions::for_table(metadata, &table.schema),
         helpers: Arc::default(),
-        files: PendingFiles::new(1),
+        files: ClosingFiles::new(1),
         progress: Arc::default(),
         table,
     };
@@ -209,8 +210,13 @@ fn write_stages(group: &mut Group<'_>, runtime: &Runtime, site: &Site, rows: &Re
     let sorted = writer.sort(rows)?;
     group.bench_function("encode", |b| {
         b.iter(|| {
-            writer.write(0, rows, &sorted.order).expect("there is room for it");
-            runtime.block_on(writer.files.discard(&writer.file_io));
+            let files = writer.write(0, rows, &sorted.order).expect("there is room for it");
+            runtime.block_on(async {
+                writer.files.settle().await.expect("there is room for it");
+                for file in files {
+                    writer.file_io.delete(file.file_path()).await.expect("the file was just written");
+                }
+            });
         });
     });
     Ok(())
@@ -245,12 +251,10 @@ fn merge_stages(criterion: &mut Criterion, runtime: &Runtime, site: &Site) -> Re
         exports: site.store.clone(),
         base: site.base.clone(),
         table,
-        new_attributes: NewAttributesPolicy::Add,
-        removal: Removal::MergeOnRead,
+        new_attributes: NewAttributes::Add,
+        write_mode: WriteMode::MergeOnRead,
         limits: Limits::default(),
-        threads: 1,
-        memory_limit: MEMORY,
-        progress: Arc::default(),
+        resources: Resources { threads: 1, memory_limit: MEMORY, progress: Arc::default() },
     };
     group.throughput(Throughput::Elements(CHANGES));
     group.sample_size(10);
@@ -258,8 +262,11 @@ fn merge_stages(criterion: &mut Criterion, runtime: &Runtime, site: &Site) -> Re
         b.iter(|| {
             runtime.block_on(async {
                 let plan = planner.plan(&site.window).await.expect("the window is sound");
-                assert_eq!(plan.inserted + plan.updated + plan.deleted, CHANGES);
-                plan.discard(&site.base).await;
+                let RowCounts { inserted, updated, deleted } = plan.counts;
+                assert_eq!(inserted + updated + deleted, CHANGES);
+                for (_, file) in plan.images.iter().chain(&plan.removed.delete_files) {
+                    site.base.file_io.delete(file.file_path()).await.expect("the file was just written");
+                }
             });
         });
     });

@@ -1,32 +1,37 @@
 //! `ddb-iceberg` turns DynamoDB's S3 exports into Apache Iceberg tables and keeps them fresh.
 //!
-//! [`commands`] is the front door: fill in a request, get a report. The modules are floors; one imports only from floors
-//! below its own:
+//! [`commands`] is the front door: fill in a request, get a report. Rooms stand on floors; one uses only rooms on lower
+//! floors, and its own files:
 //!
-//! | floor | modules |
+//! | floor | rooms |
 //! |---|---|
-//! | 5 | [`commands`] |
-//! | 4 | [`load`], [`merge`], [`maintenance`], [`verify`], [`windows`] |
-//! | 3 | [`table`], [`catalog`] |
-//! | 2 | [`columns`] |
-//! | 1 | [`schema`], [`export`] |
-//! | 0 | [`attribute`], [`storage`], [`percent`], [`pool`], [`progress`], [`run`], [`secrets`], [`spelling`], [`time`], [`error`] |
+//! | 9 | [`commands`] |
+//! | 8 | [`load`], [`merge`], [`maintenance`], [`profile`], [`verify`], [`windows`] |
+//! | 7 | [`table`] |
+//! | 6 | [`catalog`], [`columns`], [`export`], [`sort`] |
+//! | 5 | [`engine`], [`schema`], [`storage`] |
+//! | 4 | [`attribute`], [`aws`], [`runtime`] |
+//! | 3 | [`error`] |
+//! | 2 | [`secrets`] |
+//! | 1 | [`percent`], [`spelling`], [`time`] |
 
 pub mod attribute;
+pub mod aws;
 pub mod catalog;
 pub mod columns;
 pub mod commands;
+pub mod engine;
 pub mod error;
 pub mod export;
 pub mod load;
 pub mod maintenance;
 pub mod merge;
 pub mod percent;
-pub mod pool;
-pub mod progress;
-pub mod run;
+pub mod profile;
+pub mod runtime;
 pub mod schema;
 pub mod secrets;
+pub mod sort;
 pub mod spelling;
 pub mod storage;
 pub mod table;

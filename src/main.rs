@@ -23,14 +23,14 @@ fn main() -> ExitCode {
         .build();
     match runtime {
         Ok(runtime) => {
-            let code = runtime.block_on(cli::run(invocation));
+            let code = runtime.block_on(crate::cli::run::command::run(invocation));
             // A command that was stopped may have threads that still compute: nothing waits for them.
             runtime.shutdown_background();
             code
         }
         Err(error) => {
             let text = format!("threads can't be started: {error}");
-            cli::failed(&Error::failed(text).advice("Try a smaller --threads"))
+            crate::cli::render::printer::error(&Error::failed(text).advice("Try a smaller --threads"))
         }
     }
 }

@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ddb_iceberg::error::{Error, Kind};
-use ddb_iceberg::export::{self, Export, ExportKind, LineReader, MAX_LINE, Prefix, Resolved, View};
-use ddb_iceberg::progress::Progress;
+use ddb_iceberg::export;
+use ddb_iceberg::export::{Export, ExportKind, LineReader, MAX_LINE, Prefix, Resolved, View};
+use ddb_iceberg::runtime::progress::Progress;
 use ddb_iceberg::storage::Store;
 use ddb_iceberg::time;
 use exports::{FullExport, IncrementalExport, checksum, data_files, gzip, table_arn, table_id};

@@ -28,10 +28,10 @@ use std::sync::Arc;
 
 use ddb_iceberg::catalog::connect::connect;
 use ddb_iceberg::commands::{
-    Context, DetectSchema, FullLoad, IfExists, Incremental, NewAttributes, Report, detect_schema, full_load,
-    incremental,
+    Context, DetectSchema, FullLoad, IfExists, Incremental, Report, detect_schema, full_load, incremental,
 };
-use ddb_iceberg::progress::Progress;
+use ddb_iceberg::merge::NewAttributes;
+use ddb_iceberg::runtime::progress::Progress;
 use ddb_iceberg::storage::Store;
 use exports::{ExportWriter, FullExport, IncrementalExport};
 use iceberg::TableIdent;

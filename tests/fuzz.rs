@@ -13,7 +13,8 @@ use ddb_iceberg::columns::{ChangeBuilder, ItemBuilder};
 use ddb_iceberg::error::{Error, Kind, Result};
 use ddb_iceberg::export;
 use ddb_iceberg::schema::{Fields, Limits, Mapping, PartitionTerm, SchemaFile, TableSchema};
-use ddb_iceberg::storage::{Location, Store};
+use ddb_iceberg::storage::Location;
+use ddb_iceberg::storage::Store;
 use mutation::Target;
 use serde_json::Value;
 

@@ -16,7 +16,8 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
-use ddb_iceberg::storage::{S3Config, Store};
+use ddb_iceberg::storage::S3Config;
+use ddb_iceberg::storage::Store;
 use exports::{ExportWriter, FullExport, IncrementalExport};
 use s3_server::{Fault, Request, S3Server};
 use serde_json::{Value, json};

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ddb_iceberg::error::{Error, Kind};
-use ddb_iceberg::storage::{Location, S3Config, Store};
+use ddb_iceberg::storage::Store;
+use ddb_iceberg::storage::{Location, S3Config};
 use s3_server::{Fault, S3Server};
 
 const B: &str = "bucket";

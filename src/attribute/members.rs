@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::Parser;
+use super::parser::Parser;
 use crate::error::{Error, Result};
 
 /// Names of a map that are compared one by one; nothing is allocated for them.

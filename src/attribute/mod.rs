@@ -2,17 +2,19 @@
 //!
 //! Nothing here builds a tree of values. A [`Parser`] walks one line, and whoever needs a value takes it from the text.
 
-pub mod instant;
+pub(crate) mod member_prefix;
 mod members;
 mod names;
 mod number;
-mod parser;
+pub(crate) mod parser;
 mod scan;
 mod text;
+pub mod timestamp;
 mod value;
 
+pub use member_prefix::Opening;
 pub use members::{Members, twice};
-pub use names::{Member, NameIndex, Opening};
+pub use names::{Member, NameIndex};
 pub use number::{MAX_DIGITS, Number, power_of_ten};
 pub use parser::{MAX_DEPTH, Parser, short};
 pub use text::{write_json, write_json_content};

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use super::names::Opening;
+use super::member_prefix::Opening;
 use super::scan::plain_end;
 use crate::error::{Error, Result};
 

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::{Kind, Members, Parser};
+use super::Kind;
+use super::members::Members;
+use super::parser::Parser;
 use crate::error::Result;
 
 /// Writes the attribute value at the parser as JSON: `"abc"`, `12.5`, `[1,2]`, so that `"1"` and `1` stay apart.

@@ -3,7 +3,10 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{Kind, Members, Number, Parser};
+use super::Kind;
+use super::members::Members;
+use super::number::Number;
+use super::parser::Parser;
 use crate::error::{Error, Result};
 
 /// What messages call an attribute that is left out.
@@ -115,7 +118,7 @@ impl Parser<'_> {
         }
         let text = self.string(scratch)?;
         Number::parse(text).ok_or_else(|| {
-            let text = super::short(text);
+            let text = super::parser::short(text);
             self.wrong(&format!("{text:?} is not a DynamoDB number (38 digits, 1E-130 to 9.9…E+125)"))
         })
     }
@@ -125,7 +128,7 @@ impl Parser<'_> {
         out.clear();
         let text = self.string(scratch)?;
         STANDARD.decode_vec(text, out).map_err(|_| {
-            let text = super::short(text);
+            let text = super::parser::short(text);
             self.wrong(&format!("a B that is not standard base64, {text:?},"))
         })
     }

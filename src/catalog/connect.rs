@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use super::glue::GlueCatalog;
 use super::rest::RestCatalog;
-use super::sql::postgres::PostgresCatalog;
-use super::sql::sqlite::SqliteCatalog;
 use super::{Catalog, place, property};
+use crate::catalog::sql::postgres::PostgresCatalog;
+use crate::catalog::sql::sqlite::SqliteCatalog;
 use crate::error::{Error, Result};
 use crate::storage::{Location, Store};
 

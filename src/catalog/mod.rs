@@ -15,6 +15,7 @@ pub mod clock;
 pub mod connect;
 pub mod glue;
 mod metadata_file;
+pub mod patience;
 pub mod place;
 pub mod pointer;
 pub mod property;
@@ -32,10 +33,10 @@ use iceberg::spec::{TableMetadata, TableMetadataRef};
 use iceberg::{NamespaceIdent, TableIdent, TableRequirement, TableUpdate};
 use uuid::Uuid;
 
-use self::check::{About, Step, nobody};
-use self::settle::Patience;
 use crate::error::Result;
 use crate::storage::Place;
+use check::{About, Step, nobody};
+use patience::Patience;
 
 /// A table as a catalog gave it: the base that a change is planned on.
 #[derive(Debug, Clone)]

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::aws::access::is_loopback;
 use crate::secrets;
 use crate::spelling::distance;
-use crate::storage::{ALLOWED_LOCATIONS, is_loopback};
+use crate::storage::ALLOWED_LOCATIONS;
 
 /// Known by its full name.
 const NAMES: &[&str] = &[

@@ -10,16 +10,14 @@
 //!   any more, and another writer was first. Else it may still be under way; we go on looking for [`Patience::in_flight`].
 //! - What can't be learned is an error of [`Kind::Unknown`]. Nothing that the commit refers to may be deleted then.
 
-use std::time::Duration;
-
 use iceberg::spec::TableMetadata;
 use iceberg::{TableIdent, TableRequirement, TableUpdate};
 use tokio::time::{Instant, sleep, timeout_at};
 use uuid::Uuid;
 
+use super::patience::Patience;
 use super::{Catalog, Commit, LoadedTable, NewTable};
 use crate::error::{Error, Kind, Result};
-use crate::storage::Staging;
 
 /// Looks at a table after a conflict, before what was written for the change is given up.
 const LOOKS: u32 = 2;
@@ -42,31 +40,6 @@ impl Outcome {
     }
 }
 
-/// How long to look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Patience {
-    /// The pause after the first look; it doubles with each. 100 ms: most outages are a lost connection.
-    pub first_pause: Duration,
-    /// The longest pause. 5 s: seldom enough for a catalog that is coming up again.
-    pub longest_pause: Duration,
-    /// How long to go on when the table can't be loaded. 30 s: a restart or a fail-over of a catalog.
-    pub reload: Duration,
-    /// How long a commit of unknown outcome may be under way. 60 s: the time limit that gateways and servers commonly
-    /// put on one request.
-    pub in_flight: Duration,
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self {
-            first_pause: Duration::from_millis(100),
-            longest_pause: Duration::from_secs(5),
-            reload: Duration::from_secs(30),
-            in_flight: Duration::from_mins(1),
-        }
-    }
-}
-
 /// How a change is recognised in the table.
 #[derive(Debug, Clone, Copy)]
 enum Mark<'a> {
@@ -84,20 +57,6 @@ impl Mark<'_> {
             Self::Without(ids) => !ids.is_empty() && ids.iter().all(|id| metadata.snapshot_by_id(*id).is_none()),
         }
     }
-}
-
-/// Keeps the files of a change that is in the table, or may be, and takes back those of one that surely is not.
-pub async fn conclude<T>(staging: Staging, outcome: Result<T>, is_in_table: impl FnOnce(&T) -> bool) -> Result<T> {
-    let may_be = match &outcome {
-        Ok(done) => is_in_table(done),
-        Err(error) => error.kind() == Kind::Unknown,
-    };
-    if may_be {
-        staging.keep();
-    } else {
-        staging.take_back().await;
-    }
-    outcome
 }
 
 /// Learns what became of the commit of the snapshot `snapshot_id`, with the default [`Patience`].

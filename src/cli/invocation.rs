@@ -4,21 +4,19 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use chrono::Utc;
+use iceberg::TableIdent;
 
-use super::args::{
-    CatalogCommand, Cli, Command, IfExistsArg, MaintenanceArg, NewAttributesArg, ProgressMode, Shared, WriteModeArg,
-    definition,
-};
-use super::output::{self, Printer};
-use super::table::{self, Listed};
-use super::{limits, pages, refusal};
+use super::args::{CatalogCommand, Cli, Command, definition};
+use super::commands::{self, Listed};
+use super::{pages, refusal};
+use crate::cli::args::{IfExistsArg, MaintenanceArg, NewAttributesArg, ProgressMode, Shared, WriteModeArg, limits};
+use crate::cli::render::printer::{self, Printer};
 use ddb_iceberg::commands::{
     Compact, DetectSchema, Expire, FullLoad, IfExists, Incremental, Maintenance, NewAttributes, Orphans, Report,
     TableStatus, Verify, WriteMode,
 };
 use ddb_iceberg::error::{Error, Result};
 use ddb_iceberg::storage::Location;
-use iceberg::TableIdent;
 
 /// One run of a command, fully decided.
 pub struct Invocation {
@@ -58,15 +56,15 @@ impl Request {
     /// Its line in the table of commands.
     pub fn listed(&self) -> &'static Listed {
         match self {
-            Self::DetectSchema(_) => &table::DETECT_SCHEMA,
-            Self::FullLoad(_) => &table::FULL_LOAD,
-            Self::Incremental(_) => &table::INCREMENTAL,
-            Self::Compact(_) => &table::COMPACT,
-            Self::Expire(_) => &table::EXPIRE,
-            Self::Orphans(_) => &table::ORPHANS,
-            Self::CheckCatalog(_) => &table::CATALOG_CHECK,
-            Self::Status(_) => &table::STATUS,
-            Self::Verify(_) => &table::VERIFY,
+            Self::DetectSchema(_) => &commands::DETECT_SCHEMA,
+            Self::FullLoad(_) => &commands::FULL_LOAD,
+            Self::Incremental(_) => &commands::INCREMENTAL,
+            Self::Compact(_) => &commands::COMPACT,
+            Self::Expire(_) => &commands::EXPIRE,
+            Self::Orphans(_) => &commands::ORPHANS,
+            Self::CheckCatalog(_) => &commands::CATALOG_CHECK,
+            Self::Status(_) => &commands::STATUS,
+            Self::Verify(_) => &commands::VERIFY,
         }
     }
 
@@ -137,7 +135,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         Command::Man { command } => {
             return Err(match pages::man(definition(), command.as_deref()) {
                 Ok(page) => pages::print(&page),
-                Err(error) => output::error(&error),
+                Err(error) => printer::error(&error),
             });
         }
         Command::DetectSchema(args) => {

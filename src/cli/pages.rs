@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap_complete::Shell;
 
-use super::output;
+use crate::cli::render::printer;
 use ddb_iceberg::error::{Error, Result};
 
 /// The completion script of a shell.
@@ -45,8 +45,8 @@ fn find<'a>(definition: &'a clap::Command, name: &str) -> Option<&'a clap::Comma
 
 /// Prints a page and says how that went.
 pub(crate) fn print(page: &[u8]) -> ExitCode {
-    match output::stdout(page) {
+    match printer::stdout(page) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => output::error(&error),
+        Err(error) => printer::error(&error),
     }
 }

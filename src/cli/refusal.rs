@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::args::definition;
-use super::output::{self, Printer};
-use super::table::{self, Form};
+use super::commands::{self, Form};
+use crate::cli::render::printer::{self, Printer};
 use ddb_iceberg::catalog::property;
 use ddb_iceberg::commands::Report;
 use ddb_iceberg::error::Error;
@@ -21,17 +21,17 @@ pub(crate) fn print(mut answer: clap::Error, arguments: &[OsString]) -> ExitCode
     let rendered = answer.render();
     let words = without_secrets(rendered.to_string(), &arguments);
     if std::io::stderr().is_terminal() {
-        output::stderr(without_secrets(rendered.ansi().to_string(), &arguments).trim_end());
+        printer::stderr(without_secrets(rendered.ansi().to_string(), &arguments).trim_end());
     } else {
-        output::stderr(words.trim_end());
+        printer::stderr(words.trim_end());
     }
     let error = Error::usage(first_paragraph(&words));
     let typed = Typed::of(&arguments);
     if typed.format == Some("json") {
-        match table::named(&typed.command) {
+        match commands::named(&typed.command) {
             Some(listed) if listed.form == Form::Check => Printer::print_refused_check(&error),
             listed => {
-                let mut report = Report::new(listed.map_or(table::PROGRAM, |listed| listed.name), None);
+                let mut report = Report::new(listed.map_or(commands::PROGRAM, |listed| listed.name), None);
                 report.fail(&error);
                 Printer::print(&report);
             }
@@ -46,7 +46,7 @@ fn suggest(answer: &mut clap::Error) {
         return;
     }
     let Some(ContextValue::String(word)) = answer.get(ContextKind::InvalidSubcommand) else { return };
-    let names: Vec<String> = table::meant(word).into_iter().map(str::to_owned).collect();
+    let names: Vec<String> = commands::meant(word).into_iter().map(str::to_owned).collect();
     if !names.is_empty() {
         answer.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(names));
     }

@@ -227,7 +227,7 @@ mod tests {
     use arrow::array::AsArray;
 
     use super::*;
-    use crate::schema::SchemaFile;
+    use crate::schema::file::schema_file::SchemaFile;
 
     fn builder() -> ChangeBuilder {
         let file = SchemaFile::parse(

@@ -1,13 +1,14 @@
 //! Items into rows of a table.
 
+use std::sync::Arc;
+
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef as ArrowSchemaRef;
 use iceberg::arrow::schema_to_arrow_schema;
-use std::sync::Arc;
 
 use super::node::{Fit, Node, Scratch};
+use super::presence::RowPresence;
 use super::rescued::{Rescue, Rescued};
-use super::taken::Taken;
 use crate::attribute::{EXCLUDED, Member, NameIndex, Parser, short};
 use crate::error::{Error, Result};
 use crate::schema::{Limits, NewFields, TableSchema};
@@ -34,7 +35,7 @@ pub struct ItemBuilder {
     names: NameIndex,
     places: Vec<Place>,
     nodes: Vec<Node>,
-    taken: Taken,
+    taken: RowPresence,
     key_slots: Vec<(usize, String)>,
     rescue: Option<Rescue>,
     keys_only: bool,
@@ -81,7 +82,7 @@ impl ItemBuilder {
         Ok(Self {
             arrow_schema,
             names,
-            taken: Taken::of(nodes.len() + places.len()),
+            taken: RowPresence::of(nodes.len() + places.len()),
             places,
             nodes,
             key_slots,

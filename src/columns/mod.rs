@@ -2,9 +2,11 @@
 
 mod changes;
 mod items;
+pub(crate) mod key_text;
 mod node;
+pub(crate) mod presence;
+pub(crate) mod record;
 mod rescued;
-mod taken;
 
 pub use changes::{ChangeBuilder, Changes, DELETED, LINE, ORDER, WRITTEN};
 pub use items::ItemBuilder;

@@ -11,9 +11,9 @@ use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Fields};
 use iceberg::spec::{NestedField, Type};
 
-use super::taken::Taken;
+use super::presence::RowPresence;
 use crate::attribute::{
-    Content, Kind, Member, Members, NameIndex, Parser, instant, power_of_ten, twice, write_json_content,
+    Content, Kind, Member, Members, NameIndex, Parser, power_of_ten, timestamp, twice, write_json_content,
 };
 use crate::error::{Error, Result};
 use crate::schema::{ColumnType, Limits, NewFields, TableSchema, TimestampForm};
@@ -104,7 +104,7 @@ pub(super) struct StructNode {
     validity: NullBufferBuilder,
     len: usize,
     nodes: Vec<Node>,
-    taken: Taken,
+    taken: RowPresence,
 }
 
 #[derive(Debug)]
@@ -267,13 +267,13 @@ impl Node {
             }
             (Self::Timestamp(b, form @ (TimestampForm::Seconds | TimestampForm::Milliseconds)), Kind::N) => {
                 let digits = if *form == TimestampForm::Seconds { 0 } else { 3 };
-                match instant::of_number(&parser.number(&mut scratch.text)?, digits) {
+                match timestamp::of_number(&parser.number(&mut scratch.text)?, digits) {
                     Some(micros) => b.append_value(micros),
                     None => return Ok(self.misfit()),
                 }
             }
             (Self::Timestamp(b, TimestampForm::Iso8601), Kind::S) => {
-                match instant::of_text(parser.string(&mut scratch.text)?) {
+                match timestamp::of_text(parser.string(&mut scratch.text)?) {
                     Some(micros) => b.append_value(micros),
                     None => return Ok(self.misfit()),
                 }
@@ -422,7 +422,7 @@ impl StructNode {
             }
             nodes.push(Node::new(field, arrow_field.data_type(), table)?);
         }
-        let taken = Taken::of(nodes.len());
+        let taken = RowPresence::of(nodes.len());
         let validity = NullBufferBuilder::new(0);
         Ok(Self { id, fields: arrow_fields.clone(), names, slots, validity, len: 0, nodes, taken })
     }

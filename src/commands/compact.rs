@@ -1,14 +1,13 @@
 //! `compact`: small data files merged, files with many deletes rewritten, in one commit that changes no row.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::existing::existing_to_change;
 use super::report::{MaintenanceReport, Report, Status};
 use super::request::{Compact, Context};
 use crate::catalog::{Catalog, LoadedTable};
 use crate::error::{Error, Kind, Result};
 use crate::maintenance::{Compacted, Compaction, Compactor, Policy};
+use crate::table::open::existing_to_change;
 use crate::table::{check_properties, check_supported, check_writable, watermark};
 
 /// Plans before other writers have won: each starts from the table as it is then.
@@ -61,12 +60,7 @@ pub(super) async fn load(catalog: &dyn Catalog, ident: &iceberg::TableIdent) -> 
 }
 
 pub(super) fn compactor(context: &Context, base: &LoadedTable) -> Compactor {
-    Compactor {
-        base: base.clone(),
-        threads: context.threads,
-        memory_limit: context.memory_limit,
-        progress: Arc::clone(&context.progress),
-    }
+    Compactor { base: base.clone(), resources: context.resources() }
 }
 
 /// Records what a compaction takes away.

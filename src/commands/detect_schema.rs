@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::detect_table;
 use super::report::DetectReport;
 use super::request::{Context, DetectSchema};
 use crate::attribute::Kind;
+use crate::commands::report::detect_table;
 use crate::error::{Error, Result};
-use crate::export::{DataFileRef, Export, ExportKind, open, open_bare};
-use crate::load::{Observations, observe_files};
+use crate::export::{DataFileRef, open_full};
+use crate::profile::observe::{Observations, observe_files};
 use crate::schema::{ColumnType, Limits, SchemaFile, check_key_type, hints, no_such_key};
 use crate::storage::Location;
 
@@ -20,7 +20,7 @@ pub async fn detect_schema(context: &Context, request: &DetectSchema) -> Result<
     if request.key.len() > 2 || (request.key.len() == 2 && request.key.first() == request.key.get(1)) {
         return Err(Error::usage("a key has one or two attributes: the partition key, then the sort key"));
     }
-    let export = open_full(context, &request.export, request.without_manifest).await?;
+    let export = open_full(&context.exports, &request.export, request.without_manifest).await?;
     let Sample { seen, files, whole } = sample(context, export.files(), request).await?;
     let mut warnings = Vec::new();
     if seen.items == 0 {
@@ -66,21 +66,6 @@ fn check_key(name: &str, seen: &Observations) -> Result<()> {
             .advice("Every item has its key. Check --key"));
     }
     Ok(())
-}
-
-/// Opens what must be a full export.
-pub(super) async fn open_full(context: &Context, export: &str, without_manifest: bool) -> Result<Export> {
-    let export = if without_manifest {
-        open_bare(&context.exports, export).await?
-    } else {
-        open(&context.exports, export).await?
-    };
-    match export.kind() {
-        ExportKind::Full { .. } => Ok(export),
-        ExportKind::Incremental { .. } => Err(Error::input("this is an incremental export, a full one is needed")
-            .in_file(export.location().to_string())
-            .advice("Apply incremental exports with `ddb-iceberg incremental`")),
-    }
 }
 
 /// The error of an export without items.

@@ -2,17 +2,17 @@
 
 use iceberg::spec::Snapshot;
 
-use super::detect_schema::open_full;
 use super::load_columns::Columns;
-use super::load_commit::Work;
-use super::partitioning::Partitioning;
-use super::report::{Report, Status, WindowReport};
+use super::report::{FileCounts, Report, RowCounts, Status, WindowReport, rescue_warnings};
 use super::request::{Context, FullLoad, IfExists};
 use crate::catalog::settle::Outcome;
 use crate::catalog::{LoadedTable, is_unfinished};
 use crate::error::{Error, Kind, Result};
-use crate::export::Export;
-use crate::table::watermark::{self, EXPORT_ARN, WATERMARK};
+use crate::export::{Export, open_full};
+use crate::load::Publish;
+use crate::table::commit::partitioning::Partitioning;
+use crate::table::watermark;
+use crate::table::watermark::{EXPORT_ARN, WATERMARK};
 use crate::table::{check_properties, check_writable};
 use crate::time;
 
@@ -28,7 +28,7 @@ pub async fn full_load(context: &Context, request: &FullLoad, report: &mut Repor
     let catalog = context.catalog()?;
     // The items are read once for their types and once for their values.
     let context = &Context { exports: context.exports.keeping(context.memory_limit / 16), ..context.clone() };
-    let export = open_full(context, &request.export, request.without_manifest).await?;
+    let export = open_full(&context.exports, &request.export, request.without_manifest).await?;
     let mut window = window_of(&export);
     let mut old = catalog.load(&request.table).await?.filter(|table| !is_unfinished(&table.metadata));
     if let Some(table) = &old
@@ -57,17 +57,30 @@ pub async fn full_load(context: &Context, request: &FullLoad, report: &mut Repor
         report.status = Status::DryRun;
         return Ok(());
     }
-    let mut warnings = Vec::new();
     for _ in 0..ATTEMPTS {
-        let work = Work { context, catalog: catalog.as_ref(), request, export: &export, partitioning: &partitioning };
-        let outcome = match &old {
-            None => work.create(&columns, &mut window, &mut warnings).await?,
-            Some(table) => work.replace(table, &columns, &mut window, &mut warnings).await?,
+        let publish = Publish {
+            catalog: catalog.as_ref(),
+            ident: &request.table,
+            exports: context.exports.clone(),
+            export: &export,
+            columns: &columns,
+            partitioning: &partitioning,
+            forget_source: request.allow_other_table,
+            resources: context.resources(),
+        };
+        let (published, outcome) = match &old {
+            None => publish.create().await?,
+            Some(table) => publish.replace(table).await?,
         };
         match outcome {
             Outcome::Committed(table) => {
                 window.status = Status::Applied;
-                report.warnings.append(&mut warnings);
+                window.snapshot_id = Some(published.snapshot_id.to_string());
+                window.rows = RowCounts { inserted: published.rows, ..RowCounts::default() };
+                let (data_added, data_removed) = (published.data_added, published.data_removed);
+                window.files = FileCounts { data_added, data_removed, ..FileCounts::default() };
+                report.warnings.extend(rescue_warnings(&published.rescued));
+                window.rescued = published.rescued.values;
                 report.warn_of_properties(&table);
                 report.windows.push(window);
                 report.status = Status::Applied;

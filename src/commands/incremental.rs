@@ -1,28 +1,25 @@
 //! `incremental`: due windows are merged into the table in order, one commit each.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::HashSet;
 use std::time::Duration;
 
-use chrono::Utc;
-use iceberg::spec::{MAIN_BRANCH, Operation};
-
-use super::existing::existing_to_change;
-use super::found::{Found, holder};
-use super::report::{FileCounts, Report, RowCounts, Status, WindowReport, rescue_warnings};
-use super::request::{Context, Incremental, Maintenance, NewAttributes, WriteMode};
+use super::report;
+use super::report::{FileCounts, Report, SkippedWindow, Status, WindowReport, rescue_warnings};
+use super::request::{Context, Incremental, Maintenance};
 use super::upkeep::upkeep;
-use crate::catalog::settle::{Outcome, commit_and_settle, conclude};
-use crate::catalog::{Catalog, LoadedTable, clock, is_unfinished};
+use crate::catalog::{Catalog, LoadedTable, is_unfinished};
 use crate::error::{Error, Kind, Result};
-use crate::export::{Export, Prefix, resolve_back};
-use crate::merge::{NewAttributesPolicy, Plan, Planner, Removal};
-use crate::schema::{Limits, TableSchema, no_such_key};
-use crate::storage::{Location, Staging};
-use crate::table::watermark::{self, EXPORT_ARN, GAPS, Gap, WATERMARK, WINDOW_FROM, WINDOW_TO, Watermark};
-use crate::table::{Partitioner, SnapshotBuilder, base_requirements, check_properties, check_writable};
-use crate::time::{self, Time};
-use crate::windows::{Allow, Choice, GAPS_SEEN, Seen, Why, Window};
+use crate::merge::window::{Effect, Merged, WindowMerge};
+use crate::merge::{RowCounts, WriteMode};
+use crate::table::columns::columns_with_key;
+use crate::table::open::existing_to_change;
+use crate::table::watermark;
+use crate::table::watermark::{Gap, Watermark};
+use crate::table::{Partitioner, check_properties, check_writable};
+use crate::time;
+use crate::time::Time;
+use crate::windows;
+use crate::windows::{Allow, Choice, Due, Found, Why, holder};
 
 /// The table property that says how old rows are taken away, as Spark's MERGE reads it.
 const MERGE_MODE: &str = "write.merge.mode";
@@ -38,7 +35,7 @@ pub async fn incremental(context: &Context, request: &Incremental, report: &mut 
     let catalog = context.catalog()?;
     let mut table = load(catalog.as_ref(), request).await?;
     report.describe(&table)?;
-    let mut found = collect(context, &request.exports, &table, report).await?;
+    let mut found = discover(context, &request.exports, &table, report).await?;
     let damaged = found.damaged.take();
     let allow = Allow { gap: request.allow_gap, overlap: request.allow_overlap };
     let mut told = HashSet::new();
@@ -48,12 +45,12 @@ pub async fn incremental(context: &Context, request: &Incremental, report: &mut 
     while let Some(due) = choice.due.get(position).cloned()
         && let Some((export, span)) = found.get(due.window)
     {
-        let mut window = found.report(due.window);
+        let mut window = window_of(&found, due.window);
         // Of the table as it is now: what came before this window may have told it its source.
         if let Err(error) = source.check(export) {
             window.status = Status::Failed;
             report.windows.push(window);
-            report.skipped = found.skipped(&choice);
+            report.skipped = skipped(&found, &choice);
             return Err(error);
         }
         if request.dry_run {
@@ -65,9 +62,8 @@ pub async fn incremental(context: &Context, request: &Incremental, report: &mut 
             position += 1;
             continue;
         }
-        let work = Work { context, catalog: catalog.as_ref(), request, export, seen: &found.seen };
-        let applied = match work.apply(&table, due.gap.clone(), span.from, span.to, &mut window).await {
-            Ok(Applied::Moved) if attempt + 1 >= ATTEMPTS => Err(Error::new(
+        let applied = match apply(context, catalog.as_ref(), request, &found, &due, &table).await {
+            Ok(None) if attempt + 1 >= ATTEMPTS => Err(Error::new(
                 Kind::Contended,
                 format!("other writers changed the table {ATTEMPTS} times while this window was merged"),
             )
@@ -78,14 +74,15 @@ pub async fn incremental(context: &Context, request: &Incremental, report: &mut 
             Err(error) => {
                 window.status = Status::Failed;
                 report.windows.push(window);
-                report.skipped = found.skipped(&choice);
+                report.skipped = skipped(&found, &choice);
                 return Err(error);
             }
-            Ok(Applied::Yes(committed, warnings)) => {
+            Ok(Some(Merged { table: committed, snapshot_id, effect })) => {
+                let warnings = describe(&mut window, snapshot_id, effect);
                 if due.gap.is_some() {
                     found.seen.record(&table.metadata, &committed.metadata);
                 }
-                table = *committed;
+                table = committed;
                 report.warnings.extend(due.warning);
                 report.warnings.extend(warnings);
                 report.warn_of_properties(&table);
@@ -100,7 +97,7 @@ pub async fn incremental(context: &Context, request: &Incremental, report: &mut 
                     table = upkeep(context, catalog.as_ref(), table, false, report).await;
                 }
             }
-            Ok(Applied::Moved) => {
+            Ok(None) => {
                 attempt += 1;
                 let pause = Duration::from_millis(50 << attempt.min(6));
                 tracing::info!("another writer changed the table; planning again");
@@ -116,7 +113,7 @@ pub async fn incremental(context: &Context, request: &Incremental, report: &mut 
             (position, attempt) = (0, 0);
         }
     }
-    report.skipped = found.skipped(&choice);
+    report.skipped = skipped(&found, &choice);
     found.check(&source)?;
     found.check_filtered(choice.reached, &mut report.warnings)?;
     let mut stops = choice.stops.iter().filter(|stop| !told.contains(&stop.window));
@@ -128,7 +125,7 @@ pub async fn incremental(context: &Context, request: &Incremental, report: &mut 
     }
     if let Some(first) = stops.next() {
         report.warnings.extend(stops.map(|stop| found.error(stop, &table, &request.exports).to_string()));
-        let mut window = found.report(first.window);
+        let mut window = window_of(&found, first.window);
         window.status = Status::Failed;
         report.windows.push(window);
         return Err(found.error(first, &table, &request.exports));
@@ -170,7 +167,7 @@ fn begin(
     let choice = found.choose(table, allow)?;
     for &index in &choice.already {
         if told.insert(index) {
-            let mut window = found.report(index);
+            let mut window = window_of(&found, index);
             window.status = Status::AlreadyApplied;
             window.snapshot_id = found.get(index).and_then(|(export, _)| holder(table, export));
             report.windows.push(window);
@@ -210,275 +207,88 @@ async fn load(catalog: &dyn Catalog, request: &Incremental) -> Result<LoadedTabl
     Ok(table)
 }
 
-/// How old rows are taken away: as asked for, else as the table says in the property that Spark reads.
-fn removal(table: &LoadedTable, request: &Incremental) -> Result<Removal> {
-    let asked = request.write_mode.map(|mode| match mode {
-        WriteMode::MergeOnRead => Removal::MergeOnRead,
-        WriteMode::CopyOnWrite => Removal::CopyOnWrite,
-    });
-    match (asked, table.metadata.properties().get(MERGE_MODE).map(String::as_str)) {
+/// How old rows are removed: as asked for, else as the table says in the property that Spark reads.
+fn write_mode(table: &LoadedTable, request: &Incremental) -> Result<WriteMode> {
+    match (request.write_mode, table.metadata.properties().get(MERGE_MODE).map(String::as_str)) {
         (Some(asked), _) => Ok(asked),
-        (None, None | Some("merge-on-read")) => Ok(Removal::MergeOnRead),
-        (None, Some("copy-on-write")) => Ok(Removal::CopyOnWrite),
+        (None, None | Some("merge-on-read")) => Ok(WriteMode::MergeOnRead),
+        (None, Some("copy-on-write")) => Ok(WriteMode::CopyOnWrite),
         (None, Some(other)) => Err(Error::usage(format!("the table property {MERGE_MODE} is {other:?}"))
             .advice("Set it to merge-on-read or copy-on-write, or give --write-mode")),
     }
 }
 
-/// The table's columns and key; `key` is what the user typed.
-pub(super) fn columns(table: &LoadedTable, key: &[String]) -> Result<TableSchema> {
-    let mut columns = watermark::columns(&table.metadata)?;
-    match (columns.mapping.key.as_slice(), key) {
-        ([], []) => {
-            return Err(Error::usage("the table has no identifier fields, so its key is not known")
-                .advice("Name the partition key, then the sort key if there is one: --key pk --key sk"));
-        }
-        ([], typed) => columns.mapping.key = typed.to_vec(),
-        (known, typed) if typed.is_empty() || known == typed => {}
-        (known, typed) => {
-            return Err(Error::usage(format!(
-                "--key says {}, the table's key is {}",
-                typed.join(", "),
-                known.join(", ")
-            )));
-        }
-    }
-    let known: Vec<&str> = columns.mapping.fields.values().filter_map(|field| field.name.as_deref()).collect();
-    let unknown = |e: Error| match e.attribute() {
-        Some(name) => no_such_key(name, "the table has no column for this key attribute", known.iter().copied()),
-        None => e,
+/// Merges one window into the table as it is; `None` if another writer was first.
+async fn apply(
+    context: &Context,
+    catalog: &dyn Catalog,
+    request: &Incremental,
+    found: &Found,
+    due: &Due,
+    table: &LoadedTable,
+) -> Result<Option<Merged>> {
+    let Some((export, span)) = found.get(due.window) else { return Err(Error::failed("a window was lost")) };
+    let merge = WindowMerge {
+        catalog,
+        exports: context.exports.clone(),
+        export,
+        from: span.from,
+        to: span.to,
+        gap: due.gap.clone(),
+        columns: columns_with_key(table, &request.key)?,
+        new_attributes: request.new_attributes,
+        write_mode: write_mode(table, request)?,
+        resources: context.resources(),
     };
-    for field in columns.key_fields().map_err(unknown)? {
-        if !columns.source(&field)?.is_some_and(|(_, ty)| ty.is_key()) {
-            return Err(Error::usage(format!("the column {:?} is of a type that no key can have", field.name)));
-        }
-    }
-    Ok(columns)
+    merge.run(table, |gaps| found.seen.property(&table.metadata, gaps)).await
 }
 
-/// Finds the exports that the arguments name.
-pub(super) async fn collect(
+/// A window that nothing was done with yet.
+pub(super) fn window_of(found: &Found, window: usize) -> WindowReport {
+    let (arn, span) = found.get(window).map_or((None, None), |(export, span)| (export.arn(), Some(span)));
+    WindowReport::new(arn, span.map(|span| span.from), span.map(|span| span.to))
+}
+
+/// What is skipped.
+pub(super) fn skipped(found: &Found, choice: &Choice) -> Vec<SkippedWindow> {
+    let told = choice.skipped.iter().filter_map(|skipped| {
+        let (export, window) = found.get(skipped.window)?;
+        Some(SkippedWindow {
+            export_arn: export.arn().map(str::to_owned),
+            from: time::format(window.from),
+            to: time::format(window.to),
+            reason: skipped.reason.clone(),
+        })
+    });
+    told.collect()
+}
+
+/// Finds the exports that the arguments name; also on error the report says what was found.
+pub(super) async fn discover(
     context: &Context,
     arguments: &[String],
     table: &LoadedTable,
     report: &mut Report,
 ) -> Result<Found> {
-    let source = watermark::source(&table.metadata);
-    let mark = watermark::watermark(&table.metadata)?.map(|mark| mark.time);
-    let gaps = watermark::gaps(&table.metadata)?;
-    let hint =
-        Prefix { table_arn: source.arn.as_deref(), table_id: source.id.as_deref(), watermark: mark, now: Utc::now() };
-    let mut found = Found::new(Seen::of_table(&table.metadata));
-    let (mut exports, mut damaged): (Vec<Export>, Vec<Error>) = (Vec::new(), Vec::new());
-    for argument in arguments {
-        let folder = Location::parse(argument)?;
-        // A window of a gap may come late; it must be seen, to be refused.
-        let back = found.seen.look_back(folder.as_str(), mark, &gaps);
-        let mut resolved = resolve_back(&context.exports, argument, &hint, back).await?;
-        report.pending += resolved.pending;
-        found.unseen.pending += resolved.pending;
-        found.unseen.newest_pending = found.unseen.newest_pending.max(resolved.newest_pending);
-        if let Some(looked) = resolved.looked.take() {
-            found.seen.note(folder.as_str(), looked, &resolved.exports, &gaps);
-            resolved.exports.retain(|export| is_open(export, mark, &gaps));
-        }
-        let filtered = resolved.filtered.into_iter().filter(|(_, to, _)| mark.is_none_or(|mark| mark < *to));
-        found.filtered.extend(filtered.map(|(from, to, folder)| (Window { from, to }, folder)));
-        let (foreign, full) = (resolved.foreign, resolved.full);
-        tracing::info!("{argument}: {foreign} exports of other tables and {full} full exports were skipped");
-        if resolved.exports.is_empty() && resolved.older == 0 && resolved.pending == 0 && foreign > 0 {
-            report.warnings.push(format!("{argument}: nothing but {foreign} exports of other tables is there"));
-        }
-        report.warnings.extend(resolved.warnings);
-        for error in resolved.damaged {
-            // The same folder may be named twice.
-            if !damaged.iter().any(|known| known.to_string() == error.to_string()) {
-                damaged.push(error);
-            }
-        }
-        exports.extend(resolved.exports);
-    }
-    let mut known = HashSet::new();
-    let mut each = Vec::new();
-    // A table that does not know its source yet takes the first one's: others are refused before anything is applied.
-    let mut whose = source.clone();
-    for export in exports {
-        check_incremental(&export)?;
-        whose.check(&export)?;
-        whose.learn(&export);
-        if known.insert(export.arn().unwrap_or(export.location().as_str()).to_owned()) {
-            each.push(export);
-        }
-    }
-    found.set(each);
-    let mut damaged = damaged.into_iter();
-    found.damaged = damaged.next();
-    found.unseen.damaged = found.damaged.is_some();
-    report.warnings.extend(damaged.map(|error| error.to_string()));
-    Ok(found)
+    let (mut found, result) = windows::discover(&context.exports, arguments, table).await;
+    report.pending += found.pending();
+    report.warnings.append(&mut found.warnings);
+    result.map(|()| found)
 }
 
-/// Whether the table does not have the window of an export below a folder: it ends after the watermark, or lies in a gap.
-fn is_open(export: &Export, mark: Option<Time>, gaps: &[Gap]) -> bool {
-    let Some((from, to, _)) = export.window() else { return true };
-    mark.is_none_or(|mark| mark < to) || gaps.iter().any(|gap| gap.touches(from, to))
-}
-
-/// Refuses a full export.
-fn check_incremental(export: &Export) -> Result<()> {
-    if export.window().is_none() {
-        return Err(Error::input("this is a full export, an incremental one is needed")
-            .in_file(export.location().to_string())
-            .advice("Load full exports with `ddb-iceberg full-load`"));
-    }
-    Ok(())
-}
-
-/// What became of one plan.
-enum Applied {
-    Yes(Box<LoadedTable>, Vec<String>),
-    Moved,
-}
-
-/// One window on its way into the table.
-struct Work<'a> {
-    context: &'a Context,
-    catalog: &'a dyn Catalog,
-    request: &'a Incremental,
-    export: &'a Export,
-    seen: &'a Seen,
-}
-
-impl Work<'_> {
-    async fn apply(
-        &self,
-        base: &LoadedTable,
-        gap: Option<Gap>,
-        from: Time,
-        to: Time,
-        window: &mut WindowReport,
-    ) -> Result<Applied> {
-        let columns = columns(base, &self.request.key)?;
-        let staging = Staging::begin(self.context.progress.run());
-        let planner = Planner {
-            exports: self.context.exports.clone(),
-            base: LoadedTable { file_io: staging.file_io(&base.file_io), ..base.clone() },
-            table: columns,
-            new_attributes: match self.request.new_attributes {
-                NewAttributes::Add => NewAttributesPolicy::Add,
-                NewAttributes::Rescue => NewAttributesPolicy::Rescue,
-                NewAttributes::Fail => NewAttributesPolicy::Fail,
-            },
-            removal: removal(base, self.request)?,
-            limits: Limits::default(),
-            threads: self.context.threads,
-            memory_limit: self.context.memory_limit,
-            progress: Arc::clone(&self.context.progress),
-        };
-        let plan = planner.plan(self.export).await?;
-        let committed = self.commit(base, &planner, &plan, gap, from, to, &staging).await;
-        let committed = conclude(staging, committed, Outcome::is_committed).await?;
-        let Outcome::Committed(table) = committed else { return Ok(Applied::Moved) };
-        window.status = Status::Applied;
-        window.snapshot_id = watermark::ancestors(&table.metadata)
-            .find(|s| s.summary().additional_properties.get(WINDOW_TO) == Some(&time::format(to)))
-            .map(|s| s.snapshot_id().to_string());
-        window.rows = RowCounts { inserted: plan.inserted, updated: plan.updated, deleted: plan.deleted };
-        let warnings = plan.warnings.into_iter().chain(rescue_warnings(&plan.rescued)).collect();
-        window.rescued = plan.rescued.values;
-        window.columns_added = plan.columns_added;
-        window.files = FileCounts {
-            data_added: plan.data_files.len() as u64,
-            data_removed: plan.data_removed.len() as u64,
-            deletes_added: plan.delete_files.len() as u64,
-        };
-        Ok(Applied::Yes(Box::new(table), warnings))
-    }
-
-    /// Schema, snapshot and properties in one commit, on the very base that the plan was made on.
-    #[expect(clippy::too_many_arguments, reason = "each is one part of the commit")]
-    async fn commit(
-        &self,
-        base: &LoadedTable,
-        planner: &Planner,
-        plan: &Plan,
-        gap: Option<Gap>,
-        from: Time,
-        to: Time,
-        staging: &Staging,
-    ) -> Result<Outcome> {
-        let mut builder = clock::draft(&base.metadata)?;
-        let columns = plan.evolved.as_ref().unwrap_or(&planner.table);
-        if plan.evolved.is_some() {
-            builder = builder.add_current_schema((*columns.schema).clone())?;
-        }
-        let after = builder.clone().build()?.metadata;
-        let removes = !plan.delete_files.is_empty() || !plan.data_removed.is_empty();
-        let operation = match (plan.data_files.is_empty(), removes) {
-            (_, false) => Operation::Append,
-            (true, true) => Operation::Delete,
-            (false, true) => Operation::Overwrite,
-        };
-        let mut snapshot = SnapshotBuilder::new(Some(&base.metadata), &after, operation);
-        for (spec_id, file) in &plan.data_files {
-            snapshot.add_data_file(*spec_id, file.clone());
-        }
-        for (spec_id, file) in &plan.delete_files {
-            snapshot.add_delete_file(*spec_id, file.clone());
-        }
-        for live in &plan.data_removed {
-            snapshot.remove_data_file(live);
-        }
-        for live in &plan.deletes_removed {
-            snapshot.remove_delete_file(live);
-        }
-        if let Some(arn) = self.export.arn() {
-            snapshot.set(EXPORT_ARN, arn);
-        }
-        snapshot.set(WINDOW_FROM, time::format(from));
-        snapshot.set(WINDOW_TO, time::format(to)).set(WATERMARK, time::format(to));
-        let built = snapshot.build(&planner.base.file_io).await?;
-        let id = built.snapshot.snapshot_id();
-        let properties = self.properties(base, columns, plan, gap, to, id)?;
-        let made = builder.set_branch_snapshot(built.snapshot, MAIN_BRANCH)?.set_properties(properties)?.build()?;
-
-        let requirements = base_requirements(&base.metadata);
-        let patience = self.catalog.patience();
-        let commit = commit_and_settle(self.catalog, base, requirements, made.changes, id, patience);
-        staging.commit(commit).await
-    }
-
-    /// Properties that the commit sets.
-    fn properties(
-        &self,
-        base: &LoadedTable,
-        columns: &TableSchema,
-        plan: &Plan,
-        gap: Option<Gap>,
-        to: Time,
-        snapshot_id: i64,
-    ) -> Result<HashMap<String, String>> {
-        let known = base.metadata.properties();
-        let mut set = HashMap::from([(WATERMARK.to_owned(), watermark::watermark_property(to, snapshot_id))]);
-        if plan.evolved.is_some() || !known.contains_key(watermark::SCHEMA) {
-            set.insert(watermark::SCHEMA.to_owned(), columns.mapping.to_text());
-        }
-        let mut facts = watermark::source_properties(self.export.source());
-        facts.insert(watermark::VERSION.to_owned(), watermark::VERSION_KNOWN.to_string());
-        facts.retain(|name, _| !known.contains_key(name));
-        set.extend(facts);
-        let mut gaps = watermark::gaps(&base.metadata)?;
-        let is_new = gap.is_some();
-        gaps.extend(gap);
-        let text =
-            serde_json::to_string(&gaps).map_err(|e| Error::failed("the gaps cannot be written").caused_by(e))?;
-        if !gaps.is_empty() {
-            let seen = self.seen.property(&base.metadata, is_new.then_some(text.as_str()));
-            set.extend(seen.map(|text| (GAPS_SEEN.to_owned(), text)));
-        }
-        if is_new {
-            set.insert(GAPS.to_owned(), text);
-        }
-        Ok(set)
-    }
+/// What became of a window that was committed; gives what the user should know.
+fn describe(window: &mut WindowReport, snapshot_id: Option<i64>, effect: Effect) -> Vec<String> {
+    window.status = Status::Applied;
+    window.snapshot_id = snapshot_id.map(|id| id.to_string());
+    let RowCounts { inserted, updated, deleted } = effect.counts;
+    window.rows = report::RowCounts { inserted, updated, deleted };
+    let warnings = effect.warnings.into_iter().chain(rescue_warnings(&effect.rescued)).collect();
+    window.rescued = effect.rescued.values;
+    window.columns_added = effect.columns_added;
+    window.files = FileCounts {
+        data_added: effect.data_added,
+        data_removed: effect.data_removed,
+        deletes_added: effect.deletes_added,
+    };
+    warnings
 }

@@ -7,7 +7,7 @@ use super::request::{Context, FullLoad};
 use crate::catalog::LoadedTable;
 use crate::error::{Error, Kind, Result};
 use crate::export::Export;
-use crate::load::Observations;
+use crate::profile::observe::Observations;
 use crate::schema::{Limits, SchemaFile, TableSchema, Target, no_such_key};
 use crate::storage::Location;
 use crate::table::watermark;

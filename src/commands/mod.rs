@@ -3,20 +3,13 @@
 mod check_catalog;
 mod compact;
 mod detect_schema;
-mod detect_table;
-mod existing;
 mod expire;
-mod found;
 mod full_load;
-mod history;
 mod incremental;
 mod load_columns;
-mod load_commit;
 mod orphans;
-mod partitioning;
 mod report;
 mod request;
-mod state;
 mod status;
 mod upkeep;
 mod verify;
@@ -24,14 +17,13 @@ mod verify;
 pub use check_catalog::{
     CheckCatalog, CheckReport, CheckStatus, CheckStep, CheckedPart, Setting, TIME_LIMIT, check_catalog,
 };
+pub use report::state::{AppliedWindow, Comparison, DifferingKey, DueWindow, LiveFiles, NextWindow, TableState};
 pub use report::{
     DetectReport, ErrorReport, FileCounts, MaintenanceReport, Report, RowCounts, SkippedWindow, Status, WindowReport,
 };
 pub use request::{
-    Compact, Context, DetectSchema, Expire, FullLoad, IfExists, Incremental, Maintenance, NewAttributes, Orphans,
-    TableStatus, Verify, WriteMode,
+    Compact, Context, DetectSchema, Expire, FullLoad, IfExists, Incremental, Maintenance, Orphans, TableStatus, Verify,
 };
-pub use state::{AppliedWindow, Comparison, DifferingKey, DueWindow, LiveFiles, NextWindow, TableState};
 
 pub use compact::compact;
 pub use detect_schema::detect_schema;
@@ -41,3 +33,5 @@ pub use incremental::incremental;
 pub use orphans::orphans;
 pub use status::status;
 pub use verify::verify;
+
+pub use crate::merge::policy::{NewAttributes, WriteMode};

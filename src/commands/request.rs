@@ -7,7 +7,9 @@ use iceberg::TableIdent;
 
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
-use crate::progress::Progress;
+use crate::merge::{NewAttributes, WriteMode};
+use crate::runtime::progress::Progress;
+use crate::runtime::resources::Resources;
 use crate::storage::Store;
 use crate::time::Time;
 
@@ -27,6 +29,11 @@ pub struct Context {
 }
 
 impl Context {
+    /// What a job of the command may use.
+    pub(super) fn resources(&self) -> Resources {
+        Resources { threads: self.threads, memory_limit: self.memory_limit, progress: Arc::clone(&self.progress) }
+    }
+
     /// The catalog of a command that cannot do without.
     pub(super) fn catalog(&self) -> Result<Arc<dyn Catalog>> {
         self.catalog.clone().ok_or_else(|| Error::usage("no catalog is configured"))
@@ -85,27 +92,6 @@ pub struct FullLoad {
     pub max_struct_fields: usize,
     /// Say what would be done, write nothing.
     pub dry_run: bool,
-}
-
-/// How old rows are taken away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WriteMode {
-    /// Position deletes.
-    MergeOnRead,
-    /// Rewrite the files that hold old rows.
-    CopyOnWrite,
-}
-
-/// What happens to an attribute that the table does not know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum NewAttributes {
-    /// It becomes a column.
-    #[default]
-    Add,
-    /// It goes into `_ddb_rescued`.
-    Rescue,
-    /// The command stops before any commit.
-    Fail,
 }
 
 /// Whether `incremental` also looks after the table.

@@ -5,18 +5,19 @@ use std::collections::BTreeMap;
 use chrono::{TimeDelta, TimeZone, Utc};
 use iceberg::spec::{Operation, TableMetadata};
 
-use super::existing::existing;
-use super::found::Found;
-use super::incremental::collect;
+use super::incremental::{discover, skipped};
 use super::report::{Report, Status};
 use super::request::{Context, TableStatus};
-use super::state::{AppliedWindow, DueWindow, LiveFiles, NextWindow, TableState};
 use crate::catalog::LoadedTable;
+use crate::commands::report::state::{AppliedWindow, DueWindow, LiveFiles, NextWindow, TableState};
 use crate::error::{Error, Result};
-use crate::table::watermark::{self, EXPORT_ARN, WINDOW_FROM, WINDOW_TO, Watermark};
+use crate::table::open::existing;
+use crate::table::watermark;
+use crate::table::watermark::{EXPORT_ARN, WINDOW_FROM, WINDOW_TO, Watermark};
 use crate::table::{LiveFile, live_files};
-use crate::time::{self, Time};
-use crate::windows::{Allow, Choice, REACH, export_command, exportable};
+use crate::time;
+use crate::time::Time;
+use crate::windows::{Allow, Choice, Found, REACH, export_command, exportable};
 
 /// A data file below this is small.
 const SMALL: u64 = 32 * 1024 * 1024;
@@ -40,7 +41,7 @@ pub async fn status(context: &Context, request: &TableStatus, report: &mut Repor
     let mut found = if request.exports.is_empty() {
         Found::default()
     } else {
-        collect(context, &request.exports, &table, report).await?
+        discover(context, &request.exports, &table, report).await?
     };
     let choice = found.choose(&table, Allow::default())?;
     let due = due(&found, &choice, &table, &request.exports);
@@ -55,7 +56,7 @@ pub async fn status(context: &Context, request: &TableStatus, report: &mut Repor
                 .to_owned(),
         );
     }
-    report.skipped = found.skipped(&choice);
+    report.skipped = skipped(&found, &choice);
     if let Some(state) = &mut report.state {
         (state.due, state.next, state.gaps) = (due, next, gaps);
     }

@@ -2,18 +2,19 @@
 
 use iceberg::spec::{MAIN_BRANCH, SnapshotReference, SnapshotRetention, TableMetadata};
 
-use super::detect_schema::open_full;
-use super::existing::existing;
-use super::incremental::columns;
 use super::report::{Report, Status};
 use super::request::{Context, Verify};
-use super::state::{Comparison, DifferingKey};
 use crate::catalog::{LoadedTable, clock};
+use crate::commands::report::state::{Comparison, DifferingKey};
 use crate::error::{Error, Result};
-use crate::export::Export;
-use crate::table::watermark::{self, WATERMARK};
+use crate::export::{Export, open_full};
+use crate::table::columns::columns_with_key;
+use crate::table::open::existing;
+use crate::table::watermark;
+use crate::table::watermark::WATERMARK;
 use crate::table::{check_supported, live_files};
-use crate::time::{self, Time};
+use crate::time;
+use crate::time::Time;
 use crate::verify::{Difference, Differences, Verifier};
 
 /// Compares a table with a full export, key by key. Nothing is written.
@@ -22,13 +23,13 @@ use crate::verify::{Difference, Differences, Verifier};
 /// exactly the export's time.
 pub async fn verify(context: &Context, request: &Verify, report: &mut Report) -> Result<()> {
     let catalog = context.catalog()?;
-    let export = open_full(context, &request.export, false).await?;
+    let export = open_full(&context.exports, &request.export, false).await?;
     let table = existing(catalog.as_ref(), &request.table).await?;
     watermark::check_version(&table.metadata)?;
     check_supported(&table.metadata)?;
     report.describe(&table)?;
     watermark::source(&table.metadata).check(&export)?;
-    let columns = columns(&table, &request.key)?;
+    let columns = columns_with_key(&table, &request.key)?;
     let state = choose(&table.metadata, &export, request.snapshot_id)?;
     for gap in watermark::gaps(&table.metadata)? {
         report.warnings.push(format!("the changes from {} to {} were skipped; they may differ", gap.from, gap.to));
@@ -39,9 +40,7 @@ pub async fn verify(context: &Context, request: &Verify, report: &mut Report) ->
         file_io: table.file_io.clone(),
         live: live_files(&at_snapshot(table, state.snapshot_id)?).await?,
         table: columns,
-        threads: context.threads,
-        memory_limit: context.memory_limit,
-        progress: context.progress.clone(),
+        resources: context.resources(),
     };
     let found = verifier.run(&export, request.examples).await?;
     let comparison = comparison(&export, state, &found);

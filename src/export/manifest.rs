@@ -11,21 +11,23 @@ use base64::engine::general_purpose::STANDARD;
 use md5::{Digest, Md5};
 use serde::Deserialize;
 
+use super::Export;
 use super::filter::filter_in;
+use super::formats::ion;
+use super::formats::is_ion;
 use super::layout::{FILES, Layout, SUMMARY};
-use super::open::is_ion;
 use super::{DataFileRef, ExportKind, View};
 use crate::error::{Error, Result};
-use crate::pool;
 use crate::storage::{Location, ReadAhead, Store};
-use crate::time::{self, Time};
+use crate::time;
+use crate::time::Time;
 
 /// A summary has about 1 KiB.
 const MAX_SUMMARY: u64 = 1 << 20;
 /// A line of manifest-files.json has about 250 bytes; a key has at most 1,024.
 const MAX_FILE_LINE: u64 = 64 << 10;
 /// DynamoDB writes a file a partition, of which a table of hundreds of terabytes has tens of thousands. All are in memory.
-pub(super) const MAX_FILES: usize = 250_000;
+pub(crate) const MAX_FILES: usize = 250_000;
 /// All keys of a manifest together, in bytes: so many files with keys of twice the usual length.
 const MAX_KEYS: usize = 32 << 20;
 /// Items of an export: more than any can have, and far from where sums overflow.
@@ -35,12 +37,12 @@ const MAX_CHECKSUM: u64 = 1 << 10;
 
 /// What a summary says, checked.
 #[derive(Debug, Clone)]
-pub(super) struct Summary {
-    pub(super) arn: Option<String>,
-    pub(super) table_arn: Option<String>,
-    pub(super) table_id: Option<String>,
-    pub(super) kind: ExportKind,
-    pub(super) item_count: Option<u64>,
+pub(crate) struct Summary {
+    pub(crate) arn: Option<String>,
+    pub(crate) table_arn: Option<String>,
+    pub(crate) table_id: Option<String>,
+    pub(crate) kind: ExportKind,
+    pub(crate) item_count: Option<u64>,
     format: Option<String>,
     filter: Option<String>,
     manifest_files_key: String,
@@ -49,10 +51,10 @@ pub(super) struct Summary {
 /// A summary as it stands there: whole, but its contents not checked, since it may be of a table that is none of ours.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct RawSummary {
+pub(crate) struct RawSummary {
     export_arn: Option<String>,
-    pub(super) table_arn: Option<String>,
-    pub(super) table_id: Option<String>,
+    pub(crate) table_arn: Option<String>,
+    pub(crate) table_id: Option<String>,
     export_type: Option<String>,
     export_time: Option<String>,
     export_from_time: Option<String>,
@@ -77,7 +79,7 @@ struct RawFile {
 }
 
 /// Reads the summary of the export in `folder`.
-pub(super) async fn read_summary(store: &Store, folder: &Location) -> Result<RawSummary> {
+pub(crate) async fn read_summary(store: &Store, folder: &Location) -> Result<RawSummary> {
     let location = folder.join(SUMMARY);
     let bytes = store.read(&location, MAX_SUMMARY).await?;
     let named = |e: Error| e.in_file(location.to_string());
@@ -95,7 +97,7 @@ fn parse_summary(bytes: &[u8]) -> Result<RawSummary> {
 
 impl RawSummary {
     /// Whether it is of a window of a table of the same name, but of another region or account.
-    pub(super) fn is_namesake(&self, table_arn: &str) -> bool {
+    pub(crate) fn is_namesake(&self, table_arn: &str) -> bool {
         let name = |arn: &str| arn.split_once(":table/").map(|(_, name)| name.to_owned());
         let its = self.table_arn.as_deref();
         self.is_incremental().unwrap_or(false) && its != Some(table_arn) && its.and_then(name) == name(table_arn)
@@ -113,14 +115,14 @@ impl RawSummary {
     }
 
     /// Checks all that it says; `folder` is where it was read.
-    pub(super) fn check(self, folder: &Location) -> Result<Summary> {
+    pub(crate) fn check(self, folder: &Location) -> Result<Summary> {
         check_summary(self).map_err(|e| e.in_file(folder.join(SUMMARY).to_string()))
     }
 }
 
 impl Summary {
     /// Whether it is of an export that leaves items or attributes out.
-    pub(super) fn is_filtered(&self) -> bool {
+    pub(crate) fn is_filtered(&self) -> bool {
         self.filter.is_some()
     }
 
@@ -178,14 +180,8 @@ fn required_time(field: &str, text: Option<&str>) -> Result<Time> {
     time::parse(text).ok_or_else(|| Error::input(format!("its {field} {text:?} is not a time")))
 }
 
-/// The refusal of Ion data.
-pub(super) fn ion() -> Error {
-    Error::input("Amazon Ion exports are not supported yet")
-        .advice("Ask for DYNAMODB_JSON: aws dynamodb export-table-to-point-in-time --export-format DYNAMODB_JSON …")
-}
-
 /// Reads and checks the list of data files of the export in `folder`.
-pub(super) async fn read_files(store: &Store, folder: &Location, summary: &Summary) -> Result<Vec<DataFileRef>> {
+pub(crate) async fn read_files(store: &Store, folder: &Location, summary: &Summary) -> Result<Vec<DataFileRef>> {
     summary.check_format().map_err(|e| e.in_file(folder.join(SUMMARY).to_string()))?;
     let layout = match Layout::new(folder, &summary.manifest_files_key) {
         // The folder may be a link to one that bears the export's name.
@@ -202,7 +198,7 @@ pub(super) async fn read_files(store: &Store, folder: &Location, summary: &Summa
         return Err(named(Error::input("the export is incomplete: this manifest is missing")));
     }
     let reader = store.open(&location).await?;
-    let parsed = pool::spawn(move || parse_files(reader, &layout).map(|parsed| (layout, parsed)))?;
+    let parsed = crate::runtime::thread::spawn(move || parse_files(reader, &layout).map(|parsed| (layout, parsed)))?;
     let (layout, (files, md5)) = parsed.await?.map_err(named)?;
     verify(store, folder, "manifest-files", md5).await.map_err(named)?;
     check_sum(&files, summary.item_count).map_err(named)?;
@@ -260,7 +256,7 @@ fn parse_files(reader: ReadAhead, layout: &Layout) -> Result<(Vec<DataFileRef>, 
 }
 
 /// A storage error that came through `std::io`.
-pub(super) fn from_io(error: std::io::Error) -> Error {
+pub(crate) fn from_io(error: std::io::Error) -> Error {
     match error.downcast::<Error>() {
         Ok(ours) => ours,
         Err(error) => Error::failed("the file could not be read").caused_by(error),
@@ -331,3 +327,10 @@ async fn check_links(store: &Store, layout: &Layout, files: &[DataFileRef]) -> R
 #[cfg(test)]
 #[path = "manifest_tests.rs"]
 mod tests;
+
+/// Reads the list of files of an export whose summary is known.
+pub(crate) async fn load(store: &Store, folder: Location, summary: Summary) -> Result<Export> {
+    let files = read_files(store, &folder, &summary).await?;
+    let Summary { arn, table_arn, table_id, kind, item_count, .. } = summary;
+    Ok(Export { arn, table_arn, table_id, kind, item_count, files, location: folder })
+}

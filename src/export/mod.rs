@@ -7,23 +7,26 @@
 //! The layout and the manifests are described by AWS in "DynamoDB table export output format"
 //! (Amazon DynamoDB Developer Guide).
 
+pub(crate) mod bare;
+pub(crate) mod discover;
 mod filter;
+pub(crate) mod formats;
 mod layout;
-mod line_files;
-mod lines;
+pub(crate) mod locate;
 mod manifest;
 mod open;
-mod prefix;
+pub mod read;
 mod source;
-mod whole;
 
-pub use self::line_files::{LineFile, LineFiles};
-pub use self::lines::{Line, LineReader, MAX_LINE};
-pub use self::open::{open, open_bare};
-pub use self::prefix::{LookBack, Looked, Prefix, Resolved, resolve, resolve_back};
-pub use self::source::Source;
 use crate::storage::Location;
 use crate::time::Time;
+
+pub use bare::{open_bare, open_full};
+pub use discover::{LookBack, Looked, Prefix, Resolved, resolve, resolve_back};
+pub use open::open;
+pub use read::ahead::{LineFile, LineFiles};
+pub use read::lines::{Line, LineReader, MAX_LINE};
+pub use source::Source;
 
 /// What an incremental export says about a changed item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,11 +97,6 @@ impl Export {
     /// The id of the DynamoDB table: another one under the same ARN is a table that was dropped and made again.
     pub fn table_id(&self) -> Option<&str> {
         self.table_id.as_deref()
-    }
-
-    /// The DynamoDB table, as far as the manifest names it.
-    pub fn source(&self) -> Source {
-        Source { arn: self.table_arn.clone(), id: self.table_id.clone() }
     }
 
     /// What it holds.

@@ -12,6 +12,13 @@ pub struct Source {
     pub id: Option<String>,
 }
 
+impl Export {
+    /// The DynamoDB table, as far as the manifest names it.
+    pub fn source(&self) -> Source {
+        Source { arn: self.table_arn.clone(), id: self.table_id.clone() }
+    }
+}
+
 impl Source {
     /// Refuses an export of another DynamoDB table, with an error of kind `Input`. What is not known of one of the two
     /// does not tell them apart.

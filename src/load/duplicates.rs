@@ -10,15 +10,17 @@ use std::sync::{Mutex, PoisonError};
 use arrow::row::RowConverter;
 use hashbrown::{DefaultHashBuilder, HashMap, HashSet};
 
+use crate::columns::key_text::key_text;
 use crate::error::{Error, Result};
-use crate::pool;
+use crate::runtime::cancel::Cancel;
+use crate::runtime::pool;
 
 /// Parts that hashes are split into, by their first bits; on disk each has a file. A power of two.
 const PARTS: usize = 64;
 
 /// Hashes keys; the same for all tasks of one load.
 #[derive(Debug, Clone, Default)]
-pub(super) struct KeyHasher(DefaultHashBuilder);
+pub(crate) struct KeyHasher(DefaultHashBuilder);
 
 impl KeyHasher {
     /// The hash of a key in Arrow's row format.
@@ -31,7 +33,7 @@ impl KeyHasher {
 
 /// The hashes of all keys of a load.
 #[derive(Debug)]
-pub(super) struct KeyHashes {
+pub(crate) struct KeyHashes {
     budget: usize,
     state: Mutex<State>,
 }
@@ -115,11 +117,11 @@ impl KeyHashes {
         let in_memory = state.in_memory;
         let mut files = state.on_disk.into_iter();
         let tasks: Vec<_> = (0..PARTS).map(|part| (part, files.next())).collect();
-        let work = move |(part, file): (usize, Option<BufWriter<File>>), _: &pool::Stop| match file {
+        let work = move |(part, file): (usize, Option<BufWriter<File>>), _: &Cancel| match file {
             Some(file) => read(file).map(repeated).map_err(disk),
             None => Ok(repeated(in_memory.iter().flat_map(|hashes| hashes.part(part)).copied().collect())),
         };
-        Ok(pool::run(threads, tasks, work, drop).await?.into_iter().flatten().collect())
+        Ok(pool::run(threads, tasks, work).await?.into_iter().flatten().collect())
     }
 }
 
@@ -172,7 +174,7 @@ fn repeated(mut hashes: Vec<u64>) -> HashSet<u64> {
 
 /// The first key that is really twice among those whose hash is suspected, as text. `scan` gives all keys in batches of
 /// the key columns.
-pub(super) fn find_duplicate(
+pub(crate) fn find_duplicate(
     suspected: &HashSet<u64>,
     hasher: &KeyHasher,
     converter: &RowConverter,
@@ -190,25 +192,6 @@ pub(super) fn find_duplicate(
         Ok(())
     })?;
     Ok(found)
-}
-
-/// A key for people: `pk=…, sk=…`.
-pub(crate) fn key_text(keys: &arrow::array::RecordBatch, row: usize) -> String {
-    use arrow::array::AsArray;
-    use arrow::datatypes::DataType;
-    let schema = keys.schema();
-    let parts = schema.fields().iter().zip(keys.columns()).map(|(field, column)| {
-        let value = match column.data_type() {
-            DataType::LargeBinary => {
-                column.as_binary::<i64>().value(row).iter().fold("0x".to_owned(), |hex, b| format!("{hex}{b:02x}"))
-            }
-            DataType::Utf8 => format!("{:?}", column.as_string::<i32>().value(row)),
-            _ => arrow::util::display::array_value_to_string(column, row).unwrap_or_default(),
-        };
-        let shown: String = value.chars().take(120).collect();
-        format!("{}={shown}", field.name())
-    });
-    parts.collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

@@ -9,16 +9,18 @@ use iceberg::spec::{DataFile, TableMetadata};
 use tokio::runtime::Handle;
 
 use super::duplicates::{KeyHasher, KeyHashes, find_duplicate};
-use super::spread::{Spread, Task};
 use super::task::{Loaded, Loader, duplicate};
-use super::writer::{RunWriter, Shares, key_batch, key_converter};
 use crate::error::Result;
 use crate::export::Export;
-use crate::pool;
-use crate::progress::Progress;
+use crate::export::read::sharing::SharedLines;
+use crate::export::read::split::Task;
+use crate::runtime::cancel::Cancel;
+use crate::runtime::resources::Resources;
 use crate::schema::{Limits, TableSchema};
+use crate::sort::keys::{key_batch, key_converter};
 use crate::storage::Store;
-use crate::table::{DataPaths, DeleteCache, LiveFile, Partitioner, PendingFiles, WriteOptions, scan_keys};
+use crate::table::write::sorted_runs::{RunWriter, Shares};
+use crate::table::{ClosingFiles, DataPaths, DeleteCache, LiveFile, Partitioner, WriteOptions, scan_keys};
 
 /// One load.
 #[derive(Debug)]
@@ -33,19 +35,15 @@ pub struct Load<'a> {
     pub table: &'a TableSchema,
     /// Storage of the table.
     pub file_io: FileIO,
-    /// Tasks that run at once.
-    pub threads: usize,
-    /// Upper bound of memory, in bytes.
-    pub memory_limit: usize,
-    /// Raised as the work goes on.
-    pub progress: Arc<Progress>,
+    /// What the load may use.
+    pub resources: Resources,
 }
 
 impl Load<'_> {
-    /// Writes the data files. If it fails, none is left, as far as possible.
+    /// Writes the data files. On error, what was written belongs to `file_io`: the commit's staging takes it back.
     pub async fn run(self) -> Result<Loaded> {
         let partitioner = Partitioner::new(self.metadata.default_partition_spec(), &self.table.schema)?;
-        let shares = Shares::new(self.memory_limit, self.threads, &self.table.schema);
+        let shares = Shares::new(self.resources.memory_limit, self.resources.threads, &self.table.schema);
         let writer = RunWriter {
             file_io: self.file_io.clone(),
             handle: Handle::current(),
@@ -56,32 +54,29 @@ impl Load<'_> {
             paths: Arc::new(DataPaths::new(self.metadata)),
             options: WriteOptions::for_table(self.metadata, &self.table.schema).within(shares.run_bytes),
             helpers: Arc::default(),
-            files: PendingFiles::new(shares.closing),
-            progress: self.progress.clone(),
+            files: ClosingFiles::new(shares.closing),
+            progress: self.resources.progress.clone(),
         };
         let files = self.export.files();
-        let (spread, tasks) = Spread::for_writers(files, shares.threads, &writer.helpers);
+        let (spread, tasks) = SharedLines::for_writers(files, shares.threads, &writer.helpers);
         let loader = Arc::new(Loader {
             exports: self.exports.clone(),
             writer,
             run_bytes: shares.run_bytes,
             limits: Limits::default(),
-            hashes: KeyHashes::new(self.memory_limit / 16),
+            hashes: KeyHashes::new(self.resources.memory_limit / 16),
             hasher: KeyHasher::default(),
             spread,
         });
-        self.progress.start("loading", u64::try_from(files.len()).unwrap_or(u64::MAX));
+        self.resources.progress.start("loading", u64::try_from(files.len()).unwrap_or(u64::MAX));
         let shared = Arc::clone(&loader);
-        let work = move |task: Task, stop: &pool::Stop| shared.run(&task, stop);
+        let work = move |task: Task, stop: &Cancel| shared.run(&task, stop);
         let mut all = Loaded::default();
         for part in loader.writer.run(shares.threads, tasks, work).await? {
             all.take_in(part);
         }
-        let checked = check(Arc::clone(&loader), shares.threads, all.files.clone()).await;
-        if checked.is_err() {
-            loader.writer.files.discard(&self.file_io).await;
-        }
-        checked.map(|()| all)
+        check(Arc::clone(&loader), shares.threads, all.files.clone()).await?;
+        Ok(all)
     }
 }
 
@@ -93,7 +88,7 @@ async fn check(loader: Arc<Loader>, threads: usize, files: Vec<DataFile>) -> Res
         return Ok(());
     }
     let work = move || compare(&loader.writer, &loader.hasher, &suspected, files);
-    pool::spawn(work)?.await?
+    crate::runtime::thread::spawn(work)?.await?
 }
 
 /// Compares the keys whose hashes met.

@@ -2,17 +2,19 @@
 
 use iceberg::spec::DataFile;
 
-use super::duplicates::{KeyHasher, KeyHashes, key_text};
-use super::spread::{Spread, Task};
-use super::writer::{KeyOrder, RunWriter};
-use super::{begin_item, end_item};
-use crate::attribute::Parser;
+use super::duplicates::{KeyHasher, KeyHashes};
+use crate::columns::key_text::key_text;
+use crate::columns::record::append;
 use crate::columns::{ItemBuilder, Rescued};
 use crate::error::{Error, Result};
+use crate::export::read::sharing::SharedLines;
+use crate::export::read::split::Task;
 use crate::export::{DataFileRef, Line};
-use crate::pool::Stop;
+use crate::runtime::cancel::Cancel;
 use crate::schema::Limits;
+use crate::sort::keys::KeyOrder;
 use crate::storage::Store;
+use crate::table::write::sorted_runs::RunWriter;
 
 /// What one task wrote.
 #[derive(Debug, Default)]
@@ -27,7 +29,7 @@ pub struct Loaded {
 
 impl Loaded {
     /// Takes in what another task wrote.
-    pub(super) fn take_in(&mut self, other: Self) {
+    pub(crate) fn take_in(&mut self, other: Self) {
         self.files.extend(other.files);
         self.rows += other.rows;
         self.rescued.take_in(other.rescued);
@@ -36,7 +38,7 @@ impl Loaded {
 
 /// What all tasks of a load share.
 #[derive(Debug)]
-pub(super) struct Loader {
+pub(crate) struct Loader {
     /// Storage of the export.
     pub exports: Store,
     /// Writes the runs.
@@ -50,12 +52,12 @@ pub(super) struct Loader {
     /// Makes them.
     pub hasher: KeyHasher,
     /// Cuts the export into tasks.
-    pub spread: Spread,
+    pub spread: SharedLines,
 }
 
 impl Loader {
     /// Runs a task on a blocking thread.
-    pub fn run(&self, task: &Task, stop: &Stop) -> Result<Loaded> {
+    pub fn run(&self, task: &Task, stop: &Cancel) -> Result<Loaded> {
         let mut loaded = Loaded::default();
         let mut builder = ItemBuilder::new(&self.writer.table, self.limits)?;
         let mut on_line = |file: &DataFileRef, line: Line<'_>| {
@@ -94,16 +96,8 @@ impl Loader {
 }
 
 /// The error of a key that is twice in a full export.
-pub(super) fn duplicate(key: &str) -> Error {
+pub(crate) fn duplicate(key: &str) -> Error {
     Error::input("two items of the export have the same key")
         .of_key(key)
         .advice("A full export has each key once: check --key, or which files were put together")
-}
-
-/// Adds the item on a line of a full export.
-pub(crate) fn append(line: &[u8], builder: &mut ItemBuilder) -> Result<()> {
-    let mut parser = Parser::new(line)?;
-    begin_item(&mut parser)?;
-    builder.append(&mut parser)?;
-    end_item(&mut parser)
 }

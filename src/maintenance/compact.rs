@@ -8,23 +8,24 @@ use std::sync::Arc;
 
 use iceberg::arrow::schema_to_arrow_schema;
 use iceberg::io::FileIO;
-use iceberg::spec::{DataFile, MAIN_BRANCH, Operation, SortDirection, Transform};
+use iceberg::spec::{DataFile, Operation};
 use tokio::runtime::Handle;
 
 use super::pick::{Candidate, Group, Policy, TARGET_BYTES, may_have_many_deletes, pick};
 use super::rewrite::Rewriter;
-use crate::catalog::settle::{Outcome, commit_and_settle, conclude};
+use crate::catalog::settle::Outcome;
 use crate::catalog::{Catalog, LoadedTable, clock};
+use crate::engine::session::Engine;
 use crate::error::Result;
-use crate::merge::Engine;
-use crate::pool;
-use crate::progress::Progress;
+use crate::runtime::cancel::Cancel;
+use crate::runtime::pool;
+use crate::runtime::resources::Resources;
 use crate::schema::TableSchema;
-use crate::storage::Staging;
-use crate::table::manifest_merge::ManifestLimits;
+use crate::table::columns::sort_order_by_key;
+use crate::table::commit::transaction::{Change, FileChanges, Transaction};
+use crate::table::manifest::merge::ManifestLimits;
 use crate::table::{
-    DataPaths, DeleteCache, LiveDeleteFile, LiveFile, SnapshotBuilder, WriteOptions, base_requirements, live_table,
-    manifests, target_file_bytes, watermark,
+    DataPaths, DeleteCache, LiveDeleteFile, LiveFile, WriteOptions, live_table, manifests, target_file_bytes, watermark,
 };
 
 /// Makes compactions of one state of a table.
@@ -32,12 +33,8 @@ use crate::table::{
 pub struct Compactor {
     /// The table.
     pub base: LoadedTable,
-    /// Groups rewritten at once.
-    pub threads: usize,
-    /// Upper bound of memory, in bytes.
-    pub memory_limit: usize,
-    /// Raised as the work goes on.
-    pub progress: Arc<Progress>,
+    /// What a compaction may use.
+    pub resources: Resources,
 }
 
 /// What a compaction does.
@@ -91,7 +88,7 @@ impl Compactor {
     /// What is worth doing.
     pub async fn plan(&self, policy: &Policy) -> Result<Compaction> {
         let live = live_table(&self.base).await?;
-        let sort_order = self.sort_order(&self.columns()?)?;
+        let sort_order = sort_order_by_key(&self.base.metadata, &self.columns()?)?;
         let suspects: Vec<(usize, LiveFile)> = live
             .files
             .iter()
@@ -102,7 +99,7 @@ impl Compactor {
         let mut candidates: Vec<Candidate> =
             live.files.iter().map(|file| Candidate { live: file.clone(), deleted: 0 }).collect();
         let cache = self.cache();
-        let counted = pool::spawn(move || {
+        let counted = crate::runtime::thread::spawn(move || {
             suspects.into_iter().map(|(n, file)| Ok((n, cache.positions(&file)?.len()))).collect::<Result<Vec<_>>>()
         });
         for (n, deleted) in counted?.await?? {
@@ -138,45 +135,29 @@ impl Compactor {
     /// Writes the files and commits; `None` if another writer was first. If it fails, nothing it wrote is left, as far as
     /// possible, unless the outcome is unknown.
     pub async fn run(&self, catalog: &dyn Catalog, compaction: Compaction) -> Result<Option<Compacted>> {
-        let staging = Staging::begin(self.progress.run());
-        let result = self.try_run(catalog, compaction, &staging).await;
-        conclude(staging, result, Option::is_some).await
+        let transaction = Transaction::begin(catalog, &self.base, self.resources.progress.run());
+        let snapshot_id = transaction.snapshot_id();
+        let prepared = self.prepare(compaction, transaction.file_io()).await;
+        Ok(match transaction.commit(prepared).await? {
+            (added, Outcome::Committed(table)) => Some(Compacted { table, snapshot_id, added }),
+            (_, Outcome::Moved(_)) => None,
+        })
     }
 
-    async fn try_run(
-        &self,
-        catalog: &dyn Catalog,
-        compaction: Compaction,
-        staging: &Staging,
-    ) -> Result<Option<Compacted>> {
-        let base = &self.base;
-        let file_io = staging.file_io(&base.file_io);
-        let removed: Vec<LiveFile> = compaction.rewritten().cloned().collect();
-        let added = self.rewrite(compaction.groups, &file_io).await?;
-        let mut snapshot = SnapshotBuilder::new(Some(&base.metadata), &base.metadata, Operation::Replace);
-        for (spec_id, file) in &added {
-            snapshot.add_data_file(*spec_id, file.clone());
-        }
-        for live in &removed {
-            snapshot.remove_data_file(live);
-        }
-        for delete in &compaction.deletes_removed {
-            snapshot.remove_delete_file(delete);
-        }
-        snapshot.merge_manifests();
-        let built = snapshot.build(&file_io).await?;
-        let snapshot_id = built.snapshot.snapshot_id();
-        let builder = clock::draft(&base.metadata)?;
-        let made = builder.set_branch_snapshot(built.snapshot, MAIN_BRANCH)?.build()?;
-        let requirements = base_requirements(&base.metadata);
-        let commit = commit_and_settle(catalog, base, requirements, made.changes, snapshot_id, catalog.patience());
-        match staging.commit(commit).await? {
-            Outcome::Committed(table) => {
-                let added = added.into_iter().map(|(_, file)| file).collect();
-                Ok(Some(Compacted { table, snapshot_id, added }))
-            }
-            Outcome::Moved(_) => Ok(None),
-        }
+    /// Writes the files; gives what is to be committed, and the new files.
+    async fn prepare(&self, compaction: Compaction, file_io: &FileIO) -> Result<(Change, Vec<DataFile>)> {
+        let data_removed: Vec<LiveFile> = compaction.rewritten().cloned().collect();
+        let data_added = self.rewrite(compaction.groups, file_io).await?;
+        let added = data_added.iter().map(|(_, file)| file.clone()).collect();
+        let mut change = Change::new(clock::draft(&self.base.metadata)?, Operation::Replace);
+        change.files = FileChanges {
+            data_added,
+            data_removed,
+            deletes_removed: compaction.deletes_removed,
+            ..FileChanges::default()
+        };
+        change.merge_manifests = true;
+        Ok((change, added))
     }
 
     async fn rewrite(&self, groups: Vec<Group>, file_io: &FileIO) -> Result<Vec<(i32, DataFile)>> {
@@ -184,31 +165,31 @@ impl Compactor {
             return Ok(Vec::new());
         }
         let files: usize = groups.iter().map(|group| group.files.len()).sum();
-        self.progress.start("compacting", u64::try_from(files).unwrap_or(u64::MAX));
+        self.resources.progress.start("compacting", u64::try_from(files).unwrap_or(u64::MAX));
         let columns = self.columns()?;
         let rewriter = Arc::new(Rewriter {
             metadata: self.base.metadata.clone(),
             file_io: file_io.clone(),
             handle: Handle::current(),
-            engine: Engine::new(self.threads, self.memory_limit / 2)?,
+            engine: Engine::new(self.resources.threads, self.resources.memory_limit / 2)?,
             deletes: Arc::new(self.cache()),
             arrow_schema: Arc::new(schema_to_arrow_schema(&columns.schema)?),
             key_fields: if columns.mapping.key.is_empty() { Vec::new() } else { columns.key_fields()? },
-            sort_order: self.sort_order(&columns)?,
+            sort_order: sort_order_by_key(&self.base.metadata, &columns)?,
             paths: DataPaths::new(&self.base.metadata),
             options: WriteOptions::for_table(&self.base.metadata, &columns.schema).within(self.share() / 4),
             target_bytes: self.target_bytes()?,
             batch_memory: self.share() / 4,
-            progress: Arc::clone(&self.progress),
+            progress: Arc::clone(&self.resources.progress),
             schema: columns.schema,
         });
         let tasks: Vec<(u32, Group)> = (0..).zip(groups).collect();
-        let work = move |(number, group): (u32, Group), stop: &pool::Stop| {
+        let work = move |(number, group): (u32, Group), stop: &Cancel| {
             let spec_id = group.files.first().map_or(0, |live| live.spec_id);
             let files = rewriter.run(number, &group, stop)?;
             Ok(files.into_iter().map(|file| (spec_id, file)).collect::<Vec<_>>())
         };
-        let written = pool::run(self.threads, tasks, work, drop).await?;
+        let written = pool::run(self.resources.threads, tasks, work).await?;
         Ok(written.into_iter().flatten().collect())
     }
 
@@ -216,28 +197,12 @@ impl Compactor {
         watermark::columns(&self.base.metadata)
     }
 
-    /// The table's sort order, if files sorted by key follow it.
-    fn sort_order(&self, columns: &TableSchema) -> Result<Option<i32>> {
-        if columns.mapping.key.is_empty() {
-            return Ok(None);
-        }
-        let order = self.base.metadata.default_sort_order();
-        let keys = columns.key_fields()?;
-        let by_key = order.fields.len() == keys.len()
-            && order.fields.iter().zip(&keys).all(|(field, key)| {
-                field.source_id == key.id
-                    && field.transform == Transform::Identity
-                    && field.direction == SortDirection::Ascending
-            });
-        Ok(if by_key { i32::try_from(order.order_id).ok() } else { None })
-    }
-
     fn cache(&self) -> DeleteCache {
-        DeleteCache::new(self.base.file_io.clone(), Handle::current(), self.memory_limit / 8)
+        DeleteCache::new(self.base.file_io.clone(), Handle::current(), self.resources.memory_limit / 8)
     }
 
     /// Bytes that one group may hold.
     fn share(&self) -> usize {
-        self.memory_limit / self.threads.max(1)
+        self.resources.memory_limit / self.resources.threads.max(1)
     }
 }

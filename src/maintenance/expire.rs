@@ -13,7 +13,7 @@ use super::retention::{Retention, references};
 use crate::catalog::settle::{Outcome, remove_and_settle};
 use crate::catalog::{Catalog, LoadedTable, clock};
 use crate::error::Result;
-use crate::progress::Progress;
+use crate::runtime::progress::Progress;
 use crate::storage::Deleted;
 
 /// What was removed.

@@ -1,7 +1,8 @@
 //! The rows of one group of data files, written again as fewer: sorted files are merged by key, a few rows of each in memory.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 
 use arrow::array::RecordBatch;
@@ -17,10 +18,12 @@ use iceberg::spec::{DataFile, NestedFieldRef, SchemaRef, Struct, TableMetadataRe
 use tokio::runtime::Handle;
 
 use super::pick::Group;
+use crate::engine::failure::convert;
+use crate::engine::session::Engine;
+use crate::engine::source::{BatchStream, streams};
 use crate::error::{Error, Result};
-use crate::merge::{BatchStream, Engine, convert, streams};
-use crate::pool::Stop;
-use crate::progress::Progress;
+use crate::runtime::cancel::Cancel;
+use crate::runtime::progress::Progress;
 use crate::table::{DataFileWriter, DataPaths, DeleteCache, LiveFile, WriteOptions, conform, row_bytes, row_stream};
 
 /// Batches of one file that are in memory at a time: read, on their way, and being merged.
@@ -75,7 +78,7 @@ impl Written {
 
 impl Rewriter {
     /// Runs on a blocking thread.
-    pub(super) fn run(self: &Arc<Self>, number: u32, group: &Group, stop: &Stop) -> Result<Vec<DataFile>> {
+    pub(super) fn run(self: &Arc<Self>, number: u32, group: &Group, stop: &Cancel) -> Result<Vec<DataFile>> {
         let wanted = ((group.bytes + self.target_bytes / 2) / self.target_bytes.max(1)).max(1);
         let mut written =
             Written { done: Vec::new(), open: None, goal: group.bytes / wanted, wanted, read: Arc::default() };
@@ -87,8 +90,8 @@ impl Rewriter {
             }),
             (Ok(()), None) => written.check(),
             (Err(error), open) => {
-                if let Some(Err(error)) = open.map(DataFileWriter::abort) {
-                    tracing::warn!("an unfinished file was left behind: {error}");
+                if let Some(open) = open {
+                    open.abandon();
                 }
                 Err(error)
             }
@@ -99,7 +102,7 @@ impl Rewriter {
         Ok(written.done)
     }
 
-    fn write(self: &Arc<Self>, number: u32, group: &Group, stop: &Stop, written: &mut Written) -> Result<()> {
+    fn write(self: &Arc<Self>, number: u32, group: &Group, stop: &Cancel, written: &mut Written) -> Result<()> {
         let Some(first) = group.files.first() else { return Ok(()) };
         let partition = conform(&self.metadata, &self.schema, first.spec_id, first.file.partition());
         let target = (first.spec_id, &partition);

@@ -1,11 +1,10 @@
 //! The newest change of each key of a window, in the order of keys: keys and what became of them, no images.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
-use arrow::compute::SortOptions;
-use arrow::compute::filter_record_batch;
+use arrow::compute::{SortOptions, filter_record_batch};
 use arrow::datatypes::{Schema, SchemaRef as ArrowSchemaRef, UInt64Type};
 use arrow::row::{OwnedRow, RowConverter, SortField};
 use datafusion::execution::SendableRecordBatchStream;
@@ -16,27 +15,17 @@ use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use futures::StreamExt;
 
-use super::engine::{BATCH_ROWS, Engine, Fill, convert, source};
-use super::images::Superseded;
 use crate::columns::{ChangeBuilder, LINE, ORDER, WRITTEN};
+use crate::engine::failure::convert;
+use crate::engine::session::{BATCH_ROWS, Engine};
+use crate::engine::source::{Fill, source};
 use crate::error::{Error, Result};
+use crate::export::read::sharing::SharedLines;
 use crate::export::{DataFileRef, Line};
-use crate::load::Spread;
-use crate::pool::Stop;
-use crate::progress::Progress;
+use crate::runtime::cancel::Cancel;
+use crate::runtime::progress::Progress;
 use crate::schema::{Limits, NewFields, TableSchema};
 use crate::storage::Store;
-
-/// What happens to attributes that the table does not know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NewAttributesPolicy {
-    /// They become columns.
-    Add,
-    /// They are rescued.
-    Rescue,
-    /// The window is refused.
-    Fail,
-}
 
 /// Bytes of rows after which a task hands on a batch; a batch of small rows ends at [`BATCH_ROWS`].
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
@@ -45,12 +34,12 @@ const KEY: &str = "__key";
 
 /// What the tasks found besides the changes.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(crate) struct Found {
     pub new: NewFields,
 }
 
 /// The changes of a window's files.
-pub(super) struct ChangeFiles {
+pub(crate) struct ChangeFiles {
     pub store: Store,
     pub files: Vec<DataFileRef>,
     pub table: TableSchema,
@@ -72,21 +61,21 @@ impl Kept {
 }
 
 /// A stream of batches, one change a key, ordered by key.
-pub(super) struct Newest {
+pub(crate) struct Newest {
     stream: SendableRecordBatchStream,
     keys: Vec<usize>,
     converter: RowConverter,
     last: Option<OwnedRow>,
     superseded: Superseded,
     found: Arc<Mutex<Found>>,
-    spread: Arc<Spread>,
+    spread: Arc<SharedLines>,
 }
 
 /// Records of files on their way into the sort, a batch of one file at a time.
 struct Batches<'a> {
     builder: ChangeBuilder,
     kept: &'a Kept,
-    send: &'a mut super::engine::Send<'a>,
+    send: &'a mut crate::engine::source::OnBatch<'a>,
     /// The file that the builder's records are of.
     file: Option<DataFileRef>,
 }
@@ -134,13 +123,13 @@ impl ChangeFiles {
         )?;
 
         let found = Arc::new(Mutex::new(Found::default()));
-        let (spread, tasks) = Spread::for_readers(&self.files, engine.threads);
+        let (spread, tasks) = SharedLines::for_readers(&self.files, engine.threads);
         let partitions = engine.threads.min(tasks.len());
         let tasks = Mutex::new(VecDeque::from(tasks));
         let spread = Arc::new(spread);
         let shared = (Arc::clone(&spread), Arc::clone(&found));
         let kept = Kept { schema: schema.clone(), columns };
-        let fill: Arc<Fill> = Arc::new(move |_: usize, send: &mut super::engine::Send<'_>| -> Result<()> {
+        let fill: Arc<Fill> = Arc::new(move |_: usize, send: &mut crate::engine::source::OnBatch<'_>| -> Result<()> {
             let (spread, found) = &shared;
             let builder = ChangeBuilder::new(&self.table, self.limits)?;
             let mut batches = Batches { builder, kept: &kept, send, file: None };
@@ -149,7 +138,7 @@ impl ChangeFiles {
             while let Some(task) = next() {
                 let mut on_line = |file: &DataFileRef, line: Line<'_>| batches.take(file, line);
                 // Whoever fails ends the stream, and all others when they next send something.
-                spread.run(&task, &self.store, &self.progress, &Stop::default(), &mut on_line)?;
+                spread.run(&task, &self.store, &self.progress, &Cancel::default(), &mut on_line)?;
             }
             batches.flush()?;
             let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
@@ -247,3 +236,6 @@ impl Newest {
         std::mem::take(&mut self.found.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
+
+/// Records that a newer one of the same key takes the place of: lines by the order of their file.
+pub(crate) type Superseded = BTreeMap<u64, BTreeSet<u64>>;

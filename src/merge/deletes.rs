@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use iceberg::spec::{DataFile, Struct};
+use iceberg::spec::Struct;
 
+use super::plan::Removed;
 use super::work::Work;
 use crate::error::Result;
 use crate::table::{DeleteGroup, LiveDeleteFile, LiveFile, PartitionKey, conform, write_position_deletes};
@@ -20,62 +21,53 @@ struct Group<'a> {
     files: Vec<(&'a LiveFile, Vec<u64>)>,
 }
 
-/// New delete files, with the spec of what they delete from, and those that they take the place of.
-#[derive(Default)]
-pub(super) struct Deletes {
-    pub written: Vec<(i32, DataFile)>,
-    pub replaced: Vec<Arc<LiveDeleteFile>>,
+/// Writes position deletes, one file a partition. Where data files have gathered many delete files, the new one takes
+/// in what those say of live data files, and they go. Synchronous: for a thread that may wait.
+pub(super) fn write_deletes(work: &Work, positions: Vec<Vec<u64>>) -> Result<Removed> {
+    let mut groups: BTreeMap<usize, Group<'_>> = BTreeMap::new();
+    let mut known: HashMap<(i32, PartitionKey), usize> = HashMap::new();
+    for (live, positions) in work.live.files.iter().zip(positions) {
+        let next = known.len();
+        let number = *known.entry((live.spec_id, PartitionKey::from(live.file.partition()))).or_insert(next);
+        let new = || Group { spec_id: live.spec_id, partition: live.file.partition(), files: Vec::new() };
+        groups.entry(number).or_insert_with(new).files.push((live, positions));
+    }
+    let mut removed = Removed::default();
+    let mut written = Vec::new();
+    for mut group in groups.into_values() {
+        if group.files.iter().all(|(_, positions)| positions.is_empty()) {
+            continue;
+        }
+        let gathered = group.files.iter().any(|(live, _)| live.deletes.len() >= DELETE_FILES);
+        if gathered {
+            take_in(work, &mut group, &mut removed.deletes_removed)?;
+        }
+        let files = group.files.into_iter().filter(|(_, positions)| !positions.is_empty());
+        written.push(DeleteGroup {
+            spec_id: group.spec_id,
+            partition: conform(&work.base.metadata, &work.table.schema, group.spec_id, group.partition),
+            files: files.map(|(live, positions)| (live.file.file_path().to_owned(), positions)).collect(),
+        });
+    }
+    removed.delete_files =
+        write_position_deletes(&work.base.file_io, &work.handle, &work.paths, 0, written, &work.options)?;
+    let bytes = removed.delete_files.iter().map(|(_, file)| file.file_size_in_bytes()).sum();
+    work.progress.add_bytes_written(bytes);
+    Ok(removed)
 }
 
-impl Work {
-    /// Writes position deletes, one file a partition. Where data files have gathered many delete files, the new one takes
-    /// in what those say of live data files, and they go. Synchronous: for a thread that may wait.
-    pub(super) fn write_deletes(&self, positions: Vec<Vec<u64>>) -> Result<Deletes> {
-        let mut groups: BTreeMap<usize, Group<'_>> = BTreeMap::new();
-        let mut known: HashMap<(i32, PartitionKey), usize> = HashMap::new();
-        for (live, positions) in self.live.files.iter().zip(positions) {
-            let next = known.len();
-            let number = *known.entry((live.spec_id, PartitionKey::from(live.file.partition()))).or_insert(next);
-            let new = || Group { spec_id: live.spec_id, partition: live.file.partition(), files: Vec::new() };
-            groups.entry(number).or_insert_with(new).files.push((live, positions));
+/// Adds the positions of all delete files that apply in the group, and marks those files for removal.
+///
+/// A delete file applies to data files of its own partition only, unless it names its one data file; so once all data
+/// files of the group have its positions, nothing else needs it.
+fn take_in(work: &Work, group: &mut Group<'_>, replaced: &mut Vec<Arc<LiveDeleteFile>>) -> Result<()> {
+    let mut old: BTreeMap<String, Arc<LiveDeleteFile>> = BTreeMap::new();
+    for (live, positions) in &mut group.files {
+        positions.extend(work.live.deletes.positions(live)?.as_slice());
+        for delete in &live.deletes {
+            old.insert(delete.file.file_path().to_owned(), delete.clone());
         }
-        let mut deletes = Deletes::default();
-        let mut written = Vec::new();
-        for mut group in groups.into_values() {
-            if group.files.iter().all(|(_, positions)| positions.is_empty()) {
-                continue;
-            }
-            let gathered = group.files.iter().any(|(live, _)| live.deletes.len() >= DELETE_FILES);
-            if gathered {
-                self.take_in(&mut group, &mut deletes.replaced)?;
-            }
-            let files = group.files.into_iter().filter(|(_, positions)| !positions.is_empty());
-            written.push(DeleteGroup {
-                spec_id: group.spec_id,
-                partition: conform(&self.base.metadata, &self.table.schema, group.spec_id, group.partition),
-                files: files.map(|(live, positions)| (live.file.file_path().to_owned(), positions)).collect(),
-            });
-        }
-        deletes.written =
-            write_position_deletes(&self.base.file_io, &self.handle, &self.paths, 0, written, &self.options)?;
-        let bytes = deletes.written.iter().map(|(_, file)| file.file_size_in_bytes()).sum();
-        self.progress.add_bytes_written(bytes);
-        Ok(deletes)
     }
-
-    /// Adds the positions of all delete files that apply in the group, and marks those files for removal.
-    ///
-    /// A delete file applies to data files of its own partition only, unless it names its one data file; so once all data
-    /// files of the group have its positions, nothing else needs it.
-    fn take_in(&self, group: &mut Group<'_>, replaced: &mut Vec<Arc<LiveDeleteFile>>) -> Result<()> {
-        let mut old: BTreeMap<String, Arc<LiveDeleteFile>> = BTreeMap::new();
-        for (live, positions) in &mut group.files {
-            positions.extend(self.live.deletes.positions(live)?.as_slice());
-            for delete in &live.deletes {
-                old.insert(delete.file.file_path().to_owned(), delete.clone());
-            }
-        }
-        replaced.extend(old.into_values());
-        Ok(())
-    }
+    replaced.extend(old.into_values());
+    Ok(())
 }

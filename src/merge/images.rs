@@ -3,28 +3,27 @@
 //! The files are read a second time: the first time was for the keys alone, which tells the newest change of each key. So
 //! images never pass through a sort that may have to spill, and memory is bounded by bytes, however large an item is.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use iceberg::spec::DataFile;
 
-use super::plan::Plan;
+use super::changes::Superseded;
 use super::work::Work;
 use crate::attribute::Parser;
 use crate::columns::{ItemBuilder, Rescued};
 use crate::error::{Error, Result};
+use crate::export::read::sharing::SharedLines;
+use crate::export::read::split::Task;
 use crate::export::{DataFileRef, Line};
-use crate::load::{RunWriter, Shares, Spread, Task};
-use crate::pool;
+use crate::runtime::cancel::Cancel;
 use crate::schema::Limits;
 use crate::storage::Store;
-use crate::table::{Partitioner, PendingFiles};
-
-/// Records that a newer one of the same key takes the place of: lines by the order of their file.
-pub(super) type Superseded = BTreeMap<u64, BTreeSet<u64>>;
+use crate::table::columns::sort_order_by_key;
+use crate::table::write::sorted_runs::{RunWriter, Shares};
+use crate::table::{ClosingFiles, Partitioner};
 
 /// The new images of a window.
-pub(super) struct Images {
+pub(crate) struct Images {
     pub store: Store,
     pub files: Vec<DataFileRef>,
     pub limits: Limits,
@@ -36,7 +35,7 @@ pub(super) struct Images {
 struct ImageTasks {
     images: Images,
     writer: RunWriter,
-    spread: Spread,
+    spread: SharedLines,
 }
 
 #[derive(Default)]
@@ -45,52 +44,59 @@ struct Written {
     rescued: Rescued,
 }
 
-impl Work {
-    /// Writes the new images, in parallel where there are many.
-    pub(super) async fn write_images(&self, images: Images, plan: &mut Plan) -> Result<()> {
-        let partitioner = Partitioner::new(self.base.metadata.default_partition_spec(), &self.table.schema)?;
-        let spec_id = partitioner.spec_id();
-        let writer = RunWriter {
-            file_io: self.base.file_io.clone(),
-            handle: self.handle.clone(),
-            table: self.table.clone(),
-            partitioner,
-            // A window must be applied, whatever its items are.
-            partitions: None,
-            sort_order_id: self.sort_order_id()?,
-            paths: self.paths.clone(),
-            options: self.options.clone(),
-            helpers: Arc::default(),
-            files: PendingFiles::new(images.shares.closing),
-            progress: self.progress.clone(),
-        };
-        let threads = images.shares.threads;
-        let (spread, tasks) = Spread::for_writers(&images.files, threads, &writer.helpers);
-        let progress = Arc::clone(&self.progress);
-        progress.start("writing new images", u64::try_from(images.files.len()).unwrap_or(u64::MAX));
-        let all = Arc::new(ImageTasks { images, writer, spread });
-        let shared = Arc::clone(&all);
-        let work = move |task: Task, stop: &pool::Stop| shared.run(&task, stop);
-        let parts = all.writer.run(threads, tasks, work).await?;
-        let expected = plan.inserted;
-        let mut rows = 0;
-        for written in parts {
-            rows += written.files.iter().map(DataFile::record_count).sum::<u64>();
-            plan.data_files.extend(written.files.into_iter().map(|file| (spec_id, file)));
-            plan.rescued.take_in(written.rescued);
-        }
-        // Without an MD5 in the manifest nothing else would tell that the files were others the second time.
-        if rows != expected {
-            return Err(Error::input(format!(
-                "the export changed while it was read: {expected} new images the first time, {rows} the second"
-            )));
-        }
-        Ok(())
+/// What was written of a window's new images.
+#[derive(Default)]
+pub(super) struct NewImages {
+    /// Data files, with their specs.
+    pub files: Vec<(i32, DataFile)>,
+    /// What went into `_ddb_rescued`.
+    pub rescued: Rescued,
+}
+
+/// Writes the new images, in parallel where there are many; `expected` rows, or the export has changed since it was read.
+pub(super) async fn write_images(work: &Work, images: Images, expected: u64) -> Result<NewImages> {
+    let partitioner = Partitioner::new(work.base.metadata.default_partition_spec(), &work.table.schema)?;
+    let spec_id = partitioner.spec_id();
+    let writer = RunWriter {
+        file_io: work.base.file_io.clone(),
+        handle: work.handle.clone(),
+        table: work.table.clone(),
+        partitioner,
+        // A window must be applied, whatever its items are.
+        partitions: None,
+        sort_order_id: sort_order_by_key(&work.base.metadata, &work.table)?,
+        paths: work.paths.clone(),
+        options: work.options.clone(),
+        helpers: Arc::default(),
+        files: ClosingFiles::new(images.shares.closing),
+        progress: work.progress.clone(),
+    };
+    let threads = images.shares.threads;
+    let (spread, tasks) = SharedLines::for_writers(&images.files, threads, &writer.helpers);
+    let progress = Arc::clone(&work.progress);
+    progress.start("writing new images", u64::try_from(images.files.len()).unwrap_or(u64::MAX));
+    let all = Arc::new(ImageTasks { images, writer, spread });
+    let shared = Arc::clone(&all);
+    let run = move |task: Task, stop: &Cancel| shared.run(&task, stop);
+    let parts = all.writer.run(threads, tasks, run).await?;
+    let mut new = NewImages::default();
+    let mut rows = 0;
+    for written in parts {
+        rows += written.files.iter().map(DataFile::record_count).sum::<u64>();
+        new.files.extend(written.files.into_iter().map(|file| (spec_id, file)));
+        new.rescued.take_in(written.rescued);
     }
+    // Without an MD5 in the manifest nothing else would tell that the files were others the second time.
+    if rows != expected {
+        return Err(Error::input(format!(
+            "the export changed while it was read: {expected} new images the first time, {rows} the second"
+        )));
+    }
+    Ok(new)
 }
 
 impl ImageTasks {
-    fn run(&self, task: &Task, stop: &pool::Stop) -> Result<Written> {
+    fn run(&self, task: &Task, stop: &Cancel) -> Result<Written> {
         let Self { images, writer, spread } = self;
         let mut written = Written::default();
         let mut builder = ItemBuilder::new(&writer.table, images.limits)?;

@@ -22,9 +22,11 @@ use iceberg::spec::{NestedFieldRef, PartitionSpecRef};
 use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::engine::{BATCH_ROWS, Engine, Fill, convert, source};
+use crate::engine::failure::convert;
+use crate::engine::session::{BATCH_ROWS, Engine};
+use crate::engine::source::{Fill, source};
 use crate::error::{Error, Result};
-use crate::table::{DeleteCache, KeyFile, KeyPartitions, LiveFile, POSITION_COLUMN, SoughtKeys};
+use crate::table::{DeleteCache, KeyFile, KeyFilter, LiveFile, POSITION_COLUMN, PartitionFilter};
 
 const CHANGE: &str = "__change";
 const FILE: &str = "__file";
@@ -93,8 +95,8 @@ pub(super) async fn locate(engine: &Engine, live: &Arc<LiveKeys>, keys: &RecordB
     let build = with_column(keys, CHANGE, Arc::new(UInt32Array::from_iter_values(0..count)))?;
     let build = MemorySourceConfig::try_new_exec(&[batches(&build)?], build.schema(), None).map_err(convert)?;
 
-    let sought = SoughtKeys::new(&live.key_fields, keys);
-    let partitions = KeyPartitions::new(&live.specs, &live.key_fields, keys);
+    let sought = KeyFilter::new(&live.key_fields, keys);
+    let partitions = PartitionFilter::new(&live.specs, &live.key_fields, keys);
     let mut fields: Vec<_> = keys.schema().fields().to_vec();
     fields.push(Arc::new(Field::new(POSITION_COLUMN, DataType::Int64, false)));
     fields.push(Arc::new(Field::new(FILE, DataType::UInt32, false)));
@@ -102,7 +104,7 @@ pub(super) async fn locate(engine: &Engine, live: &Arc<LiveKeys>, keys: &RecordB
     let ahead = Mutex::new(OpenAhead { live: live.clone(), next: 0, opening: VecDeque::new() });
     let scanned = live.clone();
     let schema = probe_schema.clone();
-    let fill: Arc<Fill> = Arc::new(move |_: usize, send: &mut super::engine::Send<'_>| -> Result<()> {
+    let fill: Arc<Fill> = Arc::new(move |_: usize, send: &mut crate::engine::source::OnBatch<'_>| -> Result<()> {
         let LiveKeys { handle, files, key_fields, deletes, .. } = &*scanned;
         let may_hold = |file: &LiveFile| partitions.may_contain(file) && sought.may_be_in(file);
         loop {

@@ -1,15 +1,17 @@
 //! The newest change of each key, where its old row lies, what to write and what to delete.
 
+mod apply;
 mod changes;
 mod deletes;
-mod engine;
 mod images;
 mod locate;
 mod plan;
+pub(crate) mod planner;
+pub(crate) mod policy;
 mod rewrite;
+pub mod window;
 mod work;
 
-pub use changes::NewAttributesPolicy;
-pub use engine::Engine;
-pub(crate) use engine::{BatchStream, convert, streams};
-pub use plan::{Plan, Planner, Removal};
+pub use plan::{Evolution, Plan, Removed, RowCounts};
+pub use planner::Planner;
+pub use policy::{NewAttributes, WriteMode};

@@ -3,7 +3,7 @@
 //! An attribute that no item has, or whose type no key has, is a wrong `--key`: `Usage`. What only some items lack, or have in
 //! several types, may as well be damage: `Input`.
 
-use super::ColumnType;
+use super::types::ColumnType;
 use crate::error::{Error, Result};
 use crate::spelling::did_you_mean;
 

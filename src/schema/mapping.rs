@@ -12,10 +12,13 @@ use iceberg::spec::{
 use serde::{Deserialize, Serialize};
 
 use super::key::{check_key_type, no_such_key};
-use super::naming::{fold, is_reserved, short};
-use super::{ColumnType, Field, NewFields, Observed, RESCUED, SchemaFile, Target, TimestampForm};
+use super::named::Named;
+use super::naming::{RESCUED, fold, is_reserved, short};
+use super::types::{ColumnType, Field, TimestampForm};
 use crate::attribute::Kind;
 use crate::error::{Error, Result};
+use crate::schema::change::new_fields::NewFields;
+use crate::schema::file::schema_file::{SchemaFile, Target};
 
 /// A column of a table and the attribute it comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,43 +65,11 @@ pub struct FieldMapping {
     pub conversion: String,
 }
 
-/// What a schema file names of an attribute's type.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "&'static str", try_from = "String")]
-pub enum Named {
-    /// The column's type; `type` in the property.
-    Type,
-    /// The DynamoDB type alone, the plain form; its name in the property.
-    Kind(Kind),
-}
-
 impl From<Named> for &'static str {
     fn from(named: Named) -> Self {
         match named {
             Named::Type => "type",
             Named::Kind(kind) => kind.name(),
-        }
-    }
-}
-
-impl TryFrom<String> for Named {
-    type Error = String;
-
-    fn try_from(text: String) -> std::result::Result<Self, String> {
-        match text.as_str() {
-            "type" => Ok(Self::Type),
-            name => Kind::from_name(name).map(Self::Kind).ok_or_else(|| format!("{name:?} is no DynamoDB type")),
-        }
-    }
-}
-
-impl Named {
-    /// The type of a new column: of what was seen, or of the values of the DynamoDB type that was named.
-    pub(super) fn type_of(named: Option<Self>, observed: &Observed) -> ColumnType {
-        match named {
-            Some(Self::Kind(kind)) if observed.count(kind) == 0 => ColumnType::Undecided,
-            Some(Self::Kind(kind)) => ColumnType::of_kind(observed, kind),
-            _ => ColumnType::of(observed),
         }
     }
 }
@@ -159,7 +130,7 @@ impl TableSchema {
         // Names that are chosen stand for themselves.
         let unnamed = names.iter().copied().filter(|name| listed.get(name).is_none_or(|(column, _)| column.is_none()));
         let unnamed: Vec<&str> = unnamed.collect();
-        let defaults = super::column_names(key, unnamed.iter().copied());
+        let defaults = super::naming::column_names(key, unnamed.iter().copied());
         let defaults: BTreeMap<&str, String> = unnamed.into_iter().zip(defaults).collect();
         let mut columns = Vec::with_capacity(names.len());
         for name in &names {
@@ -292,10 +263,10 @@ impl TableSchema {
 }
 
 /// Hands out field ids, one after the other.
-pub(super) struct FieldIds(pub(super) i32);
+pub(crate) struct FieldIds(pub(crate) i32);
 
 impl FieldIds {
-    pub(super) fn next(&mut self) -> i32 {
+    pub(crate) fn next(&mut self) -> i32 {
         self.0 += 1;
         self.0
     }
@@ -337,7 +308,7 @@ impl Default for Mapping {
 
 /// Iceberg's type for a field's column type, with fresh ids inside. The field and what is inside are noted in the mapping;
 /// fields whose type is not known yet are left out.
-pub(super) fn build_type(
+pub(crate) fn build_type(
     id: i32,
     name: Option<&str>,
     ty: &ColumnType,

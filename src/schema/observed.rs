@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::attribute::{EXCLUDED, Kind, Member, Members, NameIndex, Number, Parser, instant, twice};
+use crate::attribute::{EXCLUDED, Kind, Member, Members, NameIndex, Number, Parser, timestamp, twice};
 use crate::error::{Error, Result};
 
 /// Bounds of what is remembered.
@@ -165,7 +165,7 @@ impl Observed {
             Kind::N => parser.take_number(scratch, |number| self.numbers.see(&number))?,
             Kind::S => {
                 let text = parser.string(scratch)?;
-                self.other_text = self.other_text || instant::of_text(text).is_none();
+                self.other_text = self.other_text || timestamp::of_text(text).is_none();
             }
             Kind::Ns => {
                 parser.begin_set(Kind::N)?;

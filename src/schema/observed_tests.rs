@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::schema::ColumnType;
+use crate::schema::types::ColumnType;
 
 fn observe(values: &[String], limits: &Limits) -> Observed {
     let mut observed = Observed::default();

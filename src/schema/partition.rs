@@ -7,9 +7,10 @@ use iceberg::spec::{
     UnboundPartitionSpec,
 };
 
+use super::mapping::TableSchema;
 use super::naming::{RESCUED, digest, fold, is_reserved};
-use super::{NewFields, TableSchema};
 use crate::error::{Error, Result};
+use crate::schema::change::new_fields::NewFields;
 use crate::spelling::distance;
 
 const FORMS: &str = "Write bucket(16, name), truncate(4, name), year(name), month(name), day(name), hour(name), or the \

@@ -4,7 +4,7 @@ use iceberg::spec::PartitionSpec;
 
 use super::*;
 use crate::error::Kind;
-use crate::schema::SchemaFile;
+use crate::schema::file::schema_file::SchemaFile;
 
 fn table() -> TableSchema {
     let file = SchemaFile::parse(

@@ -3,10 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use super::naming::{fold, short};
-use super::strict_json::{alike, member, only, text_at, wrong, wrong_value};
-use super::types::MAX_NESTING;
-use super::{ColumnType, Field, TimestampForm};
+use super::types::{ColumnType, Field, MAX_NESTING, TimestampForm};
 use crate::error::{Error, Result};
+use crate::schema::file::strict_json::{alike, member, only, text_at, wrong, wrong_value};
 
 const ALLOWED: &str = "allowed are string, long, decimal(P,S), double, number-string, boolean, binary, json, \
     timestamp(seconds), timestamp(milliseconds), timestamp(iso-8601), {\"list\":T}, {\"set\":T}, {\"map\":T}, \

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::naming::field_names;
-use super::{NumberRange, Observed};
+use super::observed::{NumberRange, Observed};
 use crate::attribute::{Kind, MAX_DIGITS};
 
 /// Digits after the point that a decimal column has at least, so that prices of tomorrow fit the column of today.
@@ -256,8 +256,8 @@ impl fmt::Display for ColumnType {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::attribute::Parser;
-    use crate::schema::Limits;
+    use crate::attribute::parser::Parser;
+    use crate::schema::observed::Limits;
 
     fn of(values: &[&str]) -> String {
         let mut observed = Observed::default();

@@ -19,12 +19,14 @@ use futures::stream::BoxStream;
 use iceberg::io::{FileMetadata, FileRead, FileWrite, InputFile, OutputFile, Storage};
 use serde::{Deserialize, Serialize};
 
+use super::backend::ObjectStore;
 use super::failure::{into_iceberg, os};
-use super::read_ahead::{Lookahead, ReadAhead};
-use super::s3::strip_scheme;
-use super::whole::check_size;
-use super::{FileEntry, Listing, Location, ObjectStore};
+use super::listing::{FileEntry, Listing};
+use super::location::Location;
 use crate::error::{Error, Result};
+use crate::storage::read::chunks::{Lookahead, ReadAhead};
+use crate::storage::read::limits::check_size;
+use crate::storage::s3::strip_scheme;
 
 /// Bytes collected before a write to the disk; larger writes pass through.
 const WRITE_BUFFER: usize = 256 << 10;

@@ -3,7 +3,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::*;
 use crate::error::Kind;
-use crate::storage::{CHUNK, Store};
+use crate::storage::read::chunks::CHUNK;
+use crate::storage::store::Store;
 
 fn at(folder: &tempfile::TempDir, name: &str) -> Location {
     Location::parse(folder.path().to_str().unwrap()).unwrap().join(name)

@@ -25,7 +25,7 @@ impl Location {
         if text.contains('\0') {
             return Err(wrong("it has a NUL character"));
         }
-        if let Some(rest) = super::s3::strip_scheme(text) {
+        if let Some(rest) = crate::storage::s3::strip_scheme(text) {
             let rest = rest.trim_end_matches('/');
             if rest.is_empty() || rest.starts_with('/') {
                 return Err(wrong("the bucket's name is missing"));

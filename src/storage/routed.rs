@@ -10,9 +10,15 @@ use futures::stream::BoxStream;
 use iceberg::io::{FileMetadata, FileRead, FileWrite, InputFile, OutputFile, Storage};
 use serde::{Deserialize, Serialize};
 
-use super::s3::strip_scheme;
-use super::{Listing, LocalStore, Location, ObjectStore, ReadAhead, S3Access, S3Config, S3Store};
+use super::backend::ObjectStore;
+use super::listing::Listing;
+use super::local::LocalStore;
+use super::location::Location;
+use super::s3::S3Store;
 use crate::error::Result;
+use crate::storage::read::chunks::ReadAhead;
+use crate::storage::s3::access::S3Access;
+use crate::storage::s3::{S3Config, strip_scheme};
 
 /// Local files and S3.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

@@ -16,9 +16,9 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
 
 use super::failure::into_iceberg;
-use super::file_io_over;
+use super::store::file_io_over;
 use crate::error::{Error, Kind, Result};
-use crate::run::{Run, Unsettled};
+use crate::runtime::run::{Run, Unsettled};
 
 /// Files deleted at once.
 const DELETED_AT_ONCE: usize = 16;
@@ -322,7 +322,7 @@ impl FileWrite for StagedWrite {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::Store;
+    use crate::storage::store::Store;
 
     async fn write(file_io: &FileIO, path: &std::path::Path) -> iceberg::Result<()> {
         file_io.new_output(path.to_str().unwrap())?.write(Bytes::from_static(b"rows")).await

@@ -13,11 +13,15 @@ use iceberg::spec::{
 use iceberg::{NamespaceIdent, TableIdent};
 use tokio::runtime::{Handle, Runtime};
 
-use super::{
-    BuiltSnapshot, DataFileWriter, DataPaths, DeleteCache, DeleteGroup, LiveFile, SnapshotBuilder, WriteOptions,
-};
+use super::files::LiveFile;
 use crate::catalog::{LoadedTable, place};
 use crate::storage::{AllowedLocations, Lent, Location, Store};
+use crate::table::commit::snapshot::{BuiltSnapshot, SnapshotBuilder};
+use crate::table::deletes::cache::DeleteCache;
+use crate::table::deletes::write::DeleteGroup;
+use crate::table::write::data_file::DataFileWriter;
+use crate::table::write::locations::DataPaths;
+use crate::table::write::options::WriteOptions;
 
 /// `pk` string (the key), `n` long, `tag` string.
 pub(super) fn schema() -> Schema {
@@ -152,8 +156,15 @@ impl Fixture {
     pub(super) fn write_deletes(&self, files: &[(&DataFile, &[u64])]) -> Vec<(i32, DataFile)> {
         let files = files.iter().map(|(file, positions)| (file.file_path().to_owned(), positions.to_vec())).collect();
         let group = DeleteGroup { spec_id: 0, partition: Struct::empty(), files };
-        super::write_position_deletes(&self.file_io, self.handle(), &self.paths(), 0, vec![group], &self.options())
-            .unwrap()
+        crate::table::deletes::write::write_position_deletes(
+            &self.file_io,
+            self.handle(),
+            &self.paths(),
+            0,
+            vec![group],
+            &self.options(),
+        )
+        .unwrap()
     }
 
     pub(super) fn build(
@@ -198,7 +209,7 @@ impl Fixture {
     }
 
     pub(super) fn live(&self) -> Vec<LiveFile> {
-        self.runtime.block_on(super::live_files(&self.loaded())).unwrap()
+        self.runtime.block_on(crate::table::scan::plan::live_files(&self.loaded())).unwrap()
     }
 
     pub(super) fn live_of(&self, file: &DataFile) -> LiveFile {
@@ -206,14 +217,28 @@ impl Fixture {
     }
 
     /// Keys and positions of the live rows of a file.
-    pub(super) fn keys(&self, live: &LiveFile, sought: Option<&super::SoughtKeys>) -> Vec<(String, i64)> {
+    pub(super) fn keys(
+        &self,
+        live: &LiveFile,
+        sought: Option<&crate::table::scan::key_filter::KeyFilter>,
+    ) -> Vec<(String, i64)> {
         let mut rows = Vec::new();
-        super::scan_keys(&self.file_io, self.handle(), live, &self.key(), sought, &self.cache(), &mut |batch| {
-            let keys = batch.column(0).as_any().downcast_ref::<StringArray>().unwrap().clone();
-            let positions = batch.column(1).as_any().downcast_ref::<Int64Array>().unwrap().clone();
-            rows.extend(keys.iter().zip(positions.iter()).map(|(key, pos)| (key.unwrap().to_owned(), pos.unwrap())));
-            Ok(())
-        })
+        crate::table::scan::keys::scan_keys(
+            &self.file_io,
+            self.handle(),
+            live,
+            &self.key(),
+            sought,
+            &self.cache(),
+            &mut |batch| {
+                let keys = batch.column(0).as_any().downcast_ref::<StringArray>().unwrap().clone();
+                let positions = batch.column(1).as_any().downcast_ref::<Int64Array>().unwrap().clone();
+                rows.extend(
+                    keys.iter().zip(positions.iter()).map(|(key, pos)| (key.unwrap().to_owned(), pos.unwrap())),
+                );
+                Ok(())
+            },
+        )
         .unwrap();
         rows
     }

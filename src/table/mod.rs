@@ -19,58 +19,42 @@
 //! The `iceberg` crate's own planning is not used for changes, since it drops spec ids and sequence numbers, and its Parquet
 //! writer is not used, since it takes a file's bounds from statistics that may be truncated.
 
-mod avro_check;
-pub mod bounds;
-mod chunk;
-pub mod delete_cache;
-pub mod delete_write;
-pub mod deletes;
-mod describe;
-mod dictionary;
-mod encoder;
-mod extremes;
-pub mod keys;
-pub mod live;
-pub mod manifest_merge;
-mod manifest_trim;
-pub mod metrics;
-mod parquet_file;
-mod parquet_schema;
-pub mod partition;
-pub mod paths;
-mod pending;
 pub mod properties;
-pub mod prune;
-pub mod rows;
-mod sink;
-pub mod snapshot;
-pub mod sought;
-pub mod summary;
-mod transform;
 pub mod watermark;
-pub mod write;
 
-pub use delete_cache::DeleteCache;
-pub use delete_write::{DeleteGroup, write_position_deletes};
-pub use deletes::{PositionCursor, Positions, read_positions};
-pub use dictionary::plain_columns;
-pub use keys::{KeyFile, POSITION_COLUMN, scan_keys};
-pub use live::manifests;
-pub(crate) use live::{CONCURRENT_MANIFESTS, read_entries, read_manifest_list};
-pub use live::{
-    LiveDeleteFile, LiveFile, LiveTable, PartitionKey, check_supported, check_writable, live_files,
-    live_files_bounded_by, live_table,
-};
-pub use metrics::{MetricsConfig, MetricsMode};
-pub use partition::{PartitionRows, Partitioner, conform};
-pub use paths::DataPaths;
-pub use pending::PendingFiles;
+pub use commit::requirements::base_requirements;
+pub use commit::snapshot::{BuiltSnapshot, SnapshotBuilder};
+pub use deletes::cache::DeleteCache;
+pub use deletes::positions::{PositionCursor, Positions, read_positions};
+pub use deletes::write::{DeleteGroup, write_position_deletes};
+pub use files::{LiveDeleteFile, LiveFile};
+pub use manifest::read::manifests;
+pub(crate) use manifest::read::{CONCURRENT_MANIFESTS, read_entries, read_manifest_list};
+pub use open::{check_supported, check_writable};
+pub use parquet::dictionary::plain_columns;
+pub use partition::key::PartitionKey;
+pub use partition::partitioner::{PartitionRows, Partitioner, conform};
 pub use properties::{check_properties, target_file_bytes, unfollowed};
-pub use prune::KeyPartitions;
-pub use rows::{row_bytes, row_stream, scan_rows};
-pub use snapshot::{BuiltSnapshot, SnapshotBuilder, base_requirements};
-pub use sought::SoughtKeys;
-pub use write::{DataFileWriter, WriteOptions};
+pub use scan::key_filter::KeyFilter;
+pub use scan::keys::{KeyFile, POSITION_COLUMN, scan_keys};
+pub use scan::partition_filter::PartitionFilter;
+pub use scan::plan::{LiveTable, live_files, live_files_bounded_by, live_table};
+pub use scan::rows::{row_bytes, row_stream, scan_rows};
+pub use write::closing::ClosingFiles;
+pub use write::data_file::DataFileWriter;
+pub use write::locations::DataPaths;
+pub use write::metrics::{MetricsConfig, MetricsMode};
+pub use write::options::WriteOptions;
 
+pub mod columns;
+pub mod commit;
+pub mod deletes;
+pub(crate) mod files;
 #[cfg(test)]
 mod fixture;
+pub mod manifest;
+pub(crate) mod open;
+pub mod parquet;
+pub mod partition;
+pub mod scan;
+pub mod write;

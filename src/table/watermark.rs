@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::export::Source;
 use crate::schema::TableSchema;
-use crate::time::{self, Time};
+use crate::time;
+use crate::time::Time;
 
 /// Property: the major version of ddb-iceberg's conventions that the table follows.
 pub const VERSION: &str = "ddb-iceberg.version";
@@ -29,6 +30,8 @@ pub const SCHEMA: &str = "ddb-iceberg.schema";
 pub const WATERMARK: &str = "ddb-iceberg.watermark";
 /// Property: windows that were skipped on the user's word.
 pub const GAPS: &str = "ddb-iceberg.gaps";
+/// Property: what was found in each folder of exports. Only beside gaps.
+pub const GAPS_SEEN: &str = "ddb-iceberg.gaps-seen";
 /// Property: the export of the last full load, and the load's snapshot.
 pub const LOAD: &str = "ddb-iceberg.load";
 /// Snapshot summary: `full-load` for a snapshot whose rows are one full load's.

@@ -4,6 +4,7 @@ use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType};
 use iceberg::spec::{NestedField, Type};
 
+use super::framing::{count, sized};
 use super::json;
 use crate::attribute::Number;
 use crate::error::{Error, Result};
@@ -11,7 +12,7 @@ use crate::schema::{ColumnType, TableSchema};
 
 /// How the values of a column are compared.
 #[derive(Debug)]
-pub(super) enum Form {
+pub(crate) enum Form {
     /// As they are.
     Plain,
     /// Texts of numbers, by value.
@@ -103,16 +104,6 @@ impl Form {
         }
         Ok(())
     }
-}
-
-/// Bytes with their length in front.
-pub(super) fn sized(bytes: &[u8], out: &mut Vec<u8>) {
-    count(bytes.len(), out);
-    out.extend_from_slice(bytes);
-}
-
-fn count(number: usize, out: &mut Vec<u8>) {
-    out.extend(u64::try_from(number).unwrap_or(u64::MAX).to_le_bytes());
 }
 
 fn unordered(mut elements: Vec<Vec<u8>>, out: &mut Vec<u8>) {

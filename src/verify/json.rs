@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::canonical::sized;
+use super::framing::sized;
 use crate::attribute::{Number, Parser, write_json};
 use crate::error::Result;
 

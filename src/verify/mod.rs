@@ -7,6 +7,7 @@
 
 mod canonical;
 mod entries;
+pub(crate) mod framing;
 mod json;
 mod rows;
 mod scan;

@@ -7,12 +7,13 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use iceberg::spec::Schema;
 use sha2::{Digest, Sha256};
 
-use super::canonical::{Form, sized};
+use super::canonical::Form;
+use super::framing::sized;
 use super::json;
 use crate::attribute::Parser;
 use crate::columns::ItemBuilder;
+use crate::columns::key_text::key_text;
 use crate::error::{Error, Result};
-use crate::load::key_text;
 use crate::schema::{Limits, TableSchema};
 
 /// The first half of a SHA-256.

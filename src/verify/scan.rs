@@ -12,11 +12,13 @@ use tokio::runtime::Handle;
 use super::entries::{Entries, Entry, Side};
 use super::rows::{Hash, RowForm, Rows};
 use crate::columns::ItemBuilder;
+use crate::columns::record::append;
 use crate::error::{Error, Result};
+use crate::export::read::sharing::SharedLines;
 use crate::export::{DataFileRef, Export, Line};
-use crate::load::{self, Spread, append_item};
-use crate::pool::{self, Stop};
-use crate::progress::Progress;
+use crate::runtime::cancel::Cancel;
+use crate::runtime::pool;
+use crate::runtime::resources::Resources;
 use crate::schema::{Limits, TableSchema};
 use crate::storage::Store;
 use crate::table::{DeleteCache, LiveFile, scan_rows};
@@ -39,12 +41,8 @@ pub struct Verifier {
     pub live: Vec<LiveFile>,
     /// The table's columns.
     pub table: TableSchema,
-    /// Tasks that run at once.
-    pub threads: usize,
-    /// Upper bound of memory, in bytes.
-    pub memory_limit: usize,
-    /// Raised as the work goes on.
-    pub progress: Arc<Progress>,
+    /// What the comparison may use.
+    pub resources: Resources,
 }
 
 /// How a key differs.
@@ -100,7 +98,7 @@ struct Shared {
 
 enum Task {
     /// "Read these files of the export."
-    Items(load::Task),
+    Items(crate::export::read::split::Task),
     /// "Read this data file of the table."
     Rows(Box<LiveFile>),
 }
@@ -110,11 +108,11 @@ impl Verifier {
     ///
     /// Errors of kind `Input`: the export is damaged, has a key twice, or has a key that the table can't hold.
     pub async fn run(self, export: &Export, examples: usize) -> Result<Differences> {
-        let entries = Arc::new(Entries::new(self.memory_limit / 4));
+        let entries = Arc::new(Entries::new(self.resources.memory_limit / 4));
         let shared = Arc::new(Shared {
             form: RowForm::new(&self.table, Limits::default())?,
             arrow_schema: Arc::new(schema_to_arrow_schema(&self.table.schema)?),
-            deletes: DeleteCache::new(self.file_io.clone(), Handle::current(), self.memory_limit / 8),
+            deletes: DeleteCache::new(self.file_io.clone(), Handle::current(), self.resources.memory_limit / 8),
             handle: Handle::current(),
             verifier: self,
         });
@@ -189,22 +187,28 @@ impl Shared {
     async fn scan(self: &Arc<Self>, step: &str, visit: Arc<Visit>) -> Result<()> {
         let verifier = &self.verifier;
         let mut tasks: Vec<Task> = verifier.live.iter().map(|live| Task::Rows(Box::new(live.clone()))).collect();
-        let (spread, items) = Spread::for_readers(&verifier.files, verifier.threads);
+        let (spread, items) = SharedLines::for_readers(&verifier.files, verifier.resources.threads);
         tasks.extend(items.into_iter().map(Task::Items));
         let spread = Arc::new(spread);
         let cut = Arc::clone(&spread);
         let files = verifier.live.len() + verifier.files.len();
-        verifier.progress.start(step, u64::try_from(files).unwrap_or(u64::MAX));
+        verifier.resources.progress.start(step, u64::try_from(files).unwrap_or(u64::MAX));
         let shared = Arc::clone(self);
-        let work = move |task: Task, stop: &Stop| match task {
+        let work = move |task: Task, stop: &Cancel| match task {
             Task::Items(task) => shared.items(&cut, &task, stop, &*visit),
             Task::Rows(live) => shared.rows(&live, stop, &*visit),
         };
-        pool::run(verifier.threads, tasks, work, drop).await?;
+        pool::run(verifier.resources.threads, tasks, work).await?;
         spread.finish()
     }
 
-    fn items(&self, spread: &Spread, task: &load::Task, stop: &Stop, visit: &Visit) -> Result<()> {
+    fn items(
+        &self,
+        spread: &SharedLines,
+        task: &crate::export::read::split::Task,
+        stop: &Cancel,
+        visit: &Visit,
+    ) -> Result<()> {
         let verifier = &self.verifier;
         let mut builder = ItemBuilder::new(&verifier.table, Limits::default())?;
         let flush = |builder: &mut ItemBuilder| {
@@ -213,18 +217,18 @@ impl Shared {
             visit(Side::Export, &Rows::of_items(&self.form, &builder.finish()?))
         };
         let mut on_line = |file: &DataFileRef, line: Line<'_>| {
-            append_item(line.bytes, &mut builder).map_err(|e| e.in_file(file.name.as_str()).on_line(line.number))?;
+            append(line.bytes, &mut builder).map_err(|e| e.in_file(file.name.as_str()).on_line(line.number))?;
             if builder.rows() >= BATCH_ROWS || builder.memory() >= BATCH_BYTES {
                 stop.check()?;
                 flush(&mut builder)?;
             }
             Ok(())
         };
-        spread.run(task, &verifier.exports, &verifier.progress, stop, &mut on_line)?;
+        spread.run(task, &verifier.exports, &verifier.resources.progress, stop, &mut on_line)?;
         if builder.rows() > 0 { flush(&mut builder) } else { Ok(()) }
     }
 
-    fn rows(&self, live: &LiveFile, stop: &Stop, visit: &Visit) -> Result<()> {
+    fn rows(&self, live: &LiveFile, stop: &Cancel, visit: &Visit) -> Result<()> {
         let without = self.deletes.positions(live)?;
         let file_io = &self.verifier.file_io;
         scan_rows(file_io, &self.handle, live, &self.arrow_schema, &without, &mut |batch: RecordBatch| {
@@ -232,7 +236,7 @@ impl Shared {
             let rows = Rows::of_table(&self.form, &batch).map_err(|e| e.in_file(live.file.file_path()))?;
             visit(Side::Table, &rows)
         })?;
-        self.verifier.progress.file_done();
+        self.verifier.resources.progress.file_done();
         Ok(())
     }
 

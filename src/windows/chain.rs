@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
-use super::choose::Window;
+use super::window::Window;
 use crate::time::Time;
 
 /// How good it is to go on with a window: the chain from it on reaches so far, with so few windows.

@@ -2,21 +2,13 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet};
-use std::fmt;
 
 use super::chain::{Chains, Rank};
 use super::next::exportable;
+use super::window::Window;
 use crate::table::watermark::{Gap, Watermark};
-use crate::time::{self, Time};
-
-/// A window's time, start inclusive, end exclusive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Window {
-    /// Start, inclusive.
-    pub from: Time,
-    /// End, exclusive.
-    pub to: Time,
-}
+use crate::time;
+use crate::time::Time;
 
 /// What the user allows.
 #[derive(Debug, Clone, Copy, Default)]
@@ -131,20 +123,8 @@ impl<'a> Recorded<'a> {
     }
 }
 
-impl Window {
-    fn touches(&self, other: &Self) -> bool {
-        self.from < other.to && other.from < self.to
-    }
-}
-
-impl fmt::Display for Window {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} to {}", time::format(self.from), time::format(self.to))
-    }
-}
-
 /// Whether a window starts in a recorded gap: it may be what was missing there, and it comes too late.
-pub(super) fn late(gaps: &[Gap], window: &Window) -> bool {
+pub(crate) fn late(gaps: &[Gap], window: &Window) -> bool {
     gaps.iter().map(Recorded::new).any(|gap| gap.is_begun_by(window))
 }
 

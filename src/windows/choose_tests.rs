@@ -4,10 +4,12 @@ use std::time::Instant;
 use chrono::{TimeDelta, TimeZone, Utc};
 use proptest::prelude::*;
 
-use super::{Allow, Choice, Stop, Unseen, Why, Window, choose};
+use super::choose::{Allow, Choice, Stop, Unseen, Why, choose};
+use super::window::Window;
 use crate::error::Kind;
 use crate::table::watermark::{Gap, Watermark};
-use crate::time::{self, Time};
+use crate::time;
+use crate::time::Time;
 
 const NO: Allow = Allow { gap: false, overlap: false };
 const GAP: Allow = Allow { gap: true, overlap: false };

@@ -6,10 +6,14 @@ mod chain;
 mod choose;
 #[cfg(test)]
 mod choose_tests;
+mod found;
 mod next;
 mod refusal;
 mod seen;
+pub(crate) mod window;
 
-pub use choose::{Allow, Choice, Due, Skipped, Stop, Unseen, Why, Window, choose};
+pub use choose::{Allow, Choice, Due, Skipped, Stop, Unseen, Why, choose};
+pub use found::{Found, discover, holder};
 pub use next::{REACH, export_command, exportable};
-pub use seen::{GAPS_SEEN, Seen};
+pub use seen::Seen;
+pub use window::Window;

@@ -2,7 +2,7 @@
 
 use chrono::{TimeDelta, TimeZone, Utc};
 
-use super::choose::Window;
+use super::window::Window;
 use crate::storage::Location;
 use crate::time::Time;
 

@@ -1,6 +1,7 @@
 //! A stop in words.
 
-use super::choose::{Stop, Why, Window};
+use super::choose::{Stop, Why};
+use super::window::Window;
 use crate::error::Error;
 use crate::time;
 

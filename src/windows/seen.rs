@@ -6,13 +6,13 @@ use chrono::TimeDelta;
 use iceberg::spec::TableMetadata;
 use serde::{Deserialize, Serialize};
 
-use super::choose::{Window, late};
+use super::choose::late;
+use super::window::Window;
 use crate::export::{Export, LookBack, Looked};
-use crate::table::watermark::{GAPS, Gap};
-use crate::time::{self, Time};
+use crate::table::watermark::{GAPS, GAPS_SEEN, Gap};
+use crate::time;
+use crate::time::Time;
 
-/// Property: what was found in each folder of exports. Only beside gaps.
-pub const GAPS_SEEN: &str = "ddb-iceberg.gaps-seen";
 /// For so long a window of a gap can still be asked for and completed: point-in-time recovery, and a day for the export.
 const MISSED: TimeDelta = TimeDelta::days(36);
 /// More folders, or more exports in one that must be read again, are not remembered.

@@ -8,7 +8,8 @@ use ddb_iceberg::catalog::connect::connect;
 use ddb_iceberg::catalog::settle::{Outcome, commit_and_settle, create_and_settle};
 use ddb_iceberg::catalog::{Catalog, Commit, LOADING, is_unfinished};
 use ddb_iceberg::error::{Kind, Result};
-use ddb_iceberg::storage::{S3Config, Store};
+use ddb_iceberg::storage::S3Config;
+use ddb_iceberg::storage::Store;
 use serde_json::json;
 use tempfile::TempDir;
 

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use ddb_iceberg::catalog::settle::{Outcome, Patience, commit_and_settle, create_and_settle, settle};
+use ddb_iceberg::catalog::patience::Patience;
+use ddb_iceberg::catalog::settle::{Outcome, commit_and_settle, create_and_settle, settle};
 use ddb_iceberg::catalog::{Catalog, Commit, LoadedTable, NewTable, TableHome};
 use ddb_iceberg::error::{Error, Kind, Result};
 use iceberg::spec::TableMetadata;

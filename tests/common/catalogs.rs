@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ddb_iceberg::catalog::settle::Patience;
+use ddb_iceberg::catalog::patience::Patience;
 use ddb_iceberg::catalog::{Catalog, Commit, LoadedTable, NewTable, TableHome};
 use ddb_iceberg::error::Result;
 use ddb_iceberg::storage::{AllowedLocations, Location};

@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use ddb_iceberg::time::{self, Time};
+use ddb_iceberg::time;
+use ddb_iceberg::time::Time;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use md5::{Digest, Md5};

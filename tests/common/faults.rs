@@ -13,12 +13,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use ddb_iceberg::catalog::patience::Patience;
 use ddb_iceberg::catalog::pointer::{Pointer, PointerCatalog, Pointers, Swap};
-use ddb_iceberg::catalog::settle::Patience;
 use ddb_iceberg::catalog::sql::sqlite::SqlitePointers;
 use ddb_iceberg::catalog::{Catalog, Commit, LoadedTable, NewTable, TableHome};
 use ddb_iceberg::error::{Error, Result};
-use ddb_iceberg::storage::{AllowedLocations, Listing, LocalStore, Location, ObjectStore, Store};
+use ddb_iceberg::storage::Listing;
+use ddb_iceberg::storage::ObjectStore;
+use ddb_iceberg::storage::Store;
+use ddb_iceberg::storage::{AllowedLocations, LocalStore, Location};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use iceberg::io::{FileMetadata, FileRead, FileWrite, InputFile, OutputFile, Storage};

@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ddb_iceberg::catalog::{Catalog, LoadedTable};
-use ddb_iceberg::commands::{
-    Context, FullLoad, IfExists, Incremental, NewAttributes, Report, WriteMode, full_load, incremental,
-};
+use ddb_iceberg::commands::{Context, FullLoad, IfExists, Incremental, Report, full_load, incremental};
 use ddb_iceberg::error::Result;
+use ddb_iceberg::merge::{NewAttributes, WriteMode};
 use iceberg::TableIdent;
 use iceberg::spec::ManifestList;
 use serde_json::{Value, json};

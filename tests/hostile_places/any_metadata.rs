@@ -5,10 +5,11 @@ use std::path::Path;
 
 use ddb_iceberg::catalog::connect::connect;
 use ddb_iceberg::commands::{
-    Compact, Context, Expire, Incremental, Maintenance, NewAttributes, Orphans, Report, compact, expire, incremental,
-    orphans,
+    Compact, Context, Expire, Incremental, Maintenance, Orphans, Report, compact, expire, incremental, orphans,
 };
-use ddb_iceberg::storage::{S3Config, Store};
+use ddb_iceberg::merge::NewAttributes;
+use ddb_iceberg::storage::S3Config;
+use ddb_iceberg::storage::Store;
 use iceberg::TableIdent;
 use serde_json::{Value, json};
 

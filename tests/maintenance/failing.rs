@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use ddb_iceberg::catalog::{Catalog, Commit, LoadedTable};
 use ddb_iceberg::commands::{
-    Compact, Context, Expire, Incremental, Maintenance, NewAttributes, Report, Status, compact, expire, incremental,
+    Compact, Context, Expire, Incremental, Maintenance, Report, Status, compact, expire, incremental,
 };
 use ddb_iceberg::error::{Kind, Result};
+use ddb_iceberg::merge::NewAttributes;
 use iceberg::TableIdent;
 use tokio::sync::Barrier;
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ddb_iceberg::commands::{
-    Compact, Context, FullLoad, IfExists, Incremental, Maintenance, NewAttributes, Report, WriteMode, compact,
-    full_load, incremental,
+    Compact, Context, FullLoad, IfExists, Incremental, Maintenance, Report, compact, full_load, incremental,
 };
 use ddb_iceberg::error::Result;
+use ddb_iceberg::merge::{NewAttributes, WriteMode};
 use iceberg::TableIdent;
 use serde_json::json;
 

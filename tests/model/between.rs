@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use ddb_iceberg::catalog::{Commit, LoadedTable, clock};
-use ddb_iceberg::commands::{Compact, Expire, NewAttributes, Report, Status, compact, expire, full_load};
+use ddb_iceberg::commands::{Compact, Expire, Report, Status, compact, expire, full_load};
 use ddb_iceberg::error::Kind;
+use ddb_iceberg::merge::NewAttributes;
 use ddb_iceberg::schema::{PartitionTerm, TableSchema, partition_spec};
 use iceberg::TableUpdate;
 use iceberg::spec::{MAIN_BRANCH, SnapshotReference, SnapshotRetention};

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use ddb_iceberg::catalog::connect::connect;
-use ddb_iceberg::commands::{Context, FullLoad, IfExists, Incremental, NewAttributes, Report, full_load, incremental};
-use ddb_iceberg::progress::Progress;
+use ddb_iceberg::commands::{Context, FullLoad, IfExists, Incremental, Report, full_load, incremental};
+use ddb_iceberg::merge::NewAttributes;
+use ddb_iceberg::runtime::progress::Progress;
 use ddb_iceberg::storage::Store;
 use iceberg::TableIdent;
 

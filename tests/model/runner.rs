@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use ddb_iceberg::catalog::{LoadedTable, clock};
 use ddb_iceberg::commands::{
-    Context, FullLoad, IfExists, Incremental, Maintenance, NewAttributes, Report, Status, WriteMode, full_load,
-    incremental,
+    Context, FullLoad, IfExists, Incremental, Maintenance, Report, Status, full_load, incremental,
 };
 use ddb_iceberg::error::{Error, Kind};
-use ddb_iceberg::progress::Progress;
+use ddb_iceberg::merge::{NewAttributes, WriteMode};
+use ddb_iceberg::runtime::progress::Progress;
 use iceberg::TableIdent;
 use iceberg::spec::{MAIN_BRANCH, Snapshot, SnapshotReference, SnapshotRetention};
 use serde_json::{Value, json};

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::aws::access::AwsAccess;
+use crate::aws::properties::Properties;
 use crate::error::Result;
-use crate::storage::{AwsAccess, Properties};
 
 /// Attempts in all, as PyIceberg has it.
 const ATTEMPTS: u32 = 10;

@@ -2,8 +2,8 @@
 
 use aws_sdk_glue::error::{ProvideErrorMetadata, SdkError};
 
+use crate::aws::failure::{causes, shorten, without_credentials};
 use crate::error::Error;
-use crate::storage::{causes, shorten, without_credentials};
 
 /// What was being done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

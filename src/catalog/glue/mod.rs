@@ -21,13 +21,13 @@ use aws_sdk_glue::types::{Database, DatabaseInput, Table};
 use iceberg::spec::TableMetadata;
 use iceberg::{NamespaceIdent, TableIdent};
 
-use self::client::Clients;
-use self::config::GlueConfig;
-use self::entry::Entry;
-use self::failure::{Act, failed, is_code, is_refused};
 use super::pointer::{Pointer, PointerCatalog, Pointers, Swap};
 use crate::error::{Error, Result};
 use crate::storage::{AllowedLocations, Location, Store};
+use client::Clients;
+use config::GlueConfig;
+use entry::Entry;
+use failure::{Act, failed, is_code, is_refused};
 
 /// How the connection of a database of Amazon S3 Tables is named.
 const S3_TABLES: &str = "aws:s3tables";

@@ -7,8 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use reqwest::header::HeaderValue;
 use tokio::sync::Mutex;
 
-use super::client::{Http, Lost};
 use super::failure;
+use super::http::{Http, Lost};
 use super::settings::{OAuth, Settings, SignIn};
 use super::wire::{OAuthToken, form};
 use crate::error::{Error, Result};

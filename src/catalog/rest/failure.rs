@@ -2,7 +2,7 @@
 
 use reqwest::StatusCode;
 
-use super::client::Answer;
+use super::http::Answer;
 use super::wire::{ErrorModel, ErrorResponse, OAuthError};
 use crate::error::Error;
 use crate::secrets;
@@ -11,12 +11,12 @@ use crate::secrets;
 const LONGEST: usize = 400;
 
 /// The answer's `ErrorModel`, if it has one.
-pub(super) fn model(answer: &Answer) -> Option<ErrorModel> {
+pub(crate) fn model(answer: &Answer) -> Option<ErrorModel> {
     serde_json::from_slice::<ErrorResponse>(&answer.body).ok().map(|response| response.error)
 }
 
 /// Status and message, in one line.
-pub(super) fn said(answer: &Answer) -> String {
+pub(crate) fn said(answer: &Answer) -> String {
     let reason = StatusCode::from_u16(answer.status).ok().and_then(|s| s.canonical_reason()).unwrap_or_default();
     let mut text = format!("{} {reason}", answer.status).trim_end().to_owned();
     let message = match (model(answer), serde_json::from_slice::<OAuthError>(&answer.body)) {
@@ -45,7 +45,7 @@ fn plain(message: &str) -> String {
 }
 
 /// The error for an answer that is no success. `asked` continues "when asked to …".
-pub(super) fn refused(asked: &str, answer: &Answer) -> Error {
+pub(crate) fn refused(asked: &str, answer: &Answer) -> Error {
     let error = Error::failed(format!("the catalog answered {} when asked to {asked}", said(answer)));
     match answer.status {
         300..=399 => error.advice("The server redirects elsewhere: give that address as the catalog's uri"),
@@ -57,28 +57,6 @@ pub(super) fn refused(asked: &str, answer: &Answer) -> Error {
         429 | 500..=599 => error.advice("Nothing was changed; try again later"),
         _ => error,
     }
-}
-
-/// Words for a request that has no answer; without the address, which the caller names.
-pub(super) fn words(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut text = match (error.is_timeout(), error.is_connect()) {
-        (true, true) => return "no connection within the time limit".to_owned(),
-        (true, false) => return "no answer within the time limit".to_owned(),
-        (false, true) => "no connection".to_owned(),
-        (false, false) => error.to_string(),
-    };
-    // The last cause is what the system or the other side said.
-    let mut cause = std::error::Error::source(&error);
-    let mut last = None;
-    while let Some(inner) = cause {
-        last = Some(inner.to_string());
-        cause = inner.source();
-    }
-    if let Some(last) = last {
-        text = format!("{text}: {last}");
-    }
-    text
 }
 
 #[cfg(test)]

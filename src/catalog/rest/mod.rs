@@ -13,11 +13,13 @@
 mod auth;
 mod client;
 mod failure;
-mod lending;
+pub(crate) mod http;
 mod session;
 mod settings;
 mod signer;
+pub(crate) mod storage_keys;
 mod trust;
+pub(crate) mod vended;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -31,16 +33,16 @@ use iceberg::{NamespaceIdent, TableIdent, TableRequirement, TableUpdate};
 use reqwest::Method;
 use uuid::Uuid;
 
-use self::client::{Answer, LONGEST_PAUSE, Lost, backoff};
-use self::lending::Lending;
-use self::session::{Session, body};
-use self::wire::{
-    CommitTableRequest, CommitTableResponse, CreateNamespaceRequest, CreateTableRequest, ListTablesResponse,
-    LoadTableResult,
-};
 use super::{Catalog, Commit, LOADING, LoadedTable, NewTable, TableHome, is_unfinished, place, property};
 use crate::error::{Error, Result};
 use crate::storage::{AllowedLocations, Lent, Location, Place, S3Access, S3Config, Store, strip_scheme};
+use http::{Answer, LONGEST_PAUSE, Lost, backoff};
+use session::{Session, body};
+use vended::Lending;
+use wire::{
+    CommitTableRequest, CommitTableResponse, CreateNamespaceRequest, CreateTableRequest, ListTablesResponse,
+    LoadTableResult,
+};
 
 /// How often a commit is sent when the server says to come again.
 const SENDS: u32 = 4;

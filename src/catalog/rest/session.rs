@@ -8,13 +8,14 @@ use reqwest::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::client::{Answer, Client};
-use super::failure;
-use super::lending::{KEY_ID, is_identity};
+use super::client::Client;
+use super::http::Answer;
 use super::settings::Settings;
-use super::trust;
-use super::wire::{CatalogConfig, LoadCredentialsResponse, LoadTableResult, StorageCredential, encode};
+use super::storage_keys::{KEY_ID, is_identity};
+use super::wire::{CatalogConfig, LoadCredentialsResponse, LoadTableResult, StorageCredential};
+use super::{failure, trust};
 use crate::error::{Error, Result};
+use crate::percent::encode;
 
 /// As `endpoints` of a server's configuration names it.
 const LOAD_CREDENTIALS: &str = "GET /v1/{prefix}/namespaces/{namespace}/tables/{table}/credentials";

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
-use super::wire::{decode, encode};
 use crate::catalog::property;
 use crate::error::{Error, Result};
+use crate::percent::{decode, encode};
 
 /// Between the levels of a namespace in paths, unless the server names another.
 const SEPARATOR: &str = "\u{1f}";
@@ -113,7 +113,7 @@ impl Settings {
 
     /// Whether the server is this machine, which no proxy reaches.
     pub fn is_loopback(&self) -> bool {
-        crate::storage::is_loopback(&self.base)
+        crate::aws::access::is_loopback(&self.base)
     }
 }
 

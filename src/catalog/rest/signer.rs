@@ -12,10 +12,10 @@ use aws_sigv4::sign::v4;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use tokio::sync::Mutex;
 
-use super::client::CONNECT_LIMIT;
+use super::http::CONNECT_LIMIT;
 use super::settings::Signing;
+use crate::aws::access::{AwsAccess, StaticKeys};
 use crate::error::{Error, Result};
-use crate::storage::{AwsAccess, StaticKeys};
 
 /// Signs requests with keys that were given or that the standard AWS chain finds.
 pub(super) struct Signer {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use reqwest::Url;
 
-use super::lending::{KEY_ID, SECRET, is_identity};
+use super::storage_keys::{KEY_ID, SECRET, is_identity};
 use super::wire::CatalogConfig;
 use crate::catalog::property;
 use crate::error::{Error, Result};

@@ -7,7 +7,7 @@ use iceberg::spec::{PartitionSpec, Schema, SortOrder, TableMetadata};
 use iceberg::{TableIdent, TableRequirement, TableUpdate};
 use serde::{Deserialize, Serialize};
 
-pub(super) use crate::percent::{decode, encode};
+use crate::percent::encode;
 
 /// `CatalogConfig`.
 #[derive(Deserialize)]

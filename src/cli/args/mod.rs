@@ -2,15 +2,15 @@
 //!
 //! Parsing touches no file and no network. What the values mean is decided in [`super::invocation`].
 
+mod shared;
+mod values;
+
 use chrono::TimeDelta;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use iceberg::TableIdent;
 
-use super::table;
-
-mod shared;
-mod values;
+use super::commands;
 
 pub(crate) use shared::Shared;
 pub(crate) use values::{
@@ -20,7 +20,7 @@ pub(crate) use values::{
 
 /// Turns DynamoDB's S3 exports into Apache Iceberg tables and keeps them fresh.
 #[derive(Parser)]
-#[command(name = "ddb-iceberg", version, after_long_help = table::PROGRAM_EXAMPLES, max_term_width = 100)]
+#[command(name = "ddb-iceberg", version, after_long_help = commands::PROGRAM_EXAMPLES, max_term_width = 100)]
 #[command(after_help = "Exit codes and examples: --help")]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -32,20 +32,21 @@ pub(crate) struct Cli {
 /// The definition of the command line, with what the table of commands has to say.
 pub(crate) fn definition() -> clap::Command {
     // The man page of `catalog check` is `catalog-check`, and its group has one too.
-    let pages = table::COMMANDS.iter().map(|listed| match listed.name {
+    let pages = commands::COMMANDS.iter().map(|listed| match listed.name {
         "catalog check" => "catalog-check",
         name => name,
     });
     let pages = PossibleValuesParser::new(pages.chain(["catalog"]));
     let with_pages = |argument: clap::Arg| argument.value_parser(pages);
-    described(Cli::command(), "").mut_subcommand(table::MAN.name, |man| man.mut_arg("command", with_pages))
+    described(Cli::command(), "").mut_subcommand(commands::MAN.name, |man| man.mut_arg("command", with_pages))
 }
 
 /// The definition with the examples of each command below the one whose words are given.
 fn described(definition: clap::Command, above: &str) -> clap::Command {
     definition.mut_subcommands(|command| {
         let name = format!("{above} {}", command.get_name()).trim().to_owned();
-        let examples = table::COMMANDS.iter().find(|listed| listed.name == name).map_or("", |listed| listed.examples);
+        let examples =
+            commands::COMMANDS.iter().find(|listed| listed.name == name).map_or("", |listed| listed.examples);
         let command = described(command, &name);
         if examples.is_empty() { command } else { command.after_long_help(examples).after_help("Examples: --help") }
     })
@@ -357,5 +358,6 @@ pub(crate) struct Key {
     pub attributes: Vec<String>,
 }
 
+pub(crate) mod limits;
 #[cfg(test)]
 mod tests;

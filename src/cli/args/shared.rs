@@ -2,8 +2,8 @@
 
 use clap::Args;
 
-use super::super::limits::{MAX_THREADS, parse_memory_limit};
-use super::{Format, ProgressMode};
+use super::limits::{MAX_THREADS, parse_memory_limit};
+use super::values::{Format, ProgressMode};
 
 /// What every subcommand takes, before its name or after it.
 #[derive(Args, Default)]

@@ -6,8 +6,8 @@ use aws_sdk_s3::config::retry::{ReconnectMode, RetryConfig, RetryPartition, Toke
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 
 use super::config::{RetryPolicy, S3Config};
+use crate::aws::access::{APP, DEFAULT_REGION};
 use crate::error::Result;
-use crate::storage::aws::{APP, DEFAULT_REGION};
 
 /// Makes the client. Reads variables and profile files; nothing is asked of S3 yet.
 pub(super) async fn connect(config: &S3Config) -> Result<aws_sdk_s3::Client> {

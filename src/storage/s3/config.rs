@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use crate::aws::access::AwsAccess;
+use crate::aws::properties::Properties;
 use crate::error::Result;
-use crate::storage::aws::AwsAccess;
-use crate::storage::properties::Properties;
 
 /// When a request is tried again, and for how long.
 ///

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 use tokio::time::sleep;
 
-use super::Shared;
 use super::address::Address;
-use super::failure::{Act, is_code};
-use super::list::keys_below;
+use super::codes::is_code;
+use super::failure::Act;
+use super::shared::Shared;
+use crate::aws::failure::shorten;
 use crate::error::{Error, Result};
-use crate::storage::aws::shorten;
+use crate::storage::s3::read::list::keys_below;
 
 /// So many keys S3 takes in one request.
 pub(super) const BATCH: usize = 1000;

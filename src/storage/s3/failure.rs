@@ -4,14 +4,15 @@ use std::fmt::Write as _;
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
-use super::Shared;
 use super::address::Address;
+use super::codes::status;
+use super::shared::Shared;
+use crate::aws::failure::{causes, shorten, without_credentials};
 use crate::error::Error;
-use crate::storage::aws::{causes, shorten, without_credentials};
 
 /// What was being done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Act {
+pub(crate) enum Act {
     Read,
     Look,
     List,
@@ -46,37 +47,10 @@ impl Act {
     }
 }
 
-/// The status of the answer, if there was one.
-pub(super) fn status<E>(error: &SdkError<E>) -> Option<u16> {
-    error.raw_response().map(|response| response.status().as_u16())
-}
-
-/// Whether the answer has this error code.
-pub(super) fn is_code<E: ProvideErrorMetadata>(error: &SdkError<E>, codes: &[&str]) -> bool {
-    error.code().is_some_and(|code| codes.contains(&code))
-}
-
-/// What S3 and servers like it answer to keys that have expired or were taken back.
-const EXPIRED: [&str; 6] = [
-    "ExpiredToken",
-    "ExpiredTokenException",
-    "InvalidAccessKeyId",
-    "InvalidToken",
-    "InvalidTokenId",
-    "TokenRefreshRequired",
-];
-
-/// Whether the answer says that the keys have expired, or may: one to HEAD has no body that could.
-pub(super) fn is_expired<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
-    is_code(error, &EXPIRED)
-        || (status(error) == Some(400)
-            && error.raw_response().and_then(|r| r.body().bytes()).is_some_and(<[u8]>::is_empty))
-}
-
 impl Shared {
     /// The error for people.
     #[expect(clippy::needless_pass_by_value, reason = "as `map_err` gives it")]
-    pub(super) fn failed<E>(&self, act: Act, address: &Address, error: SdkError<E>) -> Error
+    pub(crate) fn failed<E>(&self, act: Act, address: &Address, error: SdkError<E>) -> Error
     where
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {

@@ -9,15 +9,15 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::config::Credentials;
 use tokio::sync::Mutex;
 
+use crate::aws::access::remember;
 use crate::error::Result;
-use crate::storage::aws::remember;
 
 /// Keys are asked for again so long before they expire: an upload of one part may take as long.
 const MARGIN: Duration = Duration::from_mins(2);
 
 /// Keys with their end.
 #[derive(Clone, PartialEq, Eq)]
-pub struct LentKeys {
+pub struct VendedCredentials {
     /// The access key's id.
     pub id: String,
     /// The secret access key.
@@ -28,40 +28,40 @@ pub struct LentKeys {
     pub expires: Option<SystemTime>,
 }
 
-impl LentKeys {
+impl VendedCredentials {
     /// Whether they are good for a while yet.
     pub fn are_fresh(&self) -> bool {
         self.expires.is_none_or(|end| end > SystemTime::now() + MARGIN)
     }
 }
 
-impl fmt::Debug for LentKeys {
+impl fmt::Debug for VendedCredentials {
     /// Without secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LentKeys").field("expires", &self.expires).finish_non_exhaustive()
+        f.debug_struct("VendedCredentials").field("expires", &self.expires).finish_non_exhaustive()
     }
 }
 
 /// Lends keys; asked again when the last ones are about to expire, or have.
 #[async_trait]
-pub trait KeyLender: fmt::Debug + Send + Sync {
+pub trait CredentialsProvider: fmt::Debug + Send + Sync {
     /// Keys that are good for a while; others than those that S3 has `refused` as expired, if there are any.
-    async fn lend(&self, refused: Option<&LentKeys>) -> Result<LentKeys>;
+    async fn lend(&self, refused: Option<&VendedCredentials>) -> Result<VendedCredentials>;
 }
 
 /// A client for each loan.
 pub(super) struct Loans {
-    lender: Arc<dyn KeyLender>,
-    current: Mutex<Option<(Client, LentKeys)>>,
+    lender: Arc<dyn CredentialsProvider>,
+    current: Mutex<Option<(Client, VendedCredentials)>>,
 }
 
 impl Loans {
-    pub fn new(lender: Arc<dyn KeyLender>) -> Self {
+    pub fn new(lender: Arc<dyn CredentialsProvider>) -> Self {
         Self { lender, current: Mutex::default() }
     }
 
     /// As `base`, with keys that are good for a while.
-    pub async fn client(&self, base: &Client) -> Result<(Client, LentKeys)> {
+    pub async fn client(&self, base: &Client) -> Result<(Client, VendedCredentials)> {
         let mut current = self.current.lock().await;
         if let Some(known) = current.as_ref().filter(|(_, keys)| keys.are_fresh()) {
             return Ok(known.clone());
@@ -79,7 +79,7 @@ impl Loans {
     }
 
     /// The same with other keys than those that S3 has refused as expired; `None` if there are no others.
-    pub async fn other_client(&self, base: &Client, refused: &LentKeys) -> Result<Option<Client>> {
+    pub async fn other_client(&self, base: &Client, refused: &VendedCredentials) -> Result<Option<Client>> {
         let mut current = self.current.lock().await;
         if let Some((client, _)) = current.as_ref().filter(|(_, keys)| keys != refused) {
             return Ok(Some(client.clone()));
@@ -91,7 +91,11 @@ impl Loans {
         Ok(Some(Self::take(&mut current, base, keys).0))
     }
 
-    fn take(current: &mut Option<(Client, LentKeys)>, base: &Client, keys: LentKeys) -> (Client, LentKeys) {
+    fn take(
+        current: &mut Option<(Client, VendedCredentials)>,
+        base: &Client,
+        keys: VendedCredentials,
+    ) -> (Client, VendedCredentials) {
         let credentials = Credentials::new(&keys.id, &keys.secret, keys.token.clone(), None, "ddb-iceberg");
         remember(&credentials);
         let client = Client::from_conf(base.config().to_builder().credentials_provider(credentials).build());

@@ -1,0 +1,150 @@
+//! Carries a command out: opens stores and catalog, supervises the work, prints the result.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::Mutex;
+
+use super::{check, logs, progress};
+use crate::cli::args;
+use crate::cli::invocation::{Invocation, Request, Settings};
+use crate::cli::render::printer::Printer;
+use crate::cli::run::configure::configure;
+use crate::cli::run::progress::Screen;
+use crate::cli::run::stores::Stores;
+use crate::cli::run::supervision::{Patience, signals, supervise};
+use crate::cli::run::tidy::{REPORT_WAIT, TIDY_WAIT, tidy_up};
+use ddb_iceberg::catalog::connect::connect;
+use ddb_iceberg::commands::{self, Context, DetectReport, Report, Status};
+use ddb_iceberg::error::Result;
+use ddb_iceberg::runtime::progress::Progress;
+
+/// Runs a command and prints its result; the answer is the exit code.
+pub async fn run(invocation: Invocation) -> ExitCode {
+    let Invocation { request, settings } = invocation;
+    let started = Instant::now();
+    let printer = settings.printer;
+    let screen = Screen::default();
+    logs::start(settings.shared.verbose, settings.shared.quiet, screen.clone());
+    logs::keep_panics();
+    let progress = Arc::new(Progress::default());
+    let watch = progress::watch(settings.progress(), settings.shared.quiet, progress.clone(), screen.clone());
+
+    if let Request::CheckCatalog(request) = request {
+        let code = check::run(request, Arc::new(settings), progress, screen).await;
+        drop(watch);
+        return code;
+    }
+
+    // The report is kept out here: what was applied is told whatever becomes of the command.
+    let report = Arc::new(Mutex::new(request.new_report()));
+    let settings = Arc::new(settings);
+    let stores = Arc::new(Stores::default());
+    let result = match signals() {
+        Err(error) => Err(error),
+        Ok(mut signals) => {
+            let work = perform(request.clone(), settings.clone(), progress.clone(), report.clone(), stores.clone());
+            let task = tokio::spawn(work);
+            let notify =
+                || screen.print(b"Waiting for the commit that was sent, at most 30 s; once more to stop at once.\n");
+            let (result, hurried) = supervise(task, &mut signals, progress.run(), Patience::default(), notify).await;
+            if !hurried {
+                let tidy = tidy_up(&stores, progress.run(), result.is_err());
+                tokio::select! {
+                    _ = tokio::time::timeout(TIDY_WAIT, tidy) => {}
+                    Some(()) = signals.recv() => {}
+                }
+            }
+            result
+        }
+    };
+    // A panic in a part of the command is an error of the command already; this tells where it was.
+    if let Some(text) = logs::panic_message()
+        && !result.as_ref().is_err_and(|error| error.to_string().contains(&text))
+    {
+        tracing::error!("the program has a bug, please report it: {text}");
+    }
+    drop(watch);
+
+    let mut report = match tokio::time::timeout(REPORT_WAIT, report.lock()).await {
+        Ok(report) => report.clone(),
+        Err(_) => request.new_report(),
+    };
+    complete(&mut report, &progress, started);
+    match result {
+        Err(error) => {
+            report.fail(&error);
+            printer.finish(&report, Err(error))
+        }
+        Ok(None) => printer.finish(&report, Ok(())),
+        Ok(Some(schema)) => print_schema(printer, report, &schema, &request, &settings),
+    }
+}
+
+/// Fills in what the command did not.
+fn complete(report: &mut Report, progress: &Progress, started: Instant) {
+    let counted = progress.snapshot();
+    if report.bytes_read == 0 {
+        report.bytes_read = counted.bytes_read;
+    }
+    if report.bytes_written == 0 {
+        report.bytes_written = counted.bytes_written;
+    }
+    if report.seconds == 0.0 {
+        report.seconds = started.elapsed().as_secs_f64();
+    }
+}
+
+fn print_schema(
+    printer: Printer,
+    mut report: Report,
+    schema: &DetectReport,
+    request: &Request,
+    settings: &Settings,
+) -> ExitCode {
+    let written_to = match request {
+        Request::DetectSchema(request) => request.output.as_deref(),
+        _ => None,
+    };
+    report.status = if settings.shared.dry_run { Status::DryRun } else { Status::Applied };
+    report.warnings.clone_from(&schema.warnings);
+    if printer.format == args::Format::Json && (written_to.is_some() || settings.unwritten_output.is_some()) {
+        // People find them below the table.
+        report.warnings.extend(schema.hints.iter().map(ToString::to_string));
+    }
+    printer.schema(&report, schema, written_to, settings.unwritten_output.as_deref())
+}
+
+/// Carries out the command. Only `detect-schema` has a result besides the report.
+async fn perform(
+    request: Request,
+    settings: Arc<Settings>,
+    progress: Arc<Progress>,
+    report: Arc<Mutex<Report>>,
+    stores: Arc<Stores>,
+) -> Result<Option<DetectReport>> {
+    let mut report = report.lock().await;
+    let config = if request.needs_config() { Some(configure(&settings.shared, &mut report.warnings)?) } else { None };
+    config.iter().flat_map(|config| &config.exposed).for_each(|exposed| tracing::warn!("{exposed}"));
+    let (exports, tables) =
+        stores.open(config.as_ref().map(|c| &c.properties), settings.memory_limit, settings.threads)?;
+    let catalog = match (&request, &config) {
+        (Request::DetectSchema(_), _) | (_, None) => None,
+        (_, Some(config)) => Some(connect(&config.name, &config.properties, tables.clone()).await?),
+    };
+    let context =
+        Context { exports, catalog, threads: settings.threads, memory_limit: settings.memory_limit, progress };
+    match request {
+        Request::DetectSchema(request) => commands::detect_schema(&context, &request).await.map(Some),
+        Request::FullLoad(request) => commands::full_load(&context, &request, &mut report).await.map(|()| None),
+        Request::Incremental(request) => commands::incremental(&context, &request, &mut report).await.map(|()| None),
+        Request::Compact(request) => commands::compact(&context, &request, &mut report).await.map(|()| None),
+        Request::Expire(request) => commands::expire(&context, &request, &mut report).await.map(|()| None),
+        Request::Orphans(request) => commands::orphans(&context, &request, &mut report).await.map(|()| None),
+        // It has a report of its own.
+        Request::CheckCatalog(_) => Ok(None),
+        Request::Status(request) => commands::status(&context, &request, &mut report).await.map(|()| None),
+        Request::Verify(request) => commands::verify(&context, &request, &mut report).await.map(|()| None),
+    }
+}

@@ -1,0 +1,311 @@
+//! What a command did: the result JSON, version 1. A public, versioned interface.
+
+pub(crate) mod detect_table;
+pub(crate) mod state;
+
+use std::collections::BTreeMap;
+
+use chrono::Utc;
+use serde::Serialize;
+
+use crate::catalog::LoadedTable;
+use crate::columns::Rescued;
+use crate::error::{Error, Result};
+use crate::schema::Hint;
+use crate::table::{unfollowed, watermark};
+use crate::time;
+use crate::time::Time;
+use state::{Comparison, TableState};
+
+/// How a command, or one window of it, ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// The table has it now.
+    Applied,
+    /// The table had it already.
+    AlreadyApplied,
+    /// Nothing was due.
+    NothingToDo,
+    /// It would be applied.
+    DryRun,
+    /// It failed; see `error`.
+    Failed,
+    /// It was looked at, and is as it should be; nothing was to be changed.
+    Checked,
+}
+
+/// The result of every command that works on a table, and of any command that failed.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// The version of this form: 1.
+    pub version: u32,
+    /// The subcommand.
+    pub command: &'static str,
+    /// `namespace.table`.
+    pub table: Option<String>,
+    /// How it ended.
+    pub status: Status,
+    /// What was done, in order; last the window that failed, if one did.
+    pub windows: Vec<WindowReport>,
+    /// Windows that are not needed, since others are taken for their time.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<SkippedWindow>,
+    /// What was done to keep the table small and quick, in order.
+    pub maintenance: Vec<MaintenanceReport>,
+    /// The time up to which the table is complete.
+    pub watermark: Option<String>,
+    /// Now minus the watermark.
+    pub lag_seconds: Option<i64>,
+    /// Exports that have not completed yet.
+    pub pending: u64,
+    /// The table's current metadata file.
+    pub metadata_location: Option<String>,
+    /// Compressed bytes read from exports.
+    pub bytes_read: u64,
+    /// Bytes written to the table.
+    pub bytes_written: u64,
+    /// Wall time.
+    pub seconds: f64,
+    /// What deserves a look.
+    pub warnings: Vec<String>,
+    /// What went wrong.
+    pub error: Option<ErrorReport>,
+    /// Only of `status`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<Box<TableState>>,
+    /// Only of `verify`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<Comparison>,
+}
+
+impl Report {
+    /// An empty report of a command that has done nothing yet.
+    pub fn new(command: &'static str, table: Option<String>) -> Self {
+        Self {
+            version: 1,
+            command,
+            table,
+            status: Status::NothingToDo,
+            windows: Vec::new(),
+            skipped: Vec::new(),
+            maintenance: Vec::new(),
+            watermark: None,
+            lag_seconds: None,
+            pending: 0,
+            metadata_location: None,
+            bytes_read: 0,
+            bytes_written: 0,
+            seconds: 0.0,
+            warnings: Vec::new(),
+            error: None,
+            state: None,
+            comparison: None,
+        }
+    }
+
+    /// Records how far a table is and where its metadata lies.
+    pub(super) fn describe(&mut self, table: &LoadedTable) -> Result<()> {
+        self.metadata_location = Some(table.metadata_location.clone());
+        let watermark = watermark::watermark(&table.metadata)?;
+        self.watermark = watermark.map(|mark| time::format(mark.time));
+        self.lag_seconds = watermark.map(|mark| (Utc::now() - mark.time).num_seconds());
+        Ok(())
+    }
+
+    /// Says once what the table's properties ask for that was not done.
+    pub(super) fn warn_of_properties(&mut self, table: &LoadedTable) {
+        let told = unfollowed(&table.metadata);
+        self.warnings.extend(told.filter(|told| !self.warnings.contains(told)));
+    }
+
+    /// Records a failure.
+    pub fn fail(&mut self, error: &Error) {
+        self.status = Status::Failed;
+        self.error = Some(ErrorReport::from(error));
+    }
+}
+
+/// One load or one window.
+#[derive(Debug, Clone, Serialize)]
+pub struct WindowReport {
+    /// The export, if it has a manifest.
+    pub export_arn: Option<String>,
+    /// Start of the window, inclusive; a full load has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// End of the window, exclusive, or the full export's time.
+    pub to: Option<String>,
+    /// How it ended.
+    pub status: Status,
+    /// The snapshot that holds it. A string, since 64 bits do not fit a JSON reader's double.
+    pub snapshot_id: Option<String>,
+    /// Rows by what happened to them.
+    pub rows: RowCounts,
+    /// Values kept in `_ddb_rescued`, by attribute.
+    pub rescued: BTreeMap<String, u64>,
+    /// Columns, and fields inside columns, that it added.
+    pub columns_added: Vec<String>,
+    /// Files by what happened to them.
+    pub files: FileCounts,
+}
+
+impl WindowReport {
+    /// A window that nothing was done with yet.
+    pub(super) fn new(export_arn: Option<&str>, from: Option<Time>, to: Option<Time>) -> Self {
+        Self {
+            export_arn: export_arn.map(str::to_owned),
+            from: from.map(time::format),
+            to: to.map(time::format),
+            status: Status::NothingToDo,
+            snapshot_id: None,
+            rows: RowCounts::default(),
+            rescued: BTreeMap::new(),
+            columns_added: Vec::new(),
+            files: FileCounts::default(),
+        }
+    }
+}
+
+/// A window that is not needed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SkippedWindow {
+    /// The export.
+    pub export_arn: Option<String>,
+    /// Start, inclusive.
+    pub from: String,
+    /// End, exclusive.
+    pub to: String,
+    /// Why it is not needed.
+    pub reason: String,
+}
+
+/// Says what to do about values that fit no column. Those that wait for a type need nothing: the first value that has one
+/// makes the column.
+pub(super) fn rescue_warnings(rescued: &Rescued) -> Vec<String> {
+    let misfits = rescued.values.iter().map(|(attribute, count)| {
+        let waiting = rescued.undecided.get(attribute).copied().unwrap_or(0);
+        (attribute, count.saturating_sub(waiting))
+    });
+    let warning = |(attribute, count): (&String, u64)| {
+        format!(
+            "{count} values of {attribute:?} did not fit their column; they are kept in _ddb_rescued. To give the \
+             attribute another type, load a newer full export with full-load --if-exists replace, with --schema if a \
+             schema file named its type"
+        )
+    };
+    misfits.filter(|(_, count)| *count > 0).map(warning).collect()
+}
+
+/// Rows by what happened to them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct RowCounts {
+    /// Rows of keys that were not in the table.
+    pub inserted: u64,
+    /// Rows that took the place of an old one.
+    pub updated: u64,
+    /// Rows that went.
+    pub deleted: u64,
+}
+
+/// Files by what happened to them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct FileCounts {
+    /// Data files added.
+    pub data_added: u64,
+    /// Data files removed.
+    pub data_removed: u64,
+    /// Position delete files added.
+    pub deletes_added: u64,
+}
+
+/// One `compact`, `expire` or `orphans`, by hand or by `incremental`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MaintenanceReport {
+    /// `compact`, `expire` or `orphans`.
+    pub action: &'static str,
+    /// How it ended. Orphans that were found and not deleted are `dry_run`.
+    pub status: Status,
+    /// The snapshot that a compaction made.
+    pub snapshot_id: Option<String>,
+    /// Data files that new ones took the place of.
+    pub data_files_removed: u64,
+    /// Data files written.
+    pub data_files_added: u64,
+    /// Position delete files that nothing needs any more.
+    pub delete_files_removed: u64,
+    /// Bytes of the data files removed, or of the orphans.
+    pub bytes_removed: u64,
+    /// Bytes of the data files written.
+    pub bytes_added: u64,
+    /// Snapshots expired.
+    pub snapshots_removed: u64,
+    /// Branches and tags expired.
+    pub references_removed: Vec<String>,
+    /// Files deleted from storage; of a dry `expire`, those that would be.
+    pub files_deleted: u64,
+    /// The orphans' locations.
+    pub files: Vec<String>,
+}
+
+impl MaintenanceReport {
+    /// One that nothing was done of yet.
+    pub fn new(action: &'static str, status: Status) -> Self {
+        Self {
+            action,
+            status,
+            snapshot_id: None,
+            data_files_removed: 0,
+            data_files_added: 0,
+            delete_files_removed: 0,
+            bytes_removed: 0,
+            bytes_added: 0,
+            snapshots_removed: 0,
+            references_removed: Vec::new(),
+            files_deleted: 0,
+            files: Vec::new(),
+        }
+    }
+}
+
+/// What went wrong, in parts.
+#[derive(Debug, Clone, Serialize)]
+pub struct ErrorReport {
+    /// The exit code.
+    pub exit: u8,
+    /// The whole text for people.
+    pub message: String,
+    /// The file it is about.
+    pub file: Option<String>,
+    /// The line, counted from 1.
+    pub line: Option<u64>,
+    /// The attribute.
+    pub attribute: Option<String>,
+}
+
+impl From<&Error> for ErrorReport {
+    fn from(error: &Error) -> Self {
+        Self {
+            exit: error.kind().exit_code(),
+            message: error.to_string(),
+            file: error.file().map(str::to_owned),
+            line: error.line(),
+            attribute: error.attribute().map(str::to_owned),
+        }
+    }
+}
+
+/// The result of `detect-schema`.
+#[derive(Debug, Clone)]
+pub struct DetectReport {
+    /// The schema file's text.
+    pub schema_file: String,
+    /// The table for people, one line an attribute, then the hints.
+    pub table: String,
+    /// Items seen.
+    pub items: u64,
+    /// What deserves a look in the attributes.
+    pub hints: Vec<Hint>,
+    /// What deserves a look.
+    pub warnings: Vec<String>,
+}

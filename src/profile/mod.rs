@@ -1,0 +1,3 @@
+//! What the items of an export look like.
+
+pub(crate) mod observe;

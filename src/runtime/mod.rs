@@ -1,0 +1,11 @@
+//! Running work: a bounded pool of threads, work sharing between them, progress, cancellation, interruption.
+//!
+//! What blocks on storage or on other tasks has a thread of its own ([`thread`]); nothing holds a thread that it waits for.
+
+pub mod cancel;
+pub mod pool;
+pub mod progress;
+pub mod resources;
+pub mod run;
+pub(crate) mod thread;
+pub(crate) mod work_sharing;

@@ -1,0 +1,348 @@
+//! What a table whose rows are replaced keeps of its columns: all that its users decided, and as much of the rest as holds
+//! the new items.
+//!
+//! What is left out stays left out, names stay, and so do types that a schema file named. A type that was observed stays
+//! where every value fits it; else it is observed anew, in the insides of lists and maps as well. Attributes that are new
+//! become columns.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::new_fields::NewFields;
+use crate::attribute::{Kind, MAX_DIGITS};
+use crate::schema::file::schema_file::{Attribute, SchemaFile, Target};
+use crate::schema::mapping::TableSchema;
+use crate::schema::named::Named;
+use crate::schema::naming::Taken;
+use crate::schema::observed::{Fields, Limits, NumberRange, Observed};
+use crate::schema::types::{ColumnType, Field, TimestampForm};
+
+impl SchemaFile {
+    /// The columns of a table, with room for what was seen in the items that replace its rows.
+    pub fn kept(table: &TableSchema, seen: &Fields, limits: &Limits) -> Self {
+        let mut attributes = Vec::new();
+        for field in table.schema.as_struct().fields() {
+            // A column that another program has given a type which no value becomes is made anew.
+            let Ok(Some((Some(name), old))) = table.source(field) else { continue };
+            let named = table.mapping.named.get(name).copied();
+            let ty = seen.get(name).map_or_else(|| old.clone(), |seen| Keeper { named, limits }.keep(&old, seen, 0));
+            attributes.push(Attribute {
+                name: name.to_owned(),
+                seen: Vec::new(),
+                column: Some(field.name.clone()),
+                target: Target::Column(ty),
+                named,
+            });
+        }
+        // Names that were chosen for columns to come go before those of other attributes, seen or not.
+        let none = BTreeMap::new();
+        let chosen = table.mapping.undecided.get(&NewFields::ITEM).unwrap_or(&none);
+        let mut names = Taken::of(attributes.iter().filter_map(|attribute| attribute.column.as_ref()));
+        let chosen: BTreeMap<&str, String> =
+            chosen.iter().map(|(name, column)| (name.as_str(), names.take(column, name, true))).collect();
+        let known: BTreeSet<&str> = attributes.iter().map(|attribute| attribute.name.as_str()).collect();
+        let is_open = |name: &str| !known.contains(name) && !table.mapping.excluded.contains(name);
+        let nothing = Observed::default();
+        let mut new = seen.sorted();
+        // What was named and never seen is still named.
+        let named = table.mapping.named.keys().map(String::as_str).filter(|name| seen.get(name).is_none());
+        new.extend(named.map(|name| (name, &nothing)));
+        new.retain(|(name, _)| is_open(name));
+        let new: Vec<Attribute> = new
+            .into_iter()
+            .map(|(name, observed)| {
+                let named = table.mapping.named.get(name).copied();
+                let ty = Named::type_of(named, observed);
+                let own = (ty != ColumnType::Undecided).then(|| names.take(name, name, true));
+                Attribute {
+                    name: name.to_owned(),
+                    seen: Vec::new(),
+                    column: chosen.get(name).cloned().or(own),
+                    target: Target::Column(ty),
+                    named,
+                }
+            })
+            .collect();
+        attributes.extend(new);
+        attributes.extend(table.mapping.excluded.iter().map(|name| Attribute {
+            name: name.clone(),
+            seen: Vec::new(),
+            column: None,
+            target: Target::Exclude,
+            named: None,
+        }));
+        Self { key: table.mapping.key.clone(), items: None, attributes }
+    }
+}
+
+impl TableSchema {
+    /// The most fields that a struct of it has, wherever it stands.
+    pub fn widest_struct(&self) -> usize {
+        let fields = self.schema.as_struct().fields().iter();
+        let types = fields.filter_map(|field| self.source(field).ok().flatten());
+        types.map(|(_, ty)| ty.widest_struct()).max().unwrap_or(0)
+    }
+}
+
+impl ColumnType {
+    /// The most fields that a struct in it has.
+    pub(crate) fn widest_struct(&self) -> usize {
+        match self {
+            Self::List(inner) | Self::Set(inner) | Self::Map(inner) => inner.widest_struct(),
+            Self::Struct(fields) => {
+                fields.iter().map(|field| field.ty.widest_struct()).max().unwrap_or(0).max(fields.len())
+            }
+            _ => 0,
+        }
+    }
+}
+
+/// Decides on the type of one attribute.
+struct Keeper<'a> {
+    named: Option<Named>,
+    limits: &'a Limits,
+}
+
+impl Keeper<'_> {
+    fn keep(&self, old: &ColumnType, seen: &Observed, level: u32) -> ColumnType {
+        let by_hand = self.named == Some(Named::Type) || !is_observable(old);
+        // Where a schema file named the DynamoDB type, values of others are rescued, whatever they are.
+        let kind_named = level == 0 && matches!(self.named, Some(Named::Kind(_)));
+        let mut kinds = seen.kinds().filter(|kind| *kind != Kind::Null);
+        let kind = match (kinds.next(), kinds.next()) {
+            (None, _) => return old.clone(),
+            _ if by_hand || kind_named => match kind_of(old).filter(|kind| seen.count(*kind) > 0) {
+                Some(kind) => kind,
+                None => return old.clone(),
+            },
+            (Some(kind), None) => kind,
+            _ => return decided(ColumnType::of_level(seen, level), old),
+        };
+        let inner = |old: &ColumnType, seen: Option<&Observed>| {
+            Box::new(seen.map_or_else(|| old.clone(), |seen| self.keep(old, seen, level + 1)))
+        };
+        match (old, kind) {
+            (ColumnType::Json, _) => ColumnType::Json,
+            (ColumnType::List(element), Kind::L) => ColumnType::List(inner(element, seen.element())),
+            (ColumnType::Map(value), Kind::M) => ColumnType::Map(inner(value, Some(&self.values(seen)))),
+            (ColumnType::Struct(fields), Kind::M) if seen.values().is_none() => {
+                ColumnType::Struct(self.fields(fields, seen.fields(), level))
+            }
+            _ if by_hand || fits(old, kind, seen) => old.clone(),
+            _ => decided(ColumnType::of_kind_at(seen, kind, level), old),
+        }
+    }
+
+    /// The fields of a struct, and those that are new.
+    fn fields(&self, old: &[Field], seen: &Fields, level: u32) -> Vec<Field> {
+        let kept = old.iter().map(|field| {
+            let ty = seen.get(&field.name).map(|seen| self.keep(&field.ty, seen, level + 1));
+            Field { ty: ty.unwrap_or_else(|| field.ty.clone()), ..field.clone() }
+        });
+        let known: BTreeSet<&str> = old.iter().map(|field| field.name.as_str()).collect();
+        let new: Vec<_> = seen.sorted().into_iter().filter(|(name, _)| !known.contains(name)).collect();
+        let mut taken = Taken::of(old.iter().map(|field| &field.column));
+        let new = new.into_iter().map(|(name, seen)| {
+            Field::seen(name, taken.take(name, name, false), ColumnType::of_level(seen, level + 1))
+        });
+        kept.chain(new).collect()
+    }
+
+    /// What was seen of all values of a map.
+    fn values(&self, seen: &Observed) -> Observed {
+        let mut all = seen.values().cloned().unwrap_or_default();
+        for (_, field) in seen.fields().sorted() {
+            all.join(field.clone(), self.limits);
+        }
+        all
+    }
+}
+
+/// What was seen, unless that decides nothing: then a column stays what it was.
+fn decided(seen: ColumnType, old: &ColumnType) -> ColumnType {
+    if seen == ColumnType::Undecided { old.clone() } else { seen }
+}
+
+/// Whether observing items can give a type; else somebody named it.
+fn is_observable(ty: &ColumnType) -> bool {
+    match ty {
+        ColumnType::Double | ColumnType::Timestamp(_) => false,
+        ColumnType::Decimal { precision, .. } => *precision == MAX_DIGITS,
+        ColumnType::Set(element) => is_observable(element),
+        _ => true,
+    }
+}
+
+/// The DynamoDB type whose values a type takes; `None`: of any.
+fn kind_of(ty: &ColumnType) -> Option<Kind> {
+    Some(match ty {
+        ColumnType::Json | ColumnType::Undecided => return None,
+        ColumnType::String | ColumnType::Timestamp(TimestampForm::Iso8601) => Kind::S,
+        ColumnType::NumberString
+        | ColumnType::Long
+        | ColumnType::Decimal { .. }
+        | ColumnType::Double
+        | ColumnType::Timestamp(_) => Kind::N,
+        ColumnType::Boolean => Kind::Bool,
+        ColumnType::Binary => Kind::B,
+        ColumnType::List(_) => Kind::L,
+        ColumnType::Set(element) => match kind_of(element) {
+            Some(Kind::N) => Kind::Ns,
+            Some(Kind::B) => Kind::Bs,
+            _ => Kind::Ss,
+        },
+        ColumnType::Struct(_) | ColumnType::Map(_) => Kind::M,
+    })
+}
+
+/// Whether a type takes every value that was seen of one DynamoDB type.
+fn fits(ty: &ColumnType, kind: Kind, seen: &Observed) -> bool {
+    let inner = match ty {
+        ColumnType::Set(element) => element,
+        other => other,
+    };
+    kind_of(ty) == Some(kind)
+        && match kind {
+            Kind::N => takes(inner, seen.numbers()),
+            Kind::Ns => takes(inner, seen.set_numbers()),
+            // A struct is no map, and a map that has become too wide no struct.
+            Kind::M => false,
+            _ => true,
+        }
+}
+
+fn takes(ty: &ColumnType, numbers: NumberRange) -> bool {
+    match ty {
+        ColumnType::Long => !numbers.beyond_long,
+        ColumnType::Decimal { precision, scale } => {
+            numbers.scale <= *scale && numbers.integer_digits <= precision.saturating_sub(*scale)
+        }
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attribute::parser::Parser;
+
+    /// The types that a table of these attributes has after it was replaced by these items.
+    fn kept(attributes: &str, items: &[&str]) -> String {
+        let text = if attributes.starts_with('{') {
+            attributes.to_owned()
+        } else {
+            format!(r#"{{"version":1,"key":["pk"],"attributes":{{"pk":{{"type":"string"}},{attributes}}}}}"#)
+        };
+        let file = SchemaFile::parse(&text).unwrap().with_observations(&Fields::default());
+        replaced(&file, items)
+    }
+
+    /// The same where the types were observed, not named.
+    fn observed(attributes: &str, items: &[&str]) -> String {
+        let text = format!(r#"{{"version":1,"key":["pk"],"attributes":{{"pk":{{"type":"string"}},{attributes}}}}}"#);
+        let mut file = SchemaFile::parse(&text).unwrap();
+        file.attributes.iter_mut().for_each(|attribute| attribute.named = None);
+        replaced(&file, items)
+    }
+
+    fn replaced(file: &SchemaFile, items: &[&str]) -> String {
+        let table = TableSchema::create(file, &["pk".to_owned()]).unwrap();
+        let mut seen = Fields::default();
+        for item in items {
+            let mut parser = Parser::new(item.as_bytes()).unwrap();
+            seen.observe_item(&mut parser, &Limits::default(), &mut String::new()).unwrap();
+        }
+        let kept = SchemaFile::kept(&table, &seen, &Limits::default());
+        let kept = TableSchema::create(&kept, &kept.key).unwrap();
+        let columns = kept.schema.as_struct().fields().iter().filter_map(|field| {
+            let (_, ty) = kept.source(field).unwrap()?;
+            (field.name != "pk").then(|| format!("{} {ty}", field.name))
+        });
+        columns.collect::<Vec<_>>().join(", ")
+    }
+
+    #[test]
+    fn observed_types_stay_where_they_fit() {
+        for (old, item, expected) in [
+            (r#""long""#, r#"{"N":"7"}"#, "long"),
+            (r#""long""#, r#"{"N":"1.5"}"#, "decimal(38,9)"),
+            (r#""long""#, r#"{"NULL":true}"#, "long"),
+            (r#""long""#, r#"{"S":"x"}"#, "string"),
+            (r#""decimal(38,9)""#, r#"{"N":"1"}"#, "decimal(38,9)"),
+            (r#""decimal(38,9)""#, r#"{"N":"0.00000000001"}"#, "decimal(38,11)"),
+            (r#""number-string""#, r#"{"N":"1"}"#, "number-string"),
+            (r#""string""#, r#"{"N":"1"}"#, "long"),
+            (r#""json""#, r#"{"N":"1"}"#, "json"),
+            (r#"{"list":"string"}"#, r#"{"L":[]}"#, "list<string>"),
+            (r#"{"list":"string"}"#, r#"{"L":[{"N":"1"}]}"#, "list<long>"),
+            (r#"{"list":"long"}"#, r#"{"SS":["a"]}"#, "set<string>"),
+            (r#"{"set":"long"}"#, r#"{"NS":["1.5"]}"#, "set<decimal(38,9)>"),
+            (r#"{"map":"long"}"#, r#"{"M":{"a":{"N":"1"},"b":{"N":"1.5"}}}"#, "map<string, decimal(38,9)>"),
+            (r#"{"map":"long"}"#, r#"{"M":{"a":{"N":"1"},"b":{"S":"x"}}}"#, "map<string, json>"),
+            (
+                r#"{"struct":{"a":{"type":"long"},"b":{"type":"string"}}}"#,
+                r#"{"M":{"a":{"N":"1.5"},"c":{"S":""}}}"#,
+                "struct<a: decimal(38,9), b: string, c: string>",
+            ),
+        ] {
+            let item = format!(r#"{{"x":{item}}}"#);
+            assert_eq!(
+                observed(&format!(r#""x":{{"type":{old}}}"#), &[&item]),
+                format!("x {expected}"),
+                "{old} {item}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_observed_was_named() {
+        for ty in ["timestamp(seconds)", "timestamp(iso-8601)", "double", "decimal(10,2)"] {
+            for item in [r#"{"x":{"N":"0.0001"}}"#, r#"{"x":{"S":"text"}}"#] {
+                assert_eq!(observed(&format!(r#""x":{{"type":"{ty}"}}"#), &[item]), format!("x {ty}"));
+            }
+        }
+        let inside = r#""x":{"type":{"list":{"struct":{"at":{"type":"timestamp(seconds)","column":"when"}}}}}"#;
+        let item = r#"{"x":{"L":[{"M":{"at":{"S":"text"},"new":{"N":"1"}}}]}}"#;
+        assert_eq!(observed(inside, &[item]), "x list<struct<when: timestamp(seconds), new: long>>");
+    }
+
+    #[test]
+    fn named_types_stay() {
+        for (ty, shown) in [
+            (r#""long""#, "long"),
+            (r#""string""#, "string"),
+            (r#""boolean""#, "boolean"),
+            (r#"{"map":"long"}"#, "map<string, long>"),
+            (r#"{"list":"long"}"#, "list<long>"),
+            (r#"{"set":"string"}"#, "set<string>"),
+        ] {
+            for value in [r#"{"N":"1.5"}"#, r#"{"M":{"a":{"S":""}}}"#, r#"{"L":[{"S":""}]}"#, r#"{"NS":["1"]}"#] {
+                let item = format!(r#"{{"x":{value}}}"#);
+                assert_eq!(kept(&format!(r#""x":{{"type":{ty}}}"#), &[&item]), format!("x {shown}"), "{ty} {value}");
+            }
+        }
+        let fields = r#""x":{"type":{"struct":{"a":{"type":"long","column":"b"}}}}"#;
+        let item = r#"{"x":{"M":{"a":{"N":"1.5"},"b":{"N":"1.5"}}}}"#;
+        let shown = kept(fields, &[item]);
+        assert!(shown.starts_with("x struct<b: long, b__") && shown.ends_with(": decimal(38,9)>"), "{shown}");
+    }
+
+    #[test]
+    fn a_named_kind_stays_and_its_type_is_observed() {
+        let plain = r#"{"pk":"S","x":"N"}"#;
+        assert_eq!(kept(plain, &[r#"{"x":{"N":"1.5"}}"#, r#"{"x":{"S":"text"}}"#]), "x decimal(38,9)");
+        // Values of another type decide nothing: they are rescued until there is one of the type that was named.
+        assert_eq!(kept(plain, &[r#"{"x":{"S":"text"}}"#]), "");
+        assert_eq!(kept(r#"{"pk":"S","x":"S"}"#, &[r#"{"x":{"N":"1"}}"#]), "x string");
+    }
+
+    #[test]
+    fn names_stay_and_new_ones_keep_out_of_their_way() {
+        let shown = kept(
+            r#""a":{"column":"b","type":"long"},"gone":{"type":"long"},"secret":{"exclude":true}"#,
+            &[r#"{"a":{"N":"1"},"b":{"N":"2"},"secret":{"S":"s"},"Gone":{"BOOL":true}}"#],
+        );
+        let columns: Vec<&str> = shown.split(", ").collect();
+        assert!(columns.contains(&"b long") && columns.contains(&"gone long") && columns.len() == 4, "{shown}");
+        assert!(shown.contains("b__") && shown.contains("Gone__") && !shown.contains("secret"), "{shown}");
+    }
+}

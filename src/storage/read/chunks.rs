@@ -1,0 +1,204 @@
+//! Reading a file in order on a blocking thread, ahead of its use.
+
+use std::collections::VecDeque;
+use std::io::{self, Read};
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+
+use async_trait::async_trait;
+use bytes::{Buf, Bytes};
+use iceberg::io::FileRead;
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinHandle;
+
+use crate::error::{Error, Result};
+
+/// How much is fetched at once of a local file, in bytes. Two such chunks are in memory for each open file: the one in use
+/// and the next. A local disk gains nothing beyond this size, and many files are open at once.
+pub const CHUNK: u64 = 1 << 20;
+
+/// How far to read ahead.
+#[derive(Debug, Clone)]
+pub struct Lookahead {
+    /// Bytes fetched at once.
+    pub chunk: u64,
+    /// Fetches in flight.
+    pub in_flight: usize,
+    /// KiB that all files together may have in flight. One chunk of [`CHUNK`] is fetched for a file whatever the others
+    /// have taken. `None`: no bound.
+    pub buffers: Option<Arc<Semaphore>>,
+}
+
+impl Default for Lookahead {
+    /// For local files.
+    fn default() -> Self {
+        Self { chunk: CHUNK, in_flight: 1, buffers: None }
+    }
+}
+
+struct Fetch {
+    task: JoinHandle<iceberg::Result<Bytes>>,
+    room: Option<OwnedSemaphorePermit>,
+}
+
+/// A file read from its beginning. Its methods block: they are for blocking threads only.
+pub struct ReadAhead {
+    reader: Arc<dyn FileRead>,
+    handle: Handle,
+    lookahead: Lookahead,
+    size: u64,
+    /// Where the next fetch starts.
+    next: u64,
+    fetching: VecDeque<Fetch>,
+    current: Bytes,
+    /// What `current`, and the chunk handed out last, take of the buffers.
+    room: Option<OwnedSemaphorePermit>,
+    bytes_read: Arc<AtomicU64>,
+}
+
+impl ReadAhead {
+    /// Starts fetching; `size` is the file's size in bytes. An error outside of a tokio runtime.
+    pub fn new(reader: Arc<dyn FileRead>, size: u64) -> Result<Self> {
+        let mut new = Self::begun(reader, size, Bytes::new(), Lookahead::default())?;
+        new.fetch();
+        Ok(new)
+    }
+
+    /// A file of which the first bytes are there already; fetching goes on when they are taken.
+    pub fn begun(reader: Arc<dyn FileRead>, size: u64, first: Bytes, lookahead: Lookahead) -> Result<Self> {
+        let handle = Handle::try_current()
+            .map_err(|e| Error::failed("files can only be read inside of a tokio runtime").caused_by(e))?;
+        let next = u64::try_from(first.len()).unwrap_or(u64::MAX);
+        Ok(Self {
+            reader,
+            handle,
+            lookahead,
+            size,
+            next,
+            fetching: VecDeque::new(),
+            current: first,
+            room: None,
+            bytes_read: Arc::default(),
+        })
+    }
+
+    /// A file that is in memory.
+    pub fn of_bytes(bytes: Bytes) -> Result<Self> {
+        let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        Self::begun(Arc::new(InMemory(bytes.clone())), size, bytes, Lookahead::default())
+    }
+
+    /// The file, if all of it is there and nothing was taken yet.
+    pub fn whole(&self) -> Option<&Bytes> {
+        (u64::try_from(self.current.len()).ok() == Some(self.size)).then_some(&self.current)
+    }
+
+    /// Whether waiting for the rest of the file costs next to nothing, as it is local.
+    pub fn is_near(&self) -> bool {
+        self.lookahead.buffers.is_none()
+    }
+
+    /// The file's size when it was opened, in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Counts the bytes handed out; may be watched from elsewhere.
+    pub fn bytes_read(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.bytes_read)
+    }
+
+    /// The rest of the current chunk, or the next one; `None` at the end of the file.
+    pub fn next_chunk(&mut self) -> Result<Option<Bytes>> {
+        if self.current.is_empty() && !self.advance()? {
+            return Ok(None);
+        }
+        self.fetch();
+        let chunk = std::mem::take(&mut self.current);
+        self.bytes_read.fetch_add(chunk.len() as u64, Relaxed);
+        Ok(Some(chunk))
+    }
+
+    /// Sends for as many chunks as may be in flight.
+    fn fetch(&mut self) {
+        while self.next < self.size && self.fetching.len() < self.lookahead.in_flight.max(1) {
+            let mut length = self.lookahead.chunk.max(1).min(self.size - self.next);
+            let mut room = None;
+            if let Some(buffers) = &self.lookahead.buffers {
+                let units = u32::try_from(length.div_ceil(1 << 10)).unwrap_or(u32::MAX);
+                room = Arc::clone(buffers).try_acquire_many_owned(units).ok();
+                if room.is_none() {
+                    if !self.fetching.is_empty() {
+                        return;
+                    }
+                    length = length.min(CHUNK);
+                }
+            }
+            let range = self.next..self.next.saturating_add(length);
+            self.next = range.end;
+            let reader = Arc::clone(&self.reader);
+            let task = self.handle.spawn(async move { reader.read(range).await });
+            self.fetching.push_back(Fetch { task, room });
+        }
+    }
+
+    fn advance(&mut self) -> Result<bool> {
+        self.room = None;
+        self.fetch();
+        let Some(fetch) = self.fetching.pop_front() else {
+            return Ok(false);
+        };
+        let fetched = self.handle.block_on(fetch.task);
+        self.current = fetched.map_err(|e| Error::failed("reading a file was stopped").caused_by(e))??;
+        self.room = fetch.room;
+        if self.current.is_empty() {
+            return Err(Error::failed("a file got shorter while it was read"));
+        }
+        self.fetch();
+        Ok(true)
+    }
+}
+
+struct InMemory(Bytes);
+
+#[async_trait]
+impl FileRead for InMemory {
+    async fn read(&self, range: Range<u64>) -> iceberg::Result<Bytes> {
+        let at = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX).min(self.0.len());
+        Ok(self.0.slice(at(range.start).min(at(range.end))..at(range.end)))
+    }
+}
+
+impl Read for ReadAhead {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.fetching.is_empty() {
+            self.fetch();
+        }
+        if into.is_empty() || (self.current.is_empty() && !self.advance().map_err(io::Error::other)?) {
+            return Ok(0);
+        }
+        let length = into.len().min(self.current.len());
+        if let Some(into) = into.get_mut(..length) {
+            self.current.copy_to_slice(into);
+        }
+        self.bytes_read.fetch_add(length as u64, Relaxed);
+        Ok(length)
+    }
+}
+
+impl Drop for ReadAhead {
+    fn drop(&mut self) {
+        for fetch in &self.fetching {
+            fetch.task.abort();
+        }
+    }
+}
+
+impl std::fmt::Debug for ReadAhead {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ReadAhead").field("size", &self.size).field("next", &self.next).finish_non_exhaustive()
+    }
+}

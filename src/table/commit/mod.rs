@@ -1,0 +1,8 @@
+//! One change of a table: snapshot, summary, requirements, and the transaction that commits it.
+
+pub(crate) mod partitioning;
+pub(crate) mod requirements;
+pub(crate) mod schema_history;
+pub mod snapshot;
+pub mod summary;
+pub mod transaction;

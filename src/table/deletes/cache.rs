@@ -1,0 +1,130 @@
+//! Delete files that many data files share, read once.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use iceberg::io::FileIO;
+use tokio::runtime::Handle;
+
+use super::positions::{PathPositions, Positions, read_delete_file};
+use crate::error::Result;
+use crate::table::files::{LiveDeleteFile, LiveFile};
+
+/// What a path costs in memory besides its text and positions.
+const PATH_OVERHEAD: usize = 96;
+
+/// Positions of delete files that cover many data files, kept up to a budget of bytes, the least recently used dropped first.
+///
+/// A window touches nearly every data file, and each may be covered by every partition-wide delete file: without it each of
+/// these would be read once a data file. Files of one data file only are read for that one and not kept. Shared by threads;
+/// two that need the same file read it once.
+#[derive(Debug)]
+pub struct DeleteCache {
+    file_io: FileIO,
+    handle: Handle,
+    budget: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    clock: u64,
+    used: usize,
+    slots: HashMap<String, Slot>,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    /// Locked while the file is read.
+    content: Arc<Mutex<Option<Arc<PathPositions>>>>,
+    bytes: usize,
+    last_used: u64,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A thread that panicked left whole values behind: every change below is a single assignment.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl DeleteCache {
+    /// A cache of at most `budget` bytes, besides what is in use at the moment.
+    pub fn new(file_io: FileIO, handle: Handle, budget: usize) -> Self {
+        Self { file_io, handle, budget, state: Mutex::default() }
+    }
+
+    /// All deleted positions of a data file. Synchronous: for a blocking thread.
+    pub fn positions(&self, live: &LiveFile) -> Result<Positions> {
+        let path = live.file.file_path();
+        let mut positions = Vec::new();
+        for delete in &live.deletes {
+            if delete.only_path().is_some() || self.is_too_large(delete) {
+                read_delete_file(&self.file_io, &self.handle, delete, Some(path), &mut |_, p| positions.push(p))?;
+            } else if let Some(found) = self.content(delete)?.get(path) {
+                positions.extend_from_slice(found);
+            }
+        }
+        Ok(Positions::new(positions))
+    }
+
+    /// Everything that a delete file holds, by data file; positions in the file's order.
+    pub fn content(&self, delete: &LiveDeleteFile) -> Result<Arc<PathPositions>> {
+        let name = delete.file.file_path();
+        let cell = {
+            let mut state = lock(&self.state);
+            state.clock += 1;
+            let now = state.clock;
+            let slot = state.slots.entry(name.to_owned()).or_default();
+            slot.last_used = now;
+            Arc::clone(&slot.content)
+        };
+        let mut content = lock(&cell);
+        if let Some(known) = &*content {
+            return Ok(Arc::clone(known));
+        }
+        let mut read = PathPositions::new();
+        let collected = read_delete_file(&self.file_io, &self.handle, delete, None, &mut |path, position| {
+            // Sorted files repeat the path: look it up before owning it.
+            if let Some(known) = read.get_mut(path) {
+                known.push(position);
+            } else {
+                read.insert(path.to_owned(), vec![position]);
+            }
+        });
+        collected?;
+        let read = Arc::new(read);
+        *content = Some(Arc::clone(&read));
+        drop(content);
+        self.account(name, &cell, size(&read));
+        Ok(read)
+    }
+
+    /// Its positions alone are more than may be kept.
+    fn is_too_large(&self, delete: &LiveDeleteFile) -> bool {
+        usize::try_from(delete.file.record_count())
+            .ok()
+            .and_then(|n| n.checked_mul(8))
+            .is_none_or(|bytes| bytes > self.budget)
+    }
+
+    /// Counts a file that was read, and drops others until the budget holds.
+    fn account(&self, name: &str, cell: &Arc<Mutex<Option<Arc<PathPositions>>>>, bytes: usize) {
+        let mut state = lock(&self.state);
+        match state.slots.get_mut(name) {
+            Some(slot) if Arc::ptr_eq(&slot.content, cell) => slot.bytes = bytes,
+            _ => return,
+        }
+        state.used = state.used.saturating_add(bytes);
+        while state.used > self.budget {
+            let oldest = state.slots.iter().filter(|(_, slot)| slot.bytes > 0).min_by_key(|(_, slot)| slot.last_used);
+            let Some(oldest) = oldest.map(|(name, _)| name.clone()) else { break };
+            if let Some(slot) = state.slots.remove(&oldest) {
+                state.used = state.used.saturating_sub(slot.bytes);
+            }
+        }
+    }
+}
+
+fn size(content: &PathPositions) -> usize {
+    content.iter().map(|(path, positions)| path.len() + positions.capacity() * 8 + PATH_OVERHEAD).sum::<usize>()
+        + PATH_OVERHEAD
+}

@@ -1,0 +1,127 @@
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+use super::*;
+use crate::table::manifest::avro::put_number;
+
+/// An Avro file of one block that says to have so many values.
+fn file(schema: &str, codec: &str, count: i64, stored: &[u8]) -> Bytes {
+    let mut avro = b"Obj\x01".to_vec();
+    put_number(&mut avro, 2);
+    for (key, value) in [("avro.schema", schema), ("avro.codec", codec)] {
+        put_sized(&mut avro, key.as_bytes()).unwrap();
+        put_sized(&mut avro, value.as_bytes()).unwrap();
+    }
+    put_number(&mut avro, 0);
+    avro.extend_from_slice(&[7; SYNC]);
+    put_number(&mut avro, count);
+    put_sized(&mut avro, stored).unwrap();
+    avro.extend_from_slice(&[7; SYNC]);
+    avro.into()
+}
+
+fn record(ty: &str) -> String {
+    format!(r#"{{"type":"record","name":"e","fields":[{{"name":"x","type":{ty}}}]}}"#)
+}
+
+fn deflated(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn snappy(bytes: &[u8]) -> Vec<u8> {
+    let mut crc = flate2::Crc::new();
+    crc.update(bytes);
+    [snap::raw::Encoder::new().compress_vec(bytes).unwrap(), crc.sum().to_be_bytes().to_vec()].concat()
+}
+
+#[test]
+fn each_codec_is_read_and_what_comes_out_is_the_same() {
+    let values = [2, b'a', 4, b'b', b'c'];
+    let schema = record(r#""string""#);
+    let plain = file(&schema, "null", 2, &values);
+    let all: [(&str, Vec<u8>); 3] = [
+        ("deflate", deflated(&values)),
+        ("snappy", snappy(&values)),
+        ("zstandard", zstd::encode_all(&values[..], 1).unwrap()),
+    ];
+    assert_eq!(checked(plain.clone()).unwrap(), plain);
+    for (codec, stored) in all {
+        let read = checked(file(&schema, codec, 2, &stored)).unwrap();
+        let decoded: Vec<String> = apache_read(&read);
+        assert_eq!(decoded, ["a", "bc"], "{codec}");
+    }
+}
+
+/// Its values as text, by walking it again.
+fn apache_read(avro: &[u8]) -> Vec<String> {
+    let mut input = Input { rest: avro };
+    Header::read(&mut input).unwrap();
+    let count = input.number().unwrap();
+    let mut block = Input { rest: input.sized().unwrap() };
+    (0..count).map(|_| String::from_utf8(block.sized().unwrap().to_vec()).unwrap()).collect()
+}
+
+#[test]
+fn bombs_are_refused_before_they_go_off() {
+    let most = usize::try_from(most_inflated()).unwrap();
+    let text = r#""string""#;
+    let mut zeros = vec![0; most + 2];
+    let said = |avro: Bytes| checked(avro).unwrap_err().to_string();
+    // Many short values, as a file may have, but too many of them.
+    let count = i64::try_from(zeros.len()).unwrap();
+    for (codec, stored) in [
+        ("deflate", deflated(&zeros)),
+        ("zstandard", zstd::encode_all(&zeros[..], 1).unwrap()),
+        ("snappy", snappy(&zeros)),
+    ] {
+        let said = said(file(&record(text), codec, count, &stored));
+        assert!(said.contains("inflates to more, and at most 128 MiB"), "{codec}: {said}");
+    }
+    zeros.truncate(9);
+    // A length of snappy's that says 4 GiB.
+    let damaged = "the file is damaged, or no Avro file";
+    let said_of = |schema: &str, codec: &str, count: i64, stored: &[u8]| said(file(schema, codec, count, stored));
+    assert!(
+        said_of(&record(text), "snappy", 1, &[0xff, 0xff, 0xff, 0xff, 0x0f, 0, 0, 0, 0]).contains("inflates to more")
+    );
+    // Counts and lengths that are not so.
+    for count in [-1, 10, i64::MAX, i64::MIN] {
+        assert!(said_of(&record(text), "null", count, &zeros).contains(damaged), "{count}");
+    }
+    let mut long = Vec::new();
+    put_number(&mut long, 1 << 60);
+    for ty in [text, r#""bytes""#, r#"{"type":"array","items":"long"}"#, r#"{"type":"map","values":"null"}"#] {
+        assert!(said_of(&record(ty), "null", 1, &long).contains(damaged), "{ty}");
+    }
+    assert!(
+        said_of(&record(r#"{"type":"fixed","name":"f","size":1152921504606846976}"#), "null", 1, &zeros)
+            .contains(damaged)
+    );
+    // Values that take no bytes, in number, and by doubling.
+    let nulls = vec![r#"{"name":"n","type":"null"}"#; 2000].join(",");
+    let wide = format!(r#"{{"type":"record","name":"e","fields":[{{"name":"x","type":"int"}},{nulls}]}}"#);
+    assert!(said_of(&wide, "null", 9, &zeros).contains(damaged));
+    let mut doubled =
+        r#"{"name":"a0","type":{"type":"record","name":"r0","fields":[{"name":"x","type":"null"}]}}"#.to_owned();
+    for n in 1..40 {
+        let (a, b) = (n - 1, n);
+        let _ = write!(
+            doubled,
+            r#",{{"name":"a{b}","type":{{"type":"record","name":"r{b}","fields":[{{"name":"x","type":"r{a}"}},{{"name":"y","type":"r{a}"}}]}}}}"#
+        );
+    }
+    let doubled = format!(r#"{{"type":"record","name":"e","fields":[{{"name":"x","type":"int"}},{doubled}]}}"#);
+    assert!(said_of(&doubled, "null", 9, &zeros).contains(damaged));
+    assert!(said_of(&record(r#"["null","e"]"#), "null", 1, &zeros).contains(damaged), "it has itself in it");
+}
+
+#[test]
+fn types_may_be_named_again() {
+    let fixed = r#"{"type":"fixed","name":"f","namespace":"n.s","size":2}"#;
+    let schema = format!(
+        r#"{{"type":"record","name":"e","fields":[{{"name":"x","type":{fixed}}},{{"name":"y","type":["null","n.s.f"]}},{{"name":"z","type":{{"type":{{"type":"long","logicalType":"x"}}}}}}]}}"#
+    );
+    assert!(checked(file(&schema, "null", 2, &[1, 1, 2, 2, 2, 8, 1, 1, 0, 8])).is_ok());
+}

@@ -1,0 +1,254 @@
+//! Repetition and definition levels (Dremel's, as Parquet's `Encodings.md` and the format's README have them) of columns
+//! whose rows are written in an order of their own.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::buffer::{NullBuffer, OffsetBuffer};
+use arrow::datatypes::{DataType, Field};
+use parquet::errors::{ParquetError, Result};
+use parquet::schema::types::ColumnDescriptor;
+
+use super::rle::{pack, pack_run, width_of};
+
+/// The definition level of what is there, whatever the depth.
+const PRESENT: u16 = u16::MAX;
+
+/// The places that a column has in its pages: one for each value, and one for each null, empty list or empty map on the way
+/// to it.
+#[derive(Debug, Clone)]
+pub(crate) struct Levels {
+    count: usize,
+    /// `None`: all are 0.
+    repetition: Option<Arc<Vec<u16>>>,
+    /// `None`: all are present.
+    definition: Option<Arc<Vec<u16>>>,
+    /// The definition level of those that are present.
+    depth: u16,
+    /// Where in its array each of those is.
+    positions: Arc<Vec<u32>>,
+}
+
+/// A place between two rows: what is before it, counted.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Place {
+    pub slot: usize,
+    pub value: usize,
+    pub row: usize,
+}
+
+/// A column without columns inside.
+#[derive(Debug)]
+pub(crate) struct Leaf {
+    pub array: ArrayRef,
+    nullable: bool,
+    /// Of what it is in.
+    parent: Levels,
+}
+
+impl Leaf {
+    /// Its own slots.
+    pub fn slots(&self) -> Result<Levels> {
+        self.parent.defined(self.nullable, self.array.nulls())
+    }
+
+    /// Bytes of memory of the slots of what it is in, unless another leaf is in the same.
+    pub fn parent_bytes(&self, before: Option<&Self>) -> usize {
+        match before {
+            Some(before) if Arc::ptr_eq(&before.parent.positions, &self.parent.positions) => 0,
+            _ => self.parent.bytes(),
+        }
+    }
+}
+
+/// Hands on the leaves of a column, in the order of Parquet's columns. `repeated` counts the lists and maps around it.
+pub(crate) fn leaves(
+    field: &Field,
+    array: &ArrayRef,
+    parent: &Levels,
+    repeated: u16,
+    each: &mut dyn FnMut(Leaf) -> Result<()>,
+) -> Result<()> {
+    let nullable = field.is_nullable();
+    match array.data_type() {
+        DataType::Struct(fields) => {
+            let slots = parent.defined(nullable, array.nulls())?;
+            let mut columns = fields.iter().zip(array.as_struct().columns());
+            columns.try_for_each(|(field, column)| leaves(field, column, &slots, repeated, each))
+        }
+        DataType::List(field) => {
+            let lists = array.as_list::<i32>();
+            let slots = parent.defined(nullable, array.nulls())?.elements(lists.offsets(), repeated + 1)?;
+            leaves(field, lists.values(), &slots, repeated + 1, each)
+        }
+        DataType::Map(..) => {
+            let maps = array.as_map();
+            let slots = parent.defined(nullable, array.nulls())?.elements(maps.offsets(), repeated + 1)?;
+            let mut columns = maps.entries().fields().iter().zip(maps.entries().columns());
+            columns.try_for_each(|(field, column)| leaves(field, column, &slots, repeated + 1, each))
+        }
+        _ => each(Leaf { array: Arc::clone(array), nullable, parent: parent.clone() }),
+    }
+}
+
+impl Levels {
+    /// Of the rows of a table at the given positions.
+    pub fn rows(positions: Arc<Vec<u32>>) -> Self {
+        Self { count: positions.len(), repetition: None, definition: None, depth: 0, positions }
+    }
+
+    /// Those of the arrays of this field whose nulls are given.
+    fn defined(&self, nullable: bool, nulls: Option<&NullBuffer>) -> Result<Self> {
+        let Some(nulls) = nulls.filter(|nulls| nulls.null_count() > 0 && !self.positions.is_empty()) else {
+            return Ok(Self { depth: self.depth + u16::from(nullable), ..self.clone() });
+        };
+        if !nullable {
+            return if self.positions.iter().all(|at| nulls.is_valid(index(*at))) {
+                Ok(self.clone())
+            } else {
+                Err(ParquetError::General("a column that is required has nulls".to_owned()))
+            };
+        }
+        let mut positions = Vec::with_capacity(self.positions.len());
+        let mut found = self.positions.iter();
+        let mut level = |level: u16| match level {
+            PRESENT => match found.next() {
+                Some(at) if nulls.is_valid(index(*at)) => {
+                    positions.push(*at);
+                    PRESENT
+                }
+                _ => self.depth,
+            },
+            _ => level,
+        };
+        let definition = match &self.definition {
+            Some(levels) => levels.iter().map(|found| level(*found)).collect(),
+            None => (0..self.count).map(|_| level(PRESENT)).collect(),
+        };
+        Ok(Self {
+            count: self.count,
+            repetition: self.repetition.clone(),
+            definition: Some(Arc::new(definition)),
+            depth: self.depth + 1,
+            positions: Arc::new(positions),
+        })
+    }
+
+    /// Those of the elements of lists, or of the entries of maps.
+    fn elements(&self, offsets: &OffsetBuffer<i32>, level: u16) -> Result<Self> {
+        if self.positions.is_empty() {
+            let repetition = self.repetition.clone().unwrap_or_else(|| Arc::new(vec![0; self.count]));
+            return Ok(Self { repetition: Some(repetition), depth: self.depth + 1, ..self.clone() });
+        }
+        let outside = || ParquetError::General("a list has elements that are not there".to_owned());
+        let length = |at: &u32| usize::try_from(offsets[index(*at) + 1] - offsets[index(*at)]).map_err(|_| outside());
+        let (mut elements, mut count) = (0, self.count);
+        for at in self.positions.iter() {
+            elements += length(at)?;
+            count += length(at)?.saturating_sub(1);
+        }
+        let (mut repetition, mut definition) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        let mut positions = Vec::with_capacity(elements);
+        let mut found = self.positions.iter();
+        for slot in 0..self.count {
+            repetition.push(self.repetition.as_ref().map_or(0, |levels| levels[slot]));
+            let defined = self.definition.as_ref().map_or(PRESENT, |levels| levels[slot]);
+            let Some(at) = (if defined == PRESENT { found.next() } else { None }) else {
+                definition.push(defined);
+                continue;
+            };
+            let elements = length(at)?;
+            if elements == 0 {
+                definition.push(self.depth);
+                continue;
+            }
+            let begin = u32::try_from(offsets[index(*at)]).map_err(|_| outside())?;
+            positions.extend((begin..).take(elements));
+            definition.resize(definition.len() + elements, PRESENT);
+            repetition.resize(repetition.len() + elements - 1, level);
+        }
+        let is_full = positions.len() == definition.len();
+        Ok(Self {
+            count: definition.len(),
+            repetition: Some(Arc::new(repetition)),
+            definition: (!is_full).then(|| Arc::new(definition)),
+            depth: self.depth + 1,
+            positions: Arc::new(positions),
+        })
+    }
+
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The definition level of what is present.
+    pub fn depth(&self) -> u16 {
+        self.depth
+    }
+
+    /// Where the values are, in the order of the slots.
+    pub fn positions(&self) -> &[u32] {
+        &self.positions
+    }
+
+    /// The place at least so many slots further, where a row ends.
+    pub fn advance(&self, place: Place, step: usize) -> Place {
+        let Place { slot: begin, value, row } = place;
+        let mut end = self.count.min(begin + step);
+        if let Some(levels) = &self.repetition {
+            end += levels[end..].iter().take_while(|level| **level > 0).count();
+        }
+        let values = match &self.definition {
+            Some(levels) => levels[begin..end].iter().filter(|level| **level == PRESENT).count(),
+            None => end - begin,
+        };
+        let rows = match &self.repetition {
+            Some(levels) => levels[begin..end].iter().filter(|level| **level == 0).count(),
+            None => end - begin,
+        };
+        Place { slot: end, value: value + values, row: row + rows }
+    }
+
+    /// Appends the levels of some slots as the first version of data pages has them.
+    pub fn put_levels(&self, slots: Range<usize>, leaf: &ColumnDescriptor, page: &mut Vec<u8>) -> Result<()> {
+        let width = |greatest: i16| u32::try_from(greatest).map_or(0, width_of);
+        let count = slots.len();
+        if let Some(levels) = &self.repetition {
+            put_sized(page, |page| {
+                pack(&levels[slots.clone()], width(leaf.max_rep_level()), u32::from, page);
+            })?;
+        }
+        if leaf.max_def_level() > 0 {
+            let (width, depth) = (width(leaf.max_def_level()), self.depth);
+            let number = |level| u32::from(if level == PRESENT { depth } else { level });
+            put_sized(page, |page| match &self.definition {
+                Some(levels) => pack(&levels[slots], width, number, page),
+                None => pack_run(u32::from(depth), count, width, page),
+            })?;
+        }
+        Ok(())
+    }
+
+    fn bytes(&self) -> usize {
+        let levels =
+            |levels: &Option<Arc<Vec<u16>>>| levels.as_ref().map_or(0, |levels| levels.len() * size_of::<u16>());
+        levels(&self.repetition) + levels(&self.definition) + self.positions.len() * size_of::<u32>()
+    }
+}
+
+/// Appends what `put` appends, with its length in front.
+fn put_sized(page: &mut Vec<u8>, put: impl FnOnce(&mut Vec<u8>)) -> Result<()> {
+    let begin = page.len();
+    page.extend([0; size_of::<u32>()]);
+    put(page);
+    let (length, levels) = page[begin..].split_at_mut(size_of::<u32>());
+    length
+        .copy_from_slice(&u32::try_from(levels.len()).map_err(|e| ParquetError::External(Box::new(e)))?.to_le_bytes());
+    Ok(())
+}
+
+/// A position as an index.
+pub(crate) fn index(position: u32) -> usize {
+    position as usize
+}

@@ -1,0 +1,6 @@
+//! Which partition a row belongs to.
+
+pub(crate) mod key;
+pub(crate) mod limit;
+pub mod partitioner;
+pub(crate) mod transform;

@@ -1,0 +1,203 @@
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::array::Int32Array;
+use arrow::datatypes::{Field, Schema as ArrowSchema};
+use iceberg::arrow::type_to_arrow_type;
+use iceberg::spec::{DataContentType, DataFile, DataFileBuilder, DataFileFormat, Schema, Struct};
+use proptest::prelude::*;
+
+use super::*;
+use crate::table::fixture::Fixture;
+use crate::table::scan::keys::scan_keys;
+use crate::table::write::data_file::DataFileWriter;
+use crate::table::write::metrics::{MetricsConfig, MetricsMode};
+use crate::table::write::options::WriteOptions;
+
+/// Texts that share prefixes which are longer than bounds are, and some that have no bound above them when cut.
+const TEXTS: [&str; 10] =
+    ["", "a", "aa", "aab", "aac", "ab\u{D7FF}x", "b", "é😀é", "\u{10FFFF}\u{10FFFF}\u{10FFFF}", "zzzzzzzz"];
+const BYTES: [&[u8]; 10] =
+    [b"", b"\0", b"\0\0\x01", b"\x7f\xff\xff\xff", b"\x80", b"\x80\x80\x80", b"a", b"\xff", b"\xff\xff\xff", b"\xff\0"];
+const NUMBERS: [i64; 10] = [-700_000_000, -65_537, -256, -255, -1, 0, 1, 127, 128, 700_000_000];
+
+fn types() -> Vec<PrimitiveType> {
+    let decimal = |precision| PrimitiveType::Decimal { precision, scale: 2 };
+    vec![PrimitiveType::String, PrimitiveType::Binary, PrimitiveType::Long, decimal(9), decimal(18), decimal(38)]
+}
+
+/// The values at these places of the pool of the type.
+fn column(ty: &PrimitiveType, places: &[usize]) -> ArrayRef {
+    match ty {
+        PrimitiveType::String => Arc::new(places.iter().map(|n| Some(TEXTS[*n])).collect::<StringArray>()),
+        PrimitiveType::Binary => Arc::new(places.iter().map(|n| Some(BYTES[*n])).collect::<LargeBinaryArray>()),
+        PrimitiveType::Long => Arc::new(places.iter().map(|n| NUMBERS[*n]).collect::<Int64Array>()),
+        PrimitiveType::Decimal { precision, scale } => {
+            let values: Decimal128Array = places.iter().map(|n| Some(i128::from(NUMBERS[*n]))).collect();
+            let (precision, scale) = (u8::try_from(*precision).unwrap(), i8::try_from(*scale).unwrap());
+            Arc::new(values.with_precision_and_scale(precision, scale).unwrap())
+        }
+        other => panic!("{other}"),
+    }
+}
+
+fn schema(types: &[PrimitiveType]) -> Schema {
+    let fields = (1..)
+        .zip(types)
+        .map(|(id, ty)| Arc::new(NestedField::required(id, format!("k{id}"), Type::Primitive(ty.clone()))));
+    Schema::builder().with_fields(fields).build().unwrap()
+}
+
+fn batch(schema: &Schema, keys: &[Vec<usize>]) -> RecordBatch {
+    let arrow = Arc::new(iceberg::arrow::schema_to_arrow_schema(schema).unwrap());
+    let columns = schema.as_struct().fields().iter().enumerate().map(|(n, field)| {
+        let places: Vec<usize> = keys.iter().map(|key| key[n]).collect();
+        column(field.field_type.as_primitive_type().unwrap(), &places)
+    });
+    RecordBatch::try_new(arrow, columns.collect()).unwrap()
+}
+
+/// Where the value stands among all of its type; the pools of texts and bytes are not all in order.
+fn rank(ty: &PrimitiveType, place: usize) -> usize {
+    match ty {
+        PrimitiveType::String => TEXTS.iter().filter(|other| **other < TEXTS[place]).count(),
+        PrimitiveType::Binary => BYTES.iter().filter(|other| **other < BYTES[place]).count(),
+        _ => place,
+    }
+}
+
+/// Whether the value is within the file's bounds of the column, told without any of the code that is tested.
+fn is_within(file: &DataFile, field_id: i32, ty: &PrimitiveType, place: usize) -> bool {
+    let (lower, upper) = (file.lower_bounds().get(&field_id), file.upper_bounds().get(&field_id));
+    let at_most = |a: &PrimitiveLiteral, b: &PrimitiveLiteral| match (a, b) {
+        (PrimitiveLiteral::String(a), PrimitiveLiteral::String(b)) => a <= b,
+        (PrimitiveLiteral::Binary(a), PrimitiveLiteral::Binary(b)) => a <= b,
+        (PrimitiveLiteral::Long(a), PrimitiveLiteral::Long(b)) => a <= b,
+        (PrimitiveLiteral::Int128(a), PrimitiveLiteral::Int128(b)) => a <= b,
+        other => panic!("{other:?}"),
+    };
+    let value = match ty {
+        PrimitiveType::String => PrimitiveLiteral::String(TEXTS[place].to_owned()),
+        PrimitiveType::Binary => PrimitiveLiteral::Binary(BYTES[place].to_vec()),
+        PrimitiveType::Long => PrimitiveLiteral::Long(NUMBERS[place]),
+        _ => PrimitiveLiteral::Int128(i128::from(NUMBERS[place])),
+    };
+    lower.is_none_or(|lower| at_most(lower.literal(), &value))
+        && upper.is_none_or(|upper| at_most(&value, upper.literal()))
+}
+
+/// Each key once, in the order of their values.
+fn in_order(types: &[PrimitiveType], keys: Vec<Vec<usize>>) -> Vec<Vec<usize>> {
+    let rank = |key: &Vec<usize>| key.iter().zip(types).map(|(place, ty)| rank(ty, *place)).collect::<Vec<_>>();
+    let mut keys: Vec<Vec<usize>> = keys.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
+    keys.sort_by_key(rank);
+    keys
+}
+
+fn keys(most: usize) -> impl Strategy<Value = Vec<Vec<usize>>> {
+    prop::collection::vec(prop::collection::vec(0_usize..10, 2), 1..most)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(192))]
+
+    /// Composite and single keys of all types, bounds cut short, row groups of three rows: a file is skipped exactly if no
+    /// key is within its bounds, and no row of a key is ever missed.
+    #[test]
+    fn nothing_that_is_sought_is_skipped(
+        first in prop::sample::select(types()),
+        second in prop::sample::select(types()),
+        is_composite in any::<bool>(),
+        rows in keys(12),
+        sought in keys(6),
+        cut in prop::option::of(1_usize..4),
+    ) {
+        let width = if is_composite { 2 } else { 1 };
+        let types = &[first, second][..width];
+        let narrow = |keys: Vec<Vec<usize>>| keys.into_iter().map(|key| key[..width].to_vec()).collect::<Vec<_>>();
+        let (rows, sought) = (in_order(types, narrow(rows)), in_order(types, narrow(sought)));
+        let schema = Arc::new(schema(types));
+        let fixture = Fixture::new();
+        let metrics = MetricsConfig::uniform(cut.map_or(MetricsMode::None, MetricsMode::Truncate));
+        let options = WriteOptions { row_group_rows: 3, metrics, ..fixture.options() };
+        let (file_io, handle, location) = (&fixture.file_io, fixture.handle(), fixture.paths().data_file(0));
+        let mut writer =
+            DataFileWriter::create(file_io, handle, location, &schema, 0, Struct::empty(), None, &options).unwrap();
+        writer.write(&batch(&schema, &rows)).unwrap();
+        let live = LiveFile::unlisted(writer.finish().unwrap());
+
+        let fields = schema.as_struct().fields();
+        let keys = KeyFilter::new(fields, &batch(&schema, &sought));
+        let within = |key: &Vec<usize>| (1..).zip(types).zip(key).all(|((id, ty), place)| is_within(&live.file, id, ty, *place));
+        prop_assert_eq!(keys.may_be_in(&live), sought.iter().any(within));
+
+        let mut found = BTreeSet::new();
+        scan_keys(file_io, handle, &live, fields, Some(&keys), &fixture.cache(), &mut |batch| {
+            let positions = batch.column(width).as_primitive::<Int64Type>();
+            found.extend(positions.values().iter().map(|p| rows[usize::try_from(*p).unwrap()].clone()));
+            Ok(())
+        }).unwrap();
+        for key in &sought {
+            prop_assert_eq!(rows.contains(key), found.contains(key) && rows.contains(key));
+        }
+    }
+
+    /// Bounds that a manifest may have: any, none, of a number that was narrower, the wrong way round.
+    #[test]
+    fn bounds_of_numbers_are_those_of_a_plain_filter(
+        mut sought in prop::collection::vec(-20_i64..20, 1..8),
+        lower in prop::option::of(-20_i32..20),
+        upper in prop::option::of(-20_i32..20),
+        is_narrow in any::<bool>(),
+    ) {
+        sought.sort_unstable();
+        let datum = |n: i32| if is_narrow { Datum::int(n) } else { Datum::long(n) };
+        let live = bounded(lower.map(datum), upper.map(datum));
+        let keys = numbers(&sought);
+        let is_turned = lower.zip(upper).is_some_and(|(lower, upper)| lower > upper);
+        let within = |n: &i64| lower.is_none_or(|l| i64::from(l) <= *n) && upper.is_none_or(|u| *n <= i64::from(u));
+        prop_assert_eq!(keys.may_be_in(&live), is_turned || sought.iter().any(within));
+    }
+}
+
+fn bounded(lower: Option<Datum>, upper: Option<Datum>) -> LiveFile {
+    let mut file = DataFileBuilder::default();
+    file.content(DataContentType::Data).file_path("f".to_owned()).file_format(DataFileFormat::Parquet);
+    file.partition(Struct::empty()).partition_spec_id(0).record_count(1).file_size_in_bytes(1);
+    file.lower_bounds(lower.into_iter().map(|bound| (1, bound)).collect());
+    file.upper_bounds(upper.into_iter().map(|bound| (1, bound)).collect());
+    LiveFile::unlisted(file.build().unwrap())
+}
+
+fn numbers(sought: &[i64]) -> KeyFilter {
+    let schema = schema(&[PrimitiveType::Long]);
+    let arrow = Arc::new(iceberg::arrow::schema_to_arrow_schema(&schema).unwrap());
+    let keys = RecordBatch::try_new(arrow, vec![Arc::new(Int64Array::from(sought.to_vec()))]).unwrap();
+    KeyFilter::new(schema.as_struct().fields(), &keys)
+}
+
+#[test]
+fn bounds_of_other_types_skip_nothing() {
+    let decimal =
+        |scale| Datum::try_from_bytes(&7_i128.to_be_bytes(), PrimitiveType::Decimal { precision: 38, scale }).unwrap();
+    for bound in [Datum::string("1"), Datum::double(1.0), decimal(0), Datum::timestamp_micros(1), Datum::bool(true)] {
+        assert!(numbers(&[5]).may_be_in(&bounded(Some(bound.clone()), Some(bound))));
+    }
+    let schema = schema(&[PrimitiveType::Decimal { precision: 9, scale: 2 }]);
+    let keys = KeyFilter::new(schema.as_struct().fields(), &batch(&schema, &[vec![5]]));
+    assert!(keys.may_be_in(&bounded(Some(decimal(1)), None)), "another scale");
+    assert!(!keys.may_be_in(&bounded(Some(decimal(2)), None)));
+}
+
+#[test]
+fn keys_that_are_out_of_order_or_of_no_known_type_skip_nothing() {
+    let (far, near) = (bounded(Some(Datum::long(50)), None), bounded(Some(Datum::long(2)), Some(Datum::long(3))));
+    assert!(numbers(&[9, 1]).may_be_in(&far));
+    assert!(!numbers(&[1, 9]).may_be_in(&far) && !numbers(&[1, 9]).may_be_in(&near));
+
+    let field = NestedField::required(1, "k", Type::Primitive(PrimitiveType::Int));
+    let ty = type_to_arrow_type(&field.field_type).unwrap();
+    let arrow = Arc::new(ArrowSchema::new(vec![Field::new("k", ty, false)]));
+    let keys = RecordBatch::try_new(arrow, vec![Arc::new(Int32Array::from(vec![1]))]).unwrap();
+    assert!(KeyFilter::new(&[Arc::new(field)], &keys).may_be_in(&far));
+}

@@ -1,0 +1,150 @@
+use arrow::array::{AsArray, Int32Array, StringArray};
+use arrow::datatypes::Int64Type;
+use iceberg::spec::{NestedField, Operation, PrimitiveType, Schema, Struct, Type};
+use proptest::prelude::*;
+
+use super::*;
+use crate::table::fixture::Fixture;
+use crate::table::write::data_file::DataFileWriter;
+use crate::table::write::options::WriteOptions;
+
+fn sought(fixture: &Fixture, keys: &[&str]) -> KeyFilter {
+    let column: ArrayRef = Arc::new(StringArray::from(keys.to_vec()));
+    KeyFilter::new(&fixture.key(), &RecordBatch::try_from_iter([("pk", column)]).unwrap())
+}
+
+/// A table of one file of sorted keys in row groups of 10, with these positions deleted.
+fn sorted_file(rows: usize, deleted: &[u64]) -> (Fixture, LiveFile, Vec<String>) {
+    let mut fixture = Fixture::new();
+    let keys: Vec<String> = (0..rows).map(|i| format!("k{i:03}")).collect();
+    let refs: Vec<&str> = keys.iter().map(String::as_str).collect();
+    let options = WriteOptions { row_group_rows: 10, ..fixture.options() };
+    let file = fixture.write_with(&refs, Struct::empty(), &options);
+    fixture.commit(Operation::Append, |b| {
+        b.add_data_file(0, file.clone());
+    });
+    let deletes = fixture.write_deletes(&[(&file, deleted)]);
+    fixture.commit(Operation::Delete, |b| {
+        for (spec, delete) in deletes {
+            b.add_delete_file(spec, delete);
+        }
+    });
+    let live = fixture.live_of(&file);
+    (fixture, live, keys)
+}
+
+#[test]
+fn deletes_apply_across_row_groups_that_are_skipped() {
+    let deleted = [0, 9, 10, 25, 29, 30, 44];
+    let (fixture, live, keys) = sorted_file(45, &deleted);
+    let expected = |from: usize, to: usize| -> Vec<(String, i64)> {
+        let rows = (from..to).filter(|i| !deleted.contains(&u64::try_from(*i).unwrap()));
+        rows.map(|i| (keys[i].clone(), i64::try_from(i).unwrap())).collect()
+    };
+    assert_eq!(fixture.keys(&live, None), expected(0, 45));
+    let found = |keys: &[&str]| fixture.keys(&live, Some(&sought(&fixture, keys)));
+    // Only the third and the fourth row group can hold these.
+    assert_eq!(found(&["k025", "k031"]), expected(20, 40));
+    assert_eq!(found(&["k044", "zzz"]), expected(40, 45));
+    // What lies between two keys is not read.
+    assert_eq!(found(&["a", "k005", "k032"]), [expected(0, 10), expected(30, 40)].concat());
+    assert_eq!(found(&["l", "m"]), []);
+    assert_eq!(found(&["a", "b", "k0095", "l"]), []);
+}
+
+#[test]
+fn a_file_that_holds_no_key_is_not_opened() {
+    let (fixture, live, _) = sorted_file(5, &[]);
+    std::fs::remove_file(live.file.file_path().strip_prefix("file://").unwrap()).unwrap();
+    for keys in [&["l", "m"][..], &["a", "z"]] {
+        assert_eq!(fixture.keys(&live, Some(&sought(&fixture, keys))), []);
+    }
+    let open =
+        scan_keys(&fixture.file_io, fixture.handle(), &live, &fixture.key(), None, &fixture.cache(), &mut |_| Ok(()));
+    assert!(open.is_err());
+}
+
+/// Files written before a column was widened, or by other field names.
+#[test]
+fn older_files_are_read_by_field_id_and_widened() {
+    let mut fixture = Fixture::new();
+    let old = Arc::new(
+        Schema::builder()
+            .with_fields([
+                Arc::new(NestedField::optional(3, "tag", Type::Primitive(PrimitiveType::String))),
+                Arc::new(NestedField::optional(2, "renamed", Type::Primitive(PrimitiveType::Int))),
+            ])
+            .build()
+            .unwrap(),
+    );
+    let arrow = Arc::new(iceberg::arrow::schema_to_arrow_schema(&old).unwrap());
+    let columns: Vec<ArrayRef> =
+        vec![Arc::new(StringArray::from(vec!["x", "y"])), Arc::new(Int32Array::from(vec![7, -8]))];
+    let location = fixture.paths().data_file(0);
+    let mut writer = DataFileWriter::create(
+        &fixture.file_io,
+        fixture.handle(),
+        location,
+        &old,
+        0,
+        Struct::empty(),
+        None,
+        &fixture.options(),
+    )
+    .unwrap();
+    writer.write(&RecordBatch::try_new(arrow, columns).unwrap()).unwrap();
+    let file = writer.finish().unwrap();
+    fixture.commit(Operation::Append, |b| {
+        b.add_data_file(0, file.clone());
+    });
+    let live = fixture.live_of(&file);
+    let fields: Vec<NestedFieldRef> =
+        ["n", "tag"].iter().map(|name| fixture.schema().field_by_name(name).unwrap().clone()).collect();
+    let mut seen = Vec::new();
+    for number in [8, 7] {
+        let keys: [(_, ArrayRef); 2] = [
+            ("n", Arc::new(Int64Array::from(vec![number, 1 << 40]))),
+            ("tag", Arc::new(StringArray::from(vec!["x", "y"]))),
+        ];
+        let sought = KeyFilter::new(&fields, &RecordBatch::try_from_iter(keys).unwrap());
+        scan_keys(&fixture.file_io, fixture.handle(), &live, &fields, Some(&sought), &fixture.cache(), &mut |batch| {
+            assert_eq!(batch.schema().field(0).name(), "n");
+            seen.extend(batch.column(0).as_primitive::<Int64Type>().values().to_vec());
+            assert_eq!(batch.column(1).as_string::<i32>().value(1), "y");
+            Ok(())
+        })
+        .unwrap();
+    }
+    assert_eq!(seen, [7, -8]);
+    let error =
+        scan_keys(&fixture.file_io, fixture.handle(), &live, &fixture.key(), None, &fixture.cache(), &mut |_| Ok(()))
+            .unwrap_err();
+    assert_eq!(error.attribute(), Some("pk"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn a_scan_agrees_with_a_plain_filter(
+        rows in 1_usize..60,
+        deleted in prop::collection::vec(0_u64..60, 0..40),
+        from in 0_usize..60,
+        length in 0_usize..60,
+        step in 1_usize..20,
+    ) {
+        let (fixture, live, keys) = sorted_file(rows, &deleted);
+        let wanted: Vec<String> = (from..=from + length).step_by(step).map(|n| format!("k{n:03}")).collect();
+        let found = fixture.keys(&live, Some(&sought(&fixture, &wanted.iter().map(String::as_str).collect::<Vec<_>>())));
+        for (key, position) in &found {
+            prop_assert_eq!(key, &keys[usize::try_from(*position).unwrap()]);
+        }
+        for (position, key) in keys.iter().enumerate() {
+            let gone = deleted.contains(&u64::try_from(position).unwrap());
+            let seen = found.iter().any(|(k, _)| k == key);
+            prop_assert!(!(seen && gone));
+            if !gone && wanted.contains(key) {
+                prop_assert!(seen);
+            }
+        }
+    }
+}

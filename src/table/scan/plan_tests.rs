@@ -1,0 +1,170 @@
+use std::collections::HashMap;
+
+use iceberg::spec::{
+    DataContentType, DataFile, DataFileBuilder, DataFileFormat, Datum, FormatVersion, Literal, Operation, Struct,
+    Transform, UnboundPartitionSpec,
+};
+
+use super::*;
+use crate::table::deletes::write::{DeleteGroup, write_position_deletes};
+use crate::table::fixture::Fixture;
+use crate::table::partition::key::PartitionKey;
+
+fn delete(configure: impl FnOnce(&mut DataFileBuilder)) -> LiveDeleteFile {
+    let mut builder = DataFileBuilder::default();
+    builder
+        .content(DataContentType::PositionDeletes)
+        .file_path("d.parquet".to_owned())
+        .file_format(DataFileFormat::Parquet)
+        .record_count(1)
+        .file_size_in_bytes(1);
+    configure(&mut builder);
+    LiveDeleteFile { file: builder.build().unwrap(), spec_id: 0, sequence_number: 1, manifest: Arc::from("m") }
+}
+
+fn bounded(lower: &str, upper: &str) -> LiveDeleteFile {
+    let id = RESERVED_FIELD_ID_DELETE_FILE_PATH;
+    delete(|b| {
+        b.lower_bounds(HashMap::from([(id, Datum::string(lower))]));
+        b.upper_bounds(HashMap::from([(id, Datum::string(upper))]));
+    })
+}
+
+#[test]
+fn paths_are_matched_by_reference_or_bounds() {
+    let referenced = delete(|b| {
+        b.referenced_data_file(Some("s3://b/1".to_owned()));
+    });
+    assert_eq!(referenced.only_path().as_deref(), Some("s3://b/1"));
+    assert!(referenced.may_reference("s3://b/1") && !referenced.may_reference("s3://b/2"));
+    let exact = bounded("s3://b/1", "s3://b/1");
+    assert_eq!(exact.only_path().as_deref(), Some("s3://b/1"));
+    // Another writer cut these; they still are bounds.
+    let cut = bounded("s3://b", "s3://c");
+    assert_eq!(cut.only_path(), None);
+    assert!(cut.may_reference("s3://b/1") && !cut.may_reference("s3://d/1") && !cut.may_reference("s3://a"));
+    assert!(delete(|_| {}).may_reference("anything"));
+}
+
+#[test]
+fn a_delete_does_not_apply_to_later_files() {
+    let mut fixture = Fixture::new();
+    let first = fixture.append(&["a", "b", "c"]);
+    // Merge-on-read: the new image and the delete of the old one are of one snapshot.
+    let update = fixture.write(&["b"]);
+    let deletes = fixture.write_deletes(&[(&first, &[1])]);
+    fixture.commit(Operation::Overwrite, |b| {
+        b.add_data_file(0, update.clone()).add_delete_file(0, deletes[0].1.clone());
+    });
+    // A delete whose bounds would admit all files.
+    let wide = fixture.write_deletes(&[(&first, &[2]), (&update, &[0])]);
+    fixture.commit(Operation::Delete, |b| {
+        b.add_delete_file(0, wide[0].1.clone());
+    });
+    let last = fixture.append(&["z", "b"]);
+
+    let sequence = |file: &DataFile| fixture.live_of(file).sequence_number;
+    assert_eq!((sequence(&first), sequence(&update), sequence(&last)), (1, 2, 4));
+    let deletes =
+        |file: &DataFile| -> Vec<i64> { fixture.live_of(file).deletes.iter().map(|d| d.sequence_number).collect() };
+    assert_eq!((deletes(&first), deletes(&last)), (vec![2, 3], vec![]));
+    assert_eq!(deletes(&update), [3]);
+    assert_eq!(fixture.all_keys(), ["a", "b", "z"]);
+}
+
+/// Streaming writers replace a row that they have only just added: both are of one commit.
+#[test]
+fn a_delete_applies_to_files_of_its_own_commit() {
+    for both in [false, true] {
+        let mut fixture = Fixture::new();
+        let first = fixture.append(&["a", "b"]);
+        let second = fixture.write(&["c", "d", "c"]);
+        // Of one data file, which the manifest names, or of two.
+        let deletes = if both {
+            fixture.write_deletes(&[(&first, &[1]), (&second, &[0])])
+        } else {
+            fixture.write_deletes(&[(&second, &[0])])
+        };
+        fixture.commit(Operation::Overwrite, |b| {
+            b.add_data_file(0, second.clone()).add_delete_file(0, deletes[0].1.clone());
+        });
+        let live = fixture.live_of(&second);
+        assert_eq!((live.sequence_number, live.deletes.len()), (2, 1));
+        assert_eq!(live.deletes[0].sequence_number, 2);
+        assert_eq!(fixture.all_keys(), if both { vec!["a", "c", "d"] } else { vec!["a", "b", "c", "d"] });
+        let later = fixture.append(&["e"]);
+        assert!(fixture.live_of(&later).deletes.is_empty());
+    }
+}
+
+#[test]
+fn a_delete_applies_within_its_partition() {
+    let spec = UnboundPartitionSpec::builder().add_partition_field(2, "n_bucket", Transform::Identity).unwrap().build();
+    let mut fixture = Fixture::with_spec(spec);
+    let partition = |n: i64| Struct::from_iter([Some(Literal::long(n))]);
+    let files: Vec<DataFile> =
+        (0..2).map(|n| fixture.write_with(&["a", "b"], partition(n), &fixture.options())).collect();
+    fixture.commit(Operation::Append, |b| {
+        for file in &files {
+            b.add_data_file(0, file.clone());
+        }
+    });
+    // Paths of both files, but of partition 0 only: not what a good writer does, and partition 1 must not see it.
+    let group = DeleteGroup {
+        spec_id: 0,
+        partition: partition(0),
+        files: files.iter().map(|file| (file.file_path().to_owned(), vec![0])).collect(),
+    };
+    let written = write_position_deletes(
+        &fixture.file_io,
+        fixture.handle(),
+        &fixture.paths(),
+        0,
+        vec![group],
+        &fixture.options(),
+    )
+    .unwrap();
+    fixture.commit(Operation::Delete, |b| {
+        b.add_delete_file(0, written[0].1.clone());
+    });
+    let live = fixture.live();
+    let of = |n: i64| live.iter().find(|live| live.file.partition() == &partition(n)).unwrap();
+    assert_eq!((of(0).deletes.len(), of(1).deletes.len()), (1, 0));
+    assert_eq!(of(0).spec_id, 0);
+}
+
+#[test]
+fn a_partition_is_the_same_after_its_type_was_widened() {
+    let narrow = PartitionKey::from(&Struct::from_iter([Some(Literal::int(5)), None]));
+    let wide = PartitionKey::from(&Struct::from_iter([Some(Literal::long(5)), None]));
+    assert!(narrow == wide);
+    assert!(narrow != PartitionKey::from(&Struct::from_iter([Some(Literal::long(6)), None])));
+}
+
+#[test]
+fn what_is_not_supported_is_refused() {
+    let equality = delete(|b| {
+        b.content(DataContentType::EqualityDeletes);
+    });
+    let vector = delete(|b| {
+        b.file_format(DataFileFormat::Puffin);
+    });
+    let avro = delete(|b| {
+        b.content(DataContentType::Data).file_format(DataFileFormat::Avro);
+    });
+    for (file, word) in [(&equality, "equality deletes"), (&vector, "deletion vectors"), (&avro, "not Parquet")] {
+        let error = check_entry(&file.file).unwrap_err();
+        assert!(error.message().contains(word), "{error}");
+    }
+    check_entry(&delete(|_| {}).file).unwrap();
+    let fixture = Fixture::new();
+    check_supported(&fixture.metadata).unwrap();
+    let v3 =
+        fixture.metadata.clone().into_builder(None).upgrade_format_version(FormatVersion::V3).unwrap().build().unwrap();
+    assert!(check_supported(&v3.metadata).unwrap_err().message().contains("version 3"));
+}
+
+#[test]
+fn a_table_without_a_snapshot_has_no_files() {
+    assert!(Fixture::new().live().is_empty());
+}

@@ -1,0 +1,177 @@
+//! All rows of a data file in the table's current columns, whatever the table looked like when the file was written.
+//!
+//! Columns, struct fields, list elements and map values are found by Parquet field id, also inside of each other. What an
+//! older file lacks is null; narrower numbers are widened as Iceberg's schema evolution allows.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, ListArray, MapArray, RecordBatch, StructArray, new_null_array};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef as ArrowSchemaRef};
+use futures::future::ready;
+use futures::{Stream, StreamExt, TryStreamExt};
+use iceberg::io::FileIO;
+use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
+use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
+use tokio::runtime::Handle;
+
+use super::keys::{live_rows, promote};
+use crate::error::{Error, Result};
+use crate::table::deletes::positions::Positions;
+use crate::table::files::LiveFile;
+use crate::table::parquet::reader::ParquetFile;
+
+/// Rows of a batch, at most.
+const BATCH_ROWS: usize = 8192;
+/// Bytes of a batch, as far as the footer tells how large rows are.
+const BATCH_BYTES: usize = 16 * 1024 * 1024;
+
+/// Reads the rows of a data file but for those at the given positions, in the file's order, as batches of `schema` (the
+/// table's current Arrow schema, with field ids). Synchronous: for a blocking thread.
+///
+/// Errors: a required column that the file does not have, or a type that cannot be promoted.
+pub fn scan_rows(
+    file_io: &FileIO,
+    handle: &Handle,
+    live: &LiveFile,
+    schema: &ArrowSchemaRef,
+    without: &Positions,
+    on_batch: &mut dyn FnMut(RecordBatch) -> Result<()>,
+) -> Result<()> {
+    let mut scan = handle.block_on(RowScan::open(file_io, live, schema))?;
+    let mut batches = scan.batches(BATCH_BYTES)?;
+    while let Some(batch) = handle.block_on(batches.next()) {
+        if let Some(batch) = scan.live_rows(batch?, without)? {
+            on_batch(batch)?;
+        }
+    }
+    Ok(())
+}
+
+/// As [`scan_rows`], in batches of about `batch_bytes`, as a stream, which needs no thread.
+pub fn row_stream(
+    file_io: FileIO,
+    live: LiveFile,
+    schema: ArrowSchemaRef,
+    without: Positions,
+    batch_bytes: usize,
+) -> impl Stream<Item = Result<RecordBatch>> + Send {
+    let opened = async move {
+        let mut scan = RowScan::open(&file_io, &live, &schema).await?;
+        let batches = scan.batches(batch_bytes)?;
+        let live_rows =
+            move |batch: Result<RecordBatch>| ready(batch.and_then(|b| scan.live_rows(b, &without)).transpose());
+        Ok::<_, Error>(batches.filter_map(live_rows))
+    };
+    futures::stream::once(opened).try_flatten()
+}
+
+/// A data file whose rows are read in order.
+struct RowScan {
+    file: ParquetFile,
+    schema: ArrowSchemaRef,
+    /// The position of the next row.
+    next: i64,
+}
+
+impl RowScan {
+    async fn open(file_io: &FileIO, live: &LiveFile, schema: &ArrowSchemaRef) -> Result<Self> {
+        let file = ParquetFile::open_async(file_io, &live.file).await?;
+        Ok(Self { file, schema: schema.clone(), next: 0 })
+    }
+
+    /// All rows, in the file's own columns.
+    fn batches(&self, batch_bytes: usize) -> Result<impl Stream<Item = Result<RecordBatch>> + Send + Unpin + use<>> {
+        let metadata = self.file.metadata();
+        let batch_rows = (batch_bytes / widest_row(metadata)).clamp(1, BATCH_ROWS);
+        let wanted: Vec<usize> = self.schema.fields().iter().filter_map(|f| self.file.column(field_id(f)?)).collect();
+        if wanted.is_empty() {
+            return Err(Error::failed("the data file has none of the table's columns").in_file(self.file.location()));
+        }
+        self.file.batches(&wanted, (0..metadata.num_row_groups()).collect(), batch_rows)
+    }
+
+    /// What is left of the next batch, in the table's columns; `None` if nothing is.
+    fn live_rows(&mut self, batch: RecordBatch, without: &Positions) -> Result<Option<RecordBatch>> {
+        let count = i64::try_from(batch.num_rows()).map_err(|_| Error::failed("a batch of too many rows"))?;
+        let positions: Vec<i64> = (self.next..self.next + count).collect();
+        self.next += count;
+        let kept = match live_rows(&positions, &mut without.cursor()) {
+            None => batch,
+            Some(mask) if mask.true_count() == 0 => return Ok(None),
+            Some(mask) => filter_record_batch(&batch, &mask)?,
+        };
+        let columns = fields(self.schema.fields(), kept.schema().fields(), kept.columns(), kept.num_rows());
+        let columns = columns.map_err(|e| e.in_file(self.file.location()))?;
+        Ok(Some(RecordBatch::try_new(self.schema.clone(), columns)?))
+    }
+}
+
+/// About how many bytes a row of the file takes in memory, by its footer; at least 1.
+pub fn row_bytes(file_io: &FileIO, handle: &Handle, live: &LiveFile) -> Result<usize> {
+    Ok(widest_row(ParquetFile::open(file_io, handle, &live.file)?.metadata()))
+}
+
+/// The mean row of the row group where it is largest. Text that a dictionary holds once counts as often as it occurs, where
+/// the writer noted that.
+fn widest_row(metadata: &ParquetMetaData) -> usize {
+    let of_group = |group: &RowGroupMetaData| {
+        let bytes: i64 = group
+            .columns()
+            .iter()
+            .map(|column| column.uncompressed_size().max(column.unencoded_byte_array_data_bytes().unwrap_or(0)))
+            .fold(0, i64::saturating_add);
+        usize::try_from(bytes / group.num_rows().max(1)).unwrap_or(1)
+    };
+    metadata.row_groups().iter().map(of_group).max().unwrap_or(1).max(1)
+}
+
+/// Columns for the wanted fields out of those that are there.
+fn fields(wanted: &[FieldRef], there: &[FieldRef], arrays: &[ArrayRef], rows: usize) -> Result<Vec<ArrayRef>> {
+    let by_id: HashMap<i32, &ArrayRef> =
+        there.iter().zip(arrays).filter_map(|(field, array)| Some((field_id(field)?, array))).collect();
+    wanted
+        .iter()
+        .map(|field| match field_id(field).and_then(|id| by_id.get(&id)) {
+            Some(array) => column(array, field),
+            None if field.is_nullable() => Ok(new_null_array(field.data_type(), rows)),
+            None => Err(Error::failed("the data file lacks a required column").of_attribute(field.name().as_str())),
+        })
+        .collect()
+}
+
+/// One column, or one level inside of a column, as the wanted field.
+fn column(array: &ArrayRef, wanted: &Field) -> Result<ArrayRef> {
+    let mismatch = || {
+        Error::failed(format!("the data file has {}, the table's column is {}", array.data_type(), wanted.data_type()))
+            .of_attribute(wanted.name().as_str())
+    };
+    Ok(match (array.data_type(), wanted.data_type()) {
+        (DataType::Struct(there), DataType::Struct(inner)) => {
+            let array = array.as_struct();
+            let columns = fields(inner, there, array.columns(), array.len())?;
+            Arc::new(StructArray::try_new(inner.clone(), columns, array.nulls().cloned())?)
+        }
+        (DataType::List(_), DataType::List(element)) => {
+            let array = array.as_list::<i32>();
+            let values = column(array.values(), element)?;
+            Arc::new(ListArray::try_new(element.clone(), array.offsets().clone(), values, array.nulls().cloned())?)
+        }
+        (DataType::Map(..), DataType::Map(entries, ordered)) => {
+            let array = array.as_map();
+            let DataType::Struct(pair) = entries.data_type() else { return Err(mismatch()) };
+            let [key, value] = pair.as_ref() else { return Err(mismatch()) };
+            let columns = vec![column(array.keys(), key)?, column(array.values(), value)?];
+            let pairs = StructArray::try_new(pair.clone(), columns, None)?;
+            let (offsets, nulls) = (array.offsets().clone(), array.nulls().cloned());
+            Arc::new(MapArray::try_new(entries.clone(), offsets, pairs, nulls, *ordered)?)
+        }
+        (_, DataType::Struct(_) | DataType::List(_) | DataType::Map(..)) => return Err(mismatch()),
+        _ => promote(array, wanted.data_type()).map_err(|e| e.of_attribute(wanted.name().as_str()))?,
+    })
+}
+
+fn field_id(field: &Field) -> Option<i32> {
+    field.metadata().get(PARQUET_FIELD_ID_META_KEY).and_then(|id| id.parse().ok())
+}

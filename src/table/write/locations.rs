@@ -1,0 +1,150 @@
+//! Where new files of a table go.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use iceberg::spec::TableMetadata;
+use uuid::Uuid;
+
+/// The property that moves data files out of `<location>/data`.
+pub const DATA_PATH: &str = "write.data.path";
+/// The property that moves metadata files out of `<location>/metadata`.
+pub const METADATA_PATH: &str = "write.metadata.path";
+
+/// Whether data files are spread over many folders, which S3 serves faster.
+pub const OBJECT_STORAGE: &str = "write.object-storage.enabled";
+/// An older name of the folder of data files that are spread.
+pub const OBJECT_PATH: &str = "write.object-storage.path";
+/// An older name of the folder of data files.
+pub const FOLDER_PATH: &str = "write.folder-storage.path";
+
+/// Names for the data and delete files of one operation; no two are equal, in this operation or any other.
+///
+/// Partition folders are left out: in Iceberg a file's partition is in its manifest entry, not in its path.
+#[derive(Debug)]
+pub struct DataPaths {
+    folder: String,
+    /// Each file has a folder of its own hash.
+    spread: bool,
+    operation: Uuid,
+    next: AtomicU64,
+}
+
+impl DataPaths {
+    /// Names below the table's data folder.
+    pub fn new(metadata: &TableMetadata) -> Self {
+        let spread = spreads(metadata.properties());
+        Self { folder: data_folder(metadata), spread, operation: Uuid::new_v4(), next: AtomicU64::new(1) }
+    }
+
+    /// A name for a data file that the given task writes.
+    pub fn data_file(&self, task: u32) -> String {
+        format!("{}.parquet", self.stem(task))
+    }
+
+    /// A name for a position delete file that the given task writes.
+    pub fn delete_file(&self, task: u32) -> String {
+        format!("{}-deletes.parquet", self.stem(task))
+    }
+
+    fn stem(&self, task: u32) -> String {
+        let n = self.next.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{task:05}-{}-{n:05}", self.operation);
+        if self.spread {
+            format!("{}/{}/{name}", self.folder, hashed(&name))
+        } else {
+            format!("{}/{name}", self.folder)
+        }
+    }
+}
+
+/// Folders for a name, as Iceberg Java's `ObjectStoreLocationProvider` makes them: 20 bits, three times four and once eight.
+fn hashed(name: &str) -> String {
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    let bits = format!("{:020b}", hasher.finish() & 0xF_FFFF);
+    let (first, rest) = bits.split_at(4);
+    let (second, rest) = rest.split_at(4);
+    let (third, last) = rest.split_at(4);
+    format!("{first}/{second}/{third}/{last}")
+}
+
+/// The folder of data files, without a last slash: `write.data.path` or an older name of it, else `<location>/data`.
+pub fn data_folder(metadata: &TableMetadata) -> String {
+    data_path(metadata.properties()).map_or_else(|| below(metadata, "data"), str::to_owned)
+}
+
+/// The folder of manifests and metadata files, without a last slash: `write.metadata.path`, else `<location>/metadata`.
+pub fn metadata_folder(metadata: &TableMetadata) -> String {
+    match metadata.properties().get(METADATA_PATH).map(|path| path.trim_end_matches('/')) {
+        Some(path) if !path.is_empty() => path.to_owned(),
+        _ => below(metadata, "metadata"),
+    }
+}
+
+fn below(metadata: &TableMetadata, folder: &str) -> String {
+    format!("{}/{folder}", metadata.location().trim_end_matches('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{HashMap, HashSet};
+
+    use super::*;
+    use crate::table::fixture;
+
+    #[test]
+    fn names_are_unique_and_below_the_table() {
+        let metadata = fixture::metadata("file:///w/ns/t/", HashMap::new());
+        let paths = DataPaths::new(&metadata);
+        let names: HashSet<_> = (0..100).flat_map(|task| [paths.data_file(task), paths.delete_file(task)]).collect();
+        assert_eq!(names.len(), 200);
+        assert!(names.iter().all(|name| name.starts_with("file:///w/ns/t/data/000") && name.ends_with(".parquet")));
+        assert_ne!(DataPaths::new(&metadata).data_file(0), DataPaths::new(&metadata).data_file(0));
+    }
+
+    #[test]
+    fn files_are_spread_over_folders_where_the_table_wants_that() {
+        let properties = HashMap::from([
+            (OBJECT_STORAGE.to_owned(), "true".to_owned()),
+            (OBJECT_PATH.to_owned(), "s3://spread/o".to_owned()),
+        ]);
+        let metadata = fixture::metadata("s3://b/t", properties);
+        let paths = DataPaths::new(&metadata);
+        let folders: HashSet<_> = (0..50)
+            .map(|task| {
+                let path = paths.data_file(task);
+                let parts: Vec<&str> = path.strip_prefix("s3://spread/o/").unwrap().split('/').collect();
+                assert_eq!(parts.iter().map(|part| part.len()).take(4).collect::<Vec<_>>(), [4, 4, 4, 8]);
+                assert!(parts.len() == 5 && parts[..4].concat().chars().all(|c| "01".contains(c)), "{path}");
+                parts[..4].join("/")
+            })
+            .collect();
+        assert!(folders.len() > 40);
+    }
+
+    #[test]
+    fn properties_move_the_folders() {
+        let properties = HashMap::from([
+            (DATA_PATH.to_owned(), "s3://other/d/".to_owned()),
+            (METADATA_PATH.to_owned(), "s3://other/m".to_owned()),
+        ]);
+        let metadata = fixture::metadata("s3://b/t", properties);
+        assert_eq!(data_folder(&metadata), "s3://other/d");
+        assert_eq!(metadata_folder(&metadata), "s3://other/m");
+    }
+}
+
+/// The folder of data files, without a last slash, where a property says it.
+pub(crate) fn data_path(properties: &HashMap<String, String>) -> Option<&str> {
+    let given =
+        |name: &str| properties.get(name).map(|path| path.trim_end_matches('/')).filter(|path| !path.is_empty());
+    let old = if spreads(properties) { given(OBJECT_PATH) } else { None };
+    given(DATA_PATH).or(old).or_else(|| given(FOLDER_PATH))
+}
+
+/// Whether data files are to be spread over many folders.
+pub(crate) fn spreads(properties: &HashMap<String, String>) -> bool {
+    properties.get(OBJECT_STORAGE).is_some_and(|text| text.trim().eq_ignore_ascii_case("true"))
+}

@@ -1,0 +1,11 @@
+//! Data files: names, options, rows, metrics, and the wait until storage has them.
+
+pub(crate) mod closing;
+pub mod data_file;
+pub mod locations;
+pub(crate) mod manifest_entry;
+pub mod metrics;
+pub(crate) mod options;
+pub(crate) mod sink;
+pub mod sorted_runs;
+pub(crate) mod unfinished;

@@ -1,0 +1,59 @@
+//! How data files are written.
+
+use iceberg::spec::{SchemaRef, TableMetadata};
+use parquet::schema::types::ColumnPath;
+
+use super::metrics::MetricsConfig;
+use crate::table::properties::{DEFAULT_ROW_GROUP_BYTES, Encoding, target_file_bytes};
+
+/// How data files are written.
+#[derive(Debug, Clone)]
+pub struct WriteOptions {
+    /// Encoded bytes after which a row group of a data file ends.
+    pub row_group_bytes: usize,
+    /// Rows after which a row group ends.
+    pub row_group_rows: usize,
+    /// How data files are encoded.
+    pub encoding: Encoding,
+    /// How delete files are encoded.
+    pub deletes: Encoding,
+    /// Bytes after which a load begins another data file, if the table says so.
+    pub target_bytes: Option<u64>,
+    /// How much the manifest entry says of each column.
+    pub metrics: MetricsConfig,
+    /// Columns that get no dictionary ([`plain_columns`](crate::table::parquet::dictionary::plain_columns)).
+    pub plain: Vec<ColumnPath>,
+}
+
+impl WriteOptions {
+    /// What the table's properties ask for, for files of the given schema; where they say nothing, or what
+    /// [`check_properties`](crate::table::properties::check_properties) refuses, this crate's defaults.
+    pub fn for_table(metadata: &TableMetadata, schema: &SchemaRef) -> Self {
+        let properties = metadata.properties();
+        let encoding = Encoding::of_data(properties);
+        let target_bytes = target_file_bytes(properties).unwrap_or_default();
+        let most = target_bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(usize::MAX);
+        Self {
+            row_group_bytes: encoding.row_group_bytes.min(most).max(LEAST_ROW_GROUP_BYTES),
+            row_group_rows: DEFAULT_ROW_GROUP_ROWS,
+            encoding,
+            deletes: Encoding::of_deletes(properties),
+            target_bytes,
+            metrics: MetricsConfig::from_properties(properties, schema, Some(metadata.default_sort_order().as_ref())),
+            plain: Vec::new(),
+        }
+    }
+
+    /// The same for writers that may each hold a row group of so many bytes, if that is more than the default.
+    #[must_use]
+    pub fn within(mut self, bytes: usize) -> Self {
+        self.row_group_bytes = self.row_group_bytes.min(bytes.max(DEFAULT_ROW_GROUP_BYTES));
+        self
+    }
+}
+
+/// Rows of a row group, so that small rows too leave something to prune.
+pub const DEFAULT_ROW_GROUP_ROWS: usize = 1024 * 1024;
+
+/// Whatever the properties say: a row group of a few rows is more footer than data, and a file takes 32,767 of them.
+pub(crate) const LEAST_ROW_GROUP_BYTES: usize = 64 << 10;

@@ -1,0 +1,79 @@
+//! Where encoded bytes go: a file of the table's storage.
+
+use std::io;
+
+use bytes::Bytes;
+use iceberg::io::FileWrite;
+use tokio::runtime::Handle;
+
+/// Bytes handed to storage at once.
+pub(crate) const CHUNK_BYTES: usize = 1024 * 1024;
+
+/// Hands bytes to storage in chunks.
+pub(crate) struct Sink {
+    /// `None`: it was detached.
+    file: Option<Box<dyn FileWrite>>,
+    handle: Handle,
+    buffer: Vec<u8>,
+    sent: u64,
+    /// Storage's own error, where a write has failed.
+    pub error: Option<iceberg::Error>,
+}
+
+impl Sink {
+    pub fn new(file: Option<Box<dyn FileWrite>>, handle: Handle) -> Self {
+        Self { file, handle, buffer: Vec::new(), sent: 0, error: None }
+    }
+
+    /// Takes over the file and what was not sent yet; nothing more can be written here.
+    pub fn detach(&mut self) -> Self {
+        let rest = Self::new(None, self.handle.clone());
+        std::mem::replace(self, rest)
+    }
+
+    /// Bytes written so far.
+    pub fn size(&self) -> u64 {
+        self.sent.saturating_add(u64::try_from(self.buffer.len()).unwrap_or(u64::MAX))
+    }
+
+    async fn send(&mut self) -> iceberg::Result<()> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        self.sent = self.size();
+        let chunk = std::mem::take(&mut self.buffer);
+        self.file.as_mut().ok_or_else(finished)?.write(Bytes::from(chunk)).await
+    }
+
+    /// Sends the rest and closes the file.
+    pub async fn close(&mut self) -> iceberg::Result<()> {
+        self.send().await?;
+        self.file.take().ok_or_else(finished)?.close().await
+    }
+}
+
+fn finished() -> iceberg::Error {
+    iceberg::Error::new(iceberg::ErrorKind::Unexpected, "the file was already finished")
+}
+
+impl io::Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.buffer.len().saturating_add(bytes.len()) > CHUNK_BYTES
+            && let Err(error) = self.handle.clone().block_on(self.send())
+        {
+            let text = error.to_string();
+            self.error = Some(error);
+            return Err(io::Error::other(text));
+        }
+        if self.buffer.capacity() == 0 {
+            self.buffer.reserve_exact(CHUNK_BYTES);
+        }
+        self.buffer.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    /// Parquet flushes after each row group; a chunk waits until it is full.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

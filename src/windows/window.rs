@@ -1,0 +1,27 @@
+//! A window of an incremental export.
+
+use std::fmt;
+
+use crate::time;
+use crate::time::Time;
+
+/// A window's time, start inclusive, end exclusive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Window {
+    /// Start, inclusive.
+    pub from: Time,
+    /// End, exclusive.
+    pub to: Time,
+}
+
+impl Window {
+    pub(crate) fn touches(&self, other: &Self) -> bool {
+        self.from < other.to && other.from < self.to
+    }
+}
+
+impl fmt::Display for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} to {}", time::format(self.from), time::format(self.to))
+    }
+}
