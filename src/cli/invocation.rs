@@ -3,17 +3,15 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use chrono::Utc;
 use iceberg::TableIdent;
 
 use super::args::{CatalogCommand, Cli, Command, definition};
-use super::commands::{self, Listed};
 use super::{pages, refusal};
-use crate::cli::args::{IfExistsArg, MaintenanceArg, NewAttributesArg, ProgressMode, Shared, WriteModeArg, limits};
+use crate::cli::args::{ProgressMode, Shared, limits};
+use crate::cli::commands::listed::Listed;
 use crate::cli::render::printer::{self, Printer};
 use ddb_iceberg::commands::{
-    Compact, DetectSchema, Expire, FullLoad, IfExists, Incremental, Maintenance, NewAttributes, Orphans, Report,
-    TableStatus, Verify, WriteMode,
+    Compact, DetectSchema, Expire, FullLoad, Incremental, Orphans, Report, TableStatus, Verify,
 };
 use ddb_iceberg::error::{Error, Result};
 use ddb_iceberg::storage::Location;
@@ -56,15 +54,15 @@ impl Request {
     /// Its line in the table of commands.
     pub fn listed(&self) -> &'static Listed {
         match self {
-            Self::DetectSchema(_) => &commands::DETECT_SCHEMA,
-            Self::FullLoad(_) => &commands::FULL_LOAD,
-            Self::Incremental(_) => &commands::INCREMENTAL,
-            Self::Compact(_) => &commands::COMPACT,
-            Self::Expire(_) => &commands::EXPIRE,
-            Self::Orphans(_) => &commands::ORPHANS,
-            Self::CheckCatalog(_) => &commands::CATALOG_CHECK,
-            Self::Status(_) => &commands::STATUS,
-            Self::Verify(_) => &commands::VERIFY,
+            Self::DetectSchema(_) => &crate::cli::commands::detect_schema::DETECT_SCHEMA,
+            Self::FullLoad(_) => &crate::cli::commands::full_load::FULL_LOAD,
+            Self::Incremental(_) => &crate::cli::commands::incremental::INCREMENTAL,
+            Self::Compact(_) => &crate::cli::commands::compact::COMPACT,
+            Self::Expire(_) => &crate::cli::commands::expire::EXPIRE,
+            Self::Orphans(_) => &crate::cli::commands::orphans::ORPHANS,
+            Self::CheckCatalog(_) => &crate::cli::commands::catalog_check::CATALOG_CHECK,
+            Self::Status(_) => &crate::cli::commands::status::STATUS,
+            Self::Verify(_) => &crate::cli::commands::verify::VERIFY,
         }
     }
 
@@ -139,99 +137,39 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
             });
         }
         Command::DetectSchema(args) => {
-            let request = DetectSchema {
-                export: args.source.export,
-                without_manifest: args.source.without_manifest,
-                output: args.output.filter(|output| output != "-"),
-                key: args.key.attributes,
-                flat: args.flat,
-                sample_files: args.sample_files.map(widen),
-                max_struct_fields: widen(args.max_struct_fields),
-            };
-            (Request::DetectSchema(request), args.shared)
+            let (request, shared) = args.request();
+            (Request::DetectSchema(request), shared)
         }
         Command::FullLoad(args) => {
-            let request = FullLoad {
-                export: args.source.export,
-                without_manifest: args.source.without_manifest,
-                table: args.table.ident,
-                schema: args.schema,
-                key: args.key.attributes,
-                partition_by: args.partition_by,
-                if_exists: match args.if_exists {
-                    IfExistsArg::Fail => IfExists::Fail,
-                    IfExistsArg::Replace => IfExists::Replace,
-                },
-                allow_other_table: args.allow_other_table,
-                max_struct_fields: widen(args.max_struct_fields),
-                dry_run: false,
-            };
-            (Request::FullLoad(request), args.shared)
+            let (request, shared) = args.request();
+            (Request::FullLoad(request), shared)
         }
         Command::Incremental(args) => {
-            let request = Incremental {
-                exports: args.exports,
-                table: args.table.ident,
-                key: args.key.attributes,
-                write_mode: args.write_mode.map(|mode| match mode {
-                    WriteModeArg::MergeOnRead => WriteMode::MergeOnRead,
-                    WriteModeArg::CopyOnWrite => WriteMode::CopyOnWrite,
-                }),
-                new_attributes: match args.new_attributes {
-                    NewAttributesArg::Add => NewAttributes::Add,
-                    NewAttributesArg::Rescue => NewAttributes::Rescue,
-                    NewAttributesArg::Fail => NewAttributes::Fail,
-                },
-                allow_gap: args.allow_gap,
-                allow_overlap: args.allow_overlap,
-                maintenance: match args.maintenance {
-                    MaintenanceArg::Auto => Maintenance::Auto,
-                    MaintenanceArg::Off => Maintenance::Off,
-                },
-                dry_run: false,
-            };
-            (Request::Incremental(request), args.shared)
+            let (request, shared) = args.request();
+            (Request::Incremental(request), shared)
         }
         Command::Catalog { command: CatalogCommand::Check(args) } => {
             (Request::CheckCatalog(Check { table: args.table, export: args.export }), args.shared)
         }
-        Command::Compact(args) => (Request::Compact(Compact { table: args.table.ident, dry_run: false }), args.shared),
+        Command::Compact(args) => {
+            let (request, shared) = args.request();
+            (Request::Compact(request), shared)
+        }
         Command::Expire(args) => {
-            let request = Expire {
-                table: args.table.ident,
-                older_than: args.older_than.map(|age| age.before(Utc::now())),
-                retain_last: args.retain_last.map(widen),
-                dry_run: false,
-            };
-            (Request::Expire(request), args.shared)
+            let (request, shared) = args.request();
+            (Request::Expire(request), shared)
         }
         Command::Orphans(args) => {
-            let request = Orphans {
-                table: args.table.ident,
-                older_than: args.older_than.before(Utc::now()),
-                delete: args.delete,
-                dry_run: false,
-            };
-            (Request::Orphans(request), args.shared)
+            let (request, shared) = args.request();
+            (Request::Orphans(request), shared)
         }
         Command::Status(args) => {
-            let request = TableStatus {
-                table: args.table.ident,
-                exports: args.exports,
-                max_lag: args.max_lag,
-                windows: widen(args.windows),
-            };
-            (Request::Status(request), args.shared)
+            let (request, shared) = args.request();
+            (Request::Status(request), shared)
         }
         Command::Verify(args) => {
-            let request = Verify {
-                export: args.export,
-                table: args.table.ident,
-                key: args.key.attributes,
-                snapshot_id: args.snapshot_id,
-                examples: widen(args.examples),
-            };
-            (Request::Verify(request), args.shared)
+            let (request, shared) = args.request();
+            (Request::Verify(request), shared)
         }
     };
     decide(request, cli.shared.followed_by(later))
@@ -312,13 +250,10 @@ pub(crate) fn split_property(property: &str) -> Option<(&str, &str)> {
     property.split_once('=').filter(|(key, _)| !key.is_empty())
 }
 
-fn widen(number: u32) -> usize {
-    usize::try_from(number).unwrap_or(usize::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ddb_iceberg::commands::IfExists;
 
     fn parsed(line: &[&str]) -> Result<Invocation, ExitCode> {
         parse(std::iter::once("ddb-iceberg").chain(line.iter().copied()).map(OsString::from))

@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::args::definition;
-use super::commands::{self, Form};
+use super::commands;
+use crate::cli::commands::listed::Form;
 use crate::cli::render::printer::{self, Printer};
 use ddb_iceberg::catalog::property;
 use ddb_iceberg::commands::Report;
@@ -31,7 +32,8 @@ pub(crate) fn print(mut answer: clap::Error, arguments: &[OsString]) -> ExitCode
         match commands::named(&typed.command) {
             Some(listed) if listed.form == Form::Check => Printer::print_refused_check(&error),
             listed => {
-                let mut report = Report::new(listed.map_or(commands::PROGRAM, |listed| listed.name), None);
+                let mut report =
+                    Report::new(listed.map_or(crate::cli::commands::listed::PROGRAM, |listed| listed.name), None);
                 report.fail(&error);
                 Printer::print(&report);
             }

@@ -167,7 +167,7 @@ fn begin(
     let choice = found.choose(table, allow)?;
     for &index in &choice.already {
         if told.insert(index) {
-            let mut window = window_of(&found, index);
+            let mut window = window_of(found, index);
             window.status = Status::AlreadyApplied;
             window.snapshot_id = found.get(index).and_then(|(export, _)| holder(table, export));
             report.windows.push(window);

@@ -21,7 +21,7 @@ use crate::percent::encode;
 const LOAD_CREDENTIALS: &str = "GET /v1/{prefix}/namespaces/{namespace}/tables/{table}/credentials";
 
 /// A server that answers.
-pub(super) struct Session {
+pub(crate) struct Session {
     pub client: Client,
     /// The user's properties, with what is taken of the server's defaults below and of its overrides above.
     pub properties: BTreeMap<String, String>,

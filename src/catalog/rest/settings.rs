@@ -13,7 +13,7 @@ const SEPARATOR: &str = "\u{1f}";
 
 /// How to sign in.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) enum SignIn {
+pub(crate) enum SignIn {
     /// Not at all, or by a header of the user's.
     None,
     /// By a header that stays.
@@ -24,7 +24,7 @@ pub(super) enum SignIn {
 
 /// OAuth2 client credentials.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct OAuth {
+pub(crate) struct OAuth {
     /// The token to begin with.
     pub token: Option<String>,
     /// The client's id, where there is one, and its secret.
@@ -39,7 +39,7 @@ pub(super) struct OAuth {
 
 /// Signatures of AWS (SigV4) on every request.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Signing {
+pub(crate) struct Signing {
     pub region: Option<String>,
     pub service: String,
     /// Id, secret, token.
@@ -49,7 +49,7 @@ pub(super) struct Signing {
 
 /// How a server is reached.
 #[derive(Clone)]
-pub(super) struct Settings {
+pub(crate) struct Settings {
     /// The catalog's `uri` and `/v1`.
     pub base: String,
     /// What the server wants between `/v1/` and the rest, with a slash at its end; else empty.

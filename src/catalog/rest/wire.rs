@@ -22,7 +22,7 @@ pub(super) struct CatalogConfig {
 /// `LoadTableResult`.
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) struct LoadTableResult {
+pub(crate) struct LoadTableResult {
     pub metadata_location: Option<String>,
     pub metadata: TableMetadata,
     #[serde(default)]
@@ -40,7 +40,7 @@ pub(super) struct LoadCredentialsResponse {
 
 /// `StorageCredential`: for locations that begin with the prefix.
 #[derive(Deserialize)]
-pub(super) struct StorageCredential {
+pub(crate) struct StorageCredential {
     pub prefix: String,
     pub config: BTreeMap<String, String>,
 }

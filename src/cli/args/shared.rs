@@ -1,9 +1,11 @@
 //! Options that every command takes.
 
 use clap::Args;
+use iceberg::TableIdent;
 
 use super::limits::{MAX_THREADS, parse_memory_limit};
 use super::values::{Format, ProgressMode};
+use crate::cli::args::values::parse_table;
 
 /// What every subcommand takes, before its name or after it.
 #[derive(Args, Default)]
@@ -72,4 +74,33 @@ impl Shared {
             quiet: later.quiet || self.quiet,
         }
     }
+}
+
+/// Where a command reads one export.
+#[derive(Args)]
+pub(crate) struct Source {
+    /// The export: its folder, or a manifest file in it; s3:// or local
+    #[arg(value_name = "EXPORT")]
+    pub export: String,
+    /// EXPORT is a folder of bare *.json and *.json.gz files of {"Item":…} lines
+    ///
+    /// They are read recursively, in path order. Nothing can be verified, and the table gets no time up to which it is complete: incremental exports can't follow.
+    #[arg(long)]
+    pub without_manifest: bool,
+}
+
+/// The table a command works on.
+#[derive(Args)]
+pub(crate) struct Table {
+    /// The table; a namespace may have several levels
+    #[arg(long = "table", value_name = "NAMESPACE.TABLE", value_parser = parse_table)]
+    pub ident: TableIdent,
+}
+
+/// The key attributes.
+#[derive(Args)]
+pub(crate) struct Key {
+    /// The partition key; given twice, the partition key and then the sort key
+    #[arg(long = "key", value_name = "ATTRIBUTE")]
+    pub attributes: Vec<String>,
 }

@@ -1,6 +1,8 @@
-use ddb_iceberg::time::Time;
+use chrono::TimeDelta;
 
+use super::values::{Age, parse_age, parse_table};
 use super::*;
+use ddb_iceberg::time::Time;
 
 #[test]
 fn the_definition_is_sound() {

@@ -47,35 +47,6 @@ pub(crate) fn parse_duration(text: &str) -> Result<TimeDelta, String> {
     number.checked_mul(seconds).and_then(TimeDelta::try_seconds).ok_or_else(wrong)
 }
 
-/// `--if-exists`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum IfExistsArg {
-    Fail,
-    Replace,
-}
-
-/// `--write-mode`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum WriteModeArg {
-    MergeOnRead,
-    CopyOnWrite,
-}
-
-/// `--new-attributes`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum NewAttributesArg {
-    Add,
-    Rescue,
-    Fail,
-}
-
-/// `--maintenance`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum MaintenanceArg {
-    Auto,
-    Off,
-}
-
 /// `--format`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Default)]
 pub(crate) enum Format {
@@ -109,4 +80,8 @@ pub(crate) fn parse_table(text: &str) -> Result<TableIdent, String> {
         }
         _ => Err("the namespace is missing; write NAMESPACE.TABLE, for example shop.orders".to_owned()),
     }
+}
+
+pub(crate) fn widen(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }

@@ -1,6 +1,6 @@
 //! What `catalog check` found, in words.
 
-use crate::cli::render::escape;
+use super::escape;
 use ddb_iceberg::commands::{CheckReport, CheckStatus, CheckedPart};
 
 /// A check in words: what is configured, then a line a step.

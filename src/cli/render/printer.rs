@@ -3,9 +3,9 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use super::check::check_lines;
 use super::{escape, units};
 use crate::cli::args::Format;
-use crate::cli::render::check::check_lines;
 use ddb_iceberg::commands::{CheckReport, DetectReport, Report};
 use ddb_iceberg::error::{Error, Result};
 use ddb_iceberg::secrets;

@@ -1,9 +1,10 @@
 //! The lines that a command ends with.
 
-use crate::cli::commands::{self, Form};
-use crate::cli::render::units::group;
-use crate::cli::render::windows::{MAX_WINDOW_LINES, complete_up_to, details, load, rows, span, windows};
-use crate::cli::render::{escape, maintenance, status};
+use super::units::group;
+use super::windows::{MAX_WINDOW_LINES, complete_up_to, details, load, rows, span, windows};
+use super::{escape, maintenance, status};
+use crate::cli::commands;
+use crate::cli::commands::listed::Form;
 use ddb_iceberg::commands::{Report, Status, WindowReport};
 
 /// The lines for people; none when a command failed before it did anything.

@@ -2,8 +2,8 @@
 
 use super::escape;
 use super::units::{bytes, count, group};
+use super::verify::verify;
 use super::windows::skipped;
-use crate::cli::render::verify::verify;
 use ddb_iceberg::commands::{AppliedWindow, Report, TableState};
 use ddb_iceberg::time;
 

@@ -1,7 +1,7 @@
 //! What `verify` found, in words.
 
-use crate::cli::render::escape;
-use crate::cli::render::units::{count, group};
+use super::escape;
+use super::units::{count, group};
 use ddb_iceberg::commands::Comparison;
 
 pub(crate) fn verify(table: &str, found: &Comparison) -> Vec<String> {

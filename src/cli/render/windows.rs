@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::escape;
-use crate::cli::render::units::{bytes, count, group, seconds};
+use super::units::{bytes, count, group, seconds};
 use ddb_iceberg::commands::{FileCounts, Report, RowCounts, SkippedWindow, Status, WindowReport};
 use ddb_iceberg::time;
 

@@ -6,15 +6,15 @@ use std::time::Instant;
 
 use tokio::sync::Mutex;
 
-use super::{check, logs, progress};
+use super::configure::configure;
+use super::progress::{self, Screen};
+use super::stores::Stores;
+use super::supervision::{Patience, signals, supervise};
+use super::tidy::{REPORT_WAIT, TIDY_WAIT, tidy_up};
+use super::{check, logs};
 use crate::cli::args;
 use crate::cli::invocation::{Invocation, Request, Settings};
 use crate::cli::render::printer::Printer;
-use crate::cli::run::configure::configure;
-use crate::cli::run::progress::Screen;
-use crate::cli::run::stores::Stores;
-use crate::cli::run::supervision::{Patience, signals, supervise};
-use crate::cli::run::tidy::{REPORT_WAIT, TIDY_WAIT, tidy_up};
 use ddb_iceberg::catalog::connect::connect;
 use ddb_iceberg::commands::{self, Context, DetectReport, Report, Status};
 use ddb_iceberg::error::Result;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::cli::run::stores::Stores;
+use super::stores::Stores;
 use ddb_iceberg::runtime::run::Run;
 
 /// How long a command that was stopped may hold on to its report.

@@ -14,7 +14,7 @@ pub(crate) fn strip_scheme(location: &str) -> Option<&str> {
 
 /// One object, or (with an empty key) a bucket. Keys are taken as they are, never decoded.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Address {
+pub(crate) struct Address {
     pub bucket: String,
     pub key: String,
 }

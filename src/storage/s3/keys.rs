@@ -50,7 +50,7 @@ pub trait CredentialsProvider: fmt::Debug + Send + Sync {
 }
 
 /// A client for each loan.
-pub(super) struct Loans {
+pub(crate) struct Loans {
     lender: Arc<dyn CredentialsProvider>,
     current: Mutex<Option<(Client, VendedCredentials)>>,
 }

@@ -1,6 +1,6 @@
 //! One change of a table: snapshot, summary, requirements, and the transaction that commits it.
 
-pub(crate) mod partitioning;
+pub mod partitioning;
 pub(crate) mod requirements;
 pub(crate) mod schema_history;
 pub mod snapshot;

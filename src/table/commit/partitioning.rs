@@ -9,7 +9,7 @@ use crate::table::watermark;
 
 /// `--partition-by`, read.
 #[derive(Debug)]
-pub(crate) struct Partitioning {
+pub struct Partitioning {
     terms: Vec<PartitionTerm>,
 }
 

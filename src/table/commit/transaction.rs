@@ -150,19 +150,14 @@ impl<'a> Transaction<'a> {
         }
         let made = metadata.build()?;
         let patience = self.catalog.patience();
-        match self.base {
-            Some(base) => {
-                let requirements = base_requirements(&base.metadata);
-                let id = self.snapshot_id;
-                let sent = commit_and_settle(self.catalog, base, requirements, made.changes, id, patience);
-                self.staging.commit(sent).await
-            }
-            None => {
-                let table = NewTable { metadata: made.metadata, updates: made.changes };
-                self.catalog.ensure_namespace(self.ident.namespace()).await?;
-                self.staging.commit(create_and_settle(self.catalog, self.ident, table, patience)).await
-            }
-        }
+        let Some(base) = self.base else {
+            let table = NewTable { metadata: made.metadata, updates: made.changes };
+            self.catalog.ensure_namespace(self.ident.namespace()).await?;
+            return self.staging.commit(create_and_settle(self.catalog, self.ident, table, patience)).await;
+        };
+        let requirements = base_requirements(&base.metadata);
+        let sent = commit_and_settle(self.catalog, base, requirements, made.changes, self.snapshot_id, patience);
+        self.staging.commit(sent).await
     }
 }
 

@@ -1,0 +1,36 @@
+//! `compact`: its line in the table of commands, and what may be typed.
+
+use clap::Args;
+
+use crate::cli::args::shared::{Shared, Table};
+use crate::cli::commands::listed::{Form, Listed};
+use ddb_iceberg::commands::Compact;
+
+pub(crate) const COMPACT: Listed = Listed {
+    name: "compact",
+    form: Form::Maintenance,
+    alike: &["compaction", "maintenance", "optimize", "rewrite"],
+    examples: "\
+Examples:
+  Merge what is worth it:
+    ddb-iceberg compact --table shop.orders
+
+  See what it would do:
+    ddb-iceberg compact --table shop.orders --dry-run",
+};
+
+/// `compact`.
+#[derive(Args)]
+pub(crate) struct CompactArgs {
+    #[command(flatten)]
+    pub table: Table,
+    #[command(flatten)]
+    pub shared: Shared,
+}
+
+impl CompactArgs {
+    /// The request, and what every command takes.
+    pub fn request(self) -> (Compact, Shared) {
+        (Compact { table: self.table.ident, dry_run: false }, self.shared)
+    }
+}
