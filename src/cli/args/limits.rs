@@ -1,14 +1,14 @@
-//! How much memory and how many threads: sizes as typed, and what is taken when nothing was typed.
+//! Memory limit and number of threads: parsing of sizes, and defaults.
 
 use std::path::Path;
 
 const MIB: u64 = 1024 * 1024;
 
-/// The least memory that a command can work with, in bytes.
+/// Minimum memory limit, in bytes.
 pub(crate) const MIN_MEMORY: u64 = 512_000_000;
-/// The most tasks at once.
+/// Maximum number of parallel tasks.
 pub(crate) const MAX_THREADS: u16 = 512;
-/// Memory for each thread when nothing was typed, in bytes.
+/// Default memory per thread, in bytes.
 const MEMORY_A_THREAD: u64 = 256 * MIB;
 
 /// Reads `--memory-limit`: a size of at least 512 MB.
@@ -54,14 +54,14 @@ fn parse_size(text: &str) -> Result<u64, String> {
     u64::try_from(bytes).map_err(|_| too_large())
 }
 
-/// The threads when nothing was typed: as many as the machine, or the container, can run.
+/// Default number of threads: as many as the machine or container can run.
 pub(crate) fn default_threads() -> u16 {
     let available = std::thread::available_parallelism().map_or(1, usize::from);
     u16::try_from(available).unwrap_or(MAX_THREADS).min(MAX_THREADS)
 }
 
-/// The memory when nothing was typed: 256 MiB a thread, at most half of the machine's or container's memory, and never
-/// less than 512 MB.
+/// Default memory limit: 256 MiB per thread, at most half of the machine's or container's memory, and never less than
+/// 512 MB.
 pub(crate) fn default_memory(threads: u16) -> u64 {
     share(threads, memory_below(Path::new("/")))
 }
@@ -71,8 +71,8 @@ fn share(threads: u16, machine: Option<u64>) -> u64 {
     machine.map_or(wanted, |bytes| wanted.min(bytes / 2)).max(MIN_MEMORY)
 }
 
-/// The least of the machine's memory and of the limits of the control groups that this process is in, as Linux tells
-/// them in files below `root`; `None` elsewhere.
+/// Minimum of the machine's memory and the limits of this process's control groups, as Linux shows them in files below
+/// `root`; `None` on other systems.
 fn memory_below(root: &Path) -> Option<u64> {
     let read = |path: &Path| std::fs::read_to_string(path).ok();
     let machine = read(&root.join("proc/meminfo")).as_deref().and_then(total_of_meminfo);
@@ -87,7 +87,7 @@ fn memory_below(root: &Path) -> Option<u64> {
         } else {
             continue;
         };
-        // Inside a container the path may be the host's: the base is where its own limit is then.
+        // Inside a container the path may be the host's. The container's own limit is then in the base folder.
         let mut folder = base.clone();
         let mut folders = vec![folder.clone()];
         for name in path.split('/').filter(|name| !name.is_empty() && *name != "." && *name != "..") {

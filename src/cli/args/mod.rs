@@ -1,6 +1,6 @@
-//! What was typed: the command line's definition, from which help, completions and man pages are made.
+//! The definition of the command line, from which help, completions and man pages are generated.
 //!
-//! Parsing touches no file and no network. What the values mean is decided in [`super::invocation`].
+//! Parsing accesses neither files nor the network. [`super::invocation`] decides what the values mean.
 
 pub(crate) mod shared;
 pub(crate) mod values;
@@ -33,7 +33,7 @@ pub(crate) struct Cli {
     pub shared: Shared,
 }
 
-/// The definition of the command line, with what the table of commands has to say.
+/// The definition of the command line, including texts from the table of commands.
 pub(crate) fn definition() -> clap::Command {
     // The man page of `catalog check` is `catalog-check`, and its group has one too.
     let pages = commands::COMMANDS.iter().map(|listed| match listed.name {
@@ -45,7 +45,7 @@ pub(crate) fn definition() -> clap::Command {
     described(Cli::command(), "").mut_subcommand(commands::MAN.name, |man| man.mut_arg("command", with_pages))
 }
 
-/// The definition with the examples of each command below the one whose words are given.
+/// Adds its examples to each command below the one whose words are `above`.
 fn described(definition: clap::Command, above: &str) -> clap::Command {
     definition.mut_subcommands(|command| {
         let name = format!("{above} {}", command.get_name()).trim().to_owned();
@@ -57,7 +57,7 @@ fn described(definition: clap::Command, above: &str) -> clap::Command {
 }
 
 impl Cli {
-    /// What was typed, or what to answer in place of running a command.
+    /// Parses the arguments. An error may also be help or a version to print.
     pub fn typed(arguments: &[std::ffi::OsString]) -> Result<Self, clap::Error> {
         let mut definition = definition();
         let matches = definition.try_get_matches_from_mut(arguments)?;
@@ -68,58 +68,58 @@ impl Cli {
 /// The subcommands.
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Look at an export and propose columns and types
+    /// Inspect an export and propose columns and types
     ///
-    /// Reads an export and writes a schema file: each attribute, what was seen of it, and the column and type it gets.
-    /// The file is made for editing by hand, and full-load takes it with --schema.
+    /// Reads an export and writes a schema file: each attribute, the values observed, and its column and type.
+    /// You can edit the file by hand and pass it to full-load with --schema.
     DetectSchema(DetectSchemaArgs),
     /// Create a table from a full export
     ///
-    /// Creates the table with all of the export's items in one commit: a table that appears is complete.
-    /// The same export again changes nothing and is no error.
+    /// Creates the table with all items of the export in one commit, so the table is complete as soon as it exists.
+    /// Loading the same export again changes nothing and is not an error.
     FullLoad(FullLoadArgs),
     /// Apply incremental exports to a table
     ///
-    /// Applies the windows that are due, in order, one commit a window, starting where the table is complete.
-    /// Windows that the table has already are skipped. At a gap it stops; what was applied stays.
+    /// Applies the windows that are due, in order, one commit per window, from the time up to which the table is complete.
+    /// Windows that the table already has are skipped. At a gap the command stops; applied windows are kept.
     Incremental(IncrementalArgs),
     /// Merge small data files, and rewrite those with many deletes
     ///
-    /// Rewrites data files that are small, or of which many rows are deleted, in one commit that changes no row. incremental does what is due by itself; this does all that is worth it.
+    /// Rewrites data files that are small, or that have many deleted rows, in one commit that changes no row. incremental compacts by itself when this is due; compact does everything that pays off.
     Compact(CompactArgs),
     /// Remove old snapshots, and the files that only they need
     ///
-    /// Without options it goes by the table's properties history.expire.*, or Iceberg's defaults: snapshots older than 5 days go. What a branch or a tag holds stays, and what tells up to which time the table is complete. incremental does what is due by itself.
+    /// Without options, the table's properties history.expire.* apply, or Iceberg's defaults: snapshots older than 5 days are removed. Snapshots that a branch or tag refers to are kept, and those that record up to which time the table is complete. incremental expires snapshots by itself when this is due.
     Expire(ExpireArgs),
-    /// List or delete files that no snapshot names
+    /// List or delete files that nothing refers to
     ///
-    /// Looks below the table's location for files that a writer that died has left behind. Without --delete they are only listed.
+    /// Searches below the table's location for files that a crashed writer left behind. Without --delete they are only listed.
     Orphans(OrphansArgs),
-    /// Look at the catalog
+    /// Check the catalog
     Catalog {
         #[command(subcommand)]
         command: CatalogCommand,
     },
-    /// Say how far a table is, what waits, and what to export next
+    /// Show how current a table is, what is due, and what to export next
     ///
-    /// Reads metadata and manifests, no data: watermark and lag, the last windows, gaps, files and sizes, and the window to export
-    /// next. With exports or a folder of them, also which windows are due and how many exports have not completed yet.
+    /// Reads metadata and manifests, but no data: watermark and lag, the last windows, gaps, files and sizes, and the window to export
+    /// next. With exports or a folder of exports, it also shows which windows are due and how many exports have not completed yet.
     Status(StatusArgs),
     /// Compare a table with a full export
     ///
-    /// Compares key by key, by digests of the rows: which keys are missing, extra, different or there more than once. The state of the
-    /// table that is compared is the one that is complete up to exactly the export's time. Exit code 1 if anything differs.
+    /// Compares key by key, by digests of the rows: which keys are missing, extra, different or duplicated. It compares the snapshot
+    /// that is complete up to exactly the export's time. Exit code 1 if anything differs.
     Verify(VerifyArgs),
-    /// Print a shell's completions
+    /// Print completions for a shell
     ///
-    /// Prints the completion script of a shell on stdout. For bash: ddb-iceberg completions bash > /etc/bash_completion.d/ddb-iceberg
+    /// Prints the completion script of a shell to stdout. For bash: ddb-iceberg completions bash > /etc/bash_completion.d/ddb-iceberg
     Completions {
         /// The shell
         shell: clap_complete::Shell,
     },
     /// Print a man page
     ///
-    /// Prints the man page of the program, or of one subcommand, on stdout. To read it: ddb-iceberg man | man -l -
+    /// Prints the man page of the program, or of one subcommand, to stdout. To read it: ddb-iceberg man | man -l -
     Man {
         /// The subcommand; without it, the program
         command: Option<String>,
@@ -129,10 +129,10 @@ pub(crate) enum Command {
 /// The subcommands of `catalog`.
 #[derive(Subcommand)]
 pub(crate) enum CatalogCommand {
-    /// Say step by step what works and what to mend
+    /// Check step by step what works and what to fix
     ///
-    /// Shows what is configured and where, then reaches the catalog, signs in, lists its tables, and writes, reads and
-    /// deletes one small file in the warehouse (with --dry-run it does not). Nothing else is changed. It ends within 30 s.
+    /// Shows the configuration and its sources, then connects to the catalog, signs in, lists its tables, and writes, reads
+    /// and deletes one small file in the warehouse (not with --dry-run). Nothing else is changed. It takes at most 30 s.
     Check(CheckArgs),
 }
 

@@ -1,4 +1,4 @@
-//! Values of options, and how they are read.
+//! Values of options and their parsers.
 
 use chrono::TimeDelta;
 use clap::ValueEnum;
@@ -6,7 +6,7 @@ use iceberg::{NamespaceIdent, TableIdent};
 
 use ddb_iceberg::time::Time;
 
-/// How old something is: a span before now, or a time.
+/// An age: a duration before now, or a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Age {
     Span(TimeDelta),
@@ -14,7 +14,7 @@ pub(crate) enum Age {
 }
 
 impl Age {
-    /// The time that far back.
+    /// The time at this age.
     pub fn before(self, now: Time) -> Time {
         match self {
             Self::Span(span) => now.checked_sub_signed(span).unwrap_or(Time::MIN_UTC),

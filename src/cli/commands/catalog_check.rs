@@ -1,4 +1,4 @@
-//! `catalog check`: its line in the table of commands, and what may be typed.
+//! `catalog check`: its entry in the table of commands, and its arguments.
 
 use clap::Args;
 use iceberg::TableIdent;
@@ -13,20 +13,20 @@ pub(crate) const CATALOG_CHECK: Listed = Listed {
     alike: &["check", "doctor", "ping", "test"],
     examples: "\
 Examples:
-  Whether the catalog of the configuration can be used, and what to mend if not:
+  Check whether the configured catalog can be used, and what to fix if not:
     ddb-iceberg catalog check
 
-  All that a scheduled run needs: the catalog, the table, its storage, and the exports:
+  Check all that a scheduled run needs: the catalog, the table, its storage, and the exports:
     ddb-iceberg catalog check --table shop.orders --export s3://bucket/AWSDynamoDB",
 };
 
 /// `catalog check`.
 #[derive(Args)]
 pub(crate) struct CheckArgs {
-    /// Load this table too, and write where it lies
+    /// Also load this table, and write the test file in its location
     #[arg(long, value_name = "NAMESPACE.TABLE", value_parser = parse_table)]
     pub table: Option<TableIdent>,
-    /// Look at this export too, or at what is due in a folder of exports
+    /// Also check this export, or the due windows in a folder of exports
     #[arg(long, value_name = "EXPORT|PREFIX")]
     pub export: Option<String>,
     #[command(flatten)]

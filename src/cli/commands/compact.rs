@@ -1,4 +1,4 @@
-//! `compact`: its line in the table of commands, and what may be typed.
+//! `compact`: its entry in the table of commands, and its arguments.
 
 use clap::Args;
 
@@ -12,10 +12,10 @@ pub(crate) const COMPACT: Listed = Listed {
     alike: &["compaction", "maintenance", "optimize", "rewrite"],
     examples: "\
 Examples:
-  Merge what is worth it:
+  Merge all files for which it pays off:
     ddb-iceberg compact --table shop.orders
 
-  See what it would do:
+  Show what it would do:
     ddb-iceberg compact --table shop.orders --dry-run",
 };
 
@@ -29,7 +29,7 @@ pub(crate) struct CompactArgs {
 }
 
 impl CompactArgs {
-    /// The request, and what every command takes.
+    /// The request, and the shared options.
     pub fn request(self) -> (Compact, Shared) {
         (Compact { table: self.table.ident, dry_run: false }, self.shared)
     }

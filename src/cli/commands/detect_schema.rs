@@ -1,4 +1,4 @@
-//! `detect-schema`: its line in the table of commands, and what may be typed.
+//! `detect-schema`: its entry in the table of commands, and its arguments.
 
 use clap::Args;
 
@@ -13,7 +13,7 @@ pub(crate) const DETECT_SCHEMA: Listed = Listed {
     alike: &["detect", "infer", "inspect", "schema", "types"],
     examples: "\
 Examples:
-  Print the schema file, with a table of the attributes beside it:
+  Print the schema file, and a table of the attributes:
     ddb-iceberg detect-schema exports/AWSDynamoDB/01700000000000-a1b2c3d4
 
   Write it to a file, edit it, and load with it:
@@ -31,17 +31,17 @@ Examples:
 pub(crate) struct DetectSchemaArgs {
     #[command(flatten)]
     pub source: Source,
-    /// Write the schema file here, not to stdout; `-` is stdout
+    /// Write the schema file here instead of stdout; `-` is stdout
     #[arg(long, value_name = "FILE|s3://…")]
     pub output: Option<String>,
     #[command(flatten)]
     pub key: Key,
-    /// Write the plain form, {"attribute":"S"}: DynamoDB types only
+    /// Write the flat form, {"attribute":"S"}, with DynamoDB types only
     #[arg(long)]
     pub flat: bool,
-    /// Read only so many files that have items, spread over the export
+    /// Read only N files that have items, spread over the export
     ///
-    /// What other files hold is not in the result.
+    /// The result does not cover the other files.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub sample_files: Option<u32>,
     /// A map with more distinct fields than this becomes a map<string, V>, not a struct
@@ -52,7 +52,7 @@ pub(crate) struct DetectSchemaArgs {
 }
 
 impl DetectSchemaArgs {
-    /// The request, and what every command takes.
+    /// The request, and the shared options.
     pub fn request(self) -> (DetectSchema, Shared) {
         let request = DetectSchema {
             export: self.source.export,

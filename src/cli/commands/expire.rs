@@ -1,4 +1,4 @@
-//! `expire`: its line in the table of commands, and what may be typed.
+//! `expire`: its entry in the table of commands, and its arguments.
 
 use chrono::Utc;
 use clap::Args;
@@ -29,7 +29,7 @@ pub(crate) struct ExpireArgs {
     /// Remove snapshots older than this: 90m, 12h, 5d, 2w, or a time such as 2026-01-14T10:00:00Z
     #[arg(long, value_name = "DURATION|TIME", value_parser = parse_age)]
     pub older_than: Option<Age>,
-    /// The newest snapshots of each branch to keep, however old they are
+    /// Number of newest snapshots to keep in each branch, whatever their age
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub retain_last: Option<u32>,
     #[command(flatten)]
@@ -37,7 +37,7 @@ pub(crate) struct ExpireArgs {
 }
 
 impl ExpireArgs {
-    /// The request, and what every command takes.
+    /// The request, and the shared options.
     pub fn request(self) -> (Expire, Shared) {
         let request = Expire {
             table: self.table.ident,

@@ -1,4 +1,4 @@
-//! `full-load`: its line in the table of commands, and what may be typed.
+//! `full-load`: its entry in the table of commands, and its arguments.
 
 use clap::{Args, ValueEnum};
 
@@ -21,11 +21,11 @@ Examples:
     ddb-iceberg full-load s3://bucket/AWSDynamoDB/01700000000000-a1b2c3d4 --table shop.orders \\
       --schema orders.json
 
-  In 16 partitions by the customer, so that a window reads only those that its keys are in:
+  Partition by customer, in 16 buckets, so that a window reads only buckets of its keys:
     ddb-iceberg full-load s3://bucket/AWSDynamoDB/01700000000000-a1b2c3d4 --table shop.orders \\
       --key customer_id --key order_id --partition-by 'bucket(16, customer_id)'
 
-  See what it would do:
+  Show what it would do:
     ddb-iceberg full-load s3://bucket/AWSDynamoDB/01700000000000-a1b2c3d4 --table shop.orders \\
       --key customer_id --key order_id --dry-run",
 };
@@ -37,29 +37,29 @@ pub(crate) struct FullLoadArgs {
     pub source: Source,
     #[command(flatten)]
     pub table: Table,
-    /// A schema file as detect-schema writes it; without one the export is read twice
+    /// A schema file from detect-schema; without one the export is read twice
     ///
-    /// The first of the two passes finds the schema. An attribute that the file does not list is kept in the column _ddb_rescued.
+    /// The first of the two passes finds the schema. Attributes that the file does not list are kept in the column _ddb_rescued.
     #[arg(long, value_name = "FILE|s3://…")]
     pub schema: Option<String>,
     #[command(flatten)]
     pub key: Key,
     /// A partition field, such as "bucket(16, customer_id)"; may be repeated
     ///
-    /// bucket(16, x), truncate(4, x), year(x), month(x), day(x), hour(x), or x alone, where x is an attribute's name, in double
-    /// quotes if need be, or a column's. A load of more than 10,000 partitions is refused. A table that is replaced keeps its
-    /// partition fields if none is given.
+    /// bucket(16, x), truncate(4, x), year(x), month(x), day(x), hour(x), or x alone, where x is the name of an attribute or
+    /// a column, in double quotes if necessary. A load of more than 10,000 partitions is refused. Without this option,
+    /// a table whose rows are replaced keeps its partition fields.
     #[arg(long, value_name = "SPEC")]
     pub partition_by: Vec<String>,
-    /// What to do when the table exists
+    /// What to do if the table exists
     ///
-    /// fail: leave it alone and exit with 1, unless it holds this very export. replace: replace its rows in one commit. What
-    /// the table has decided holds, unless a schema file says otherwise: its key, names, types that were named, and what is left out.
+    /// fail: change nothing and exit with 1, unless the table already holds this export. replace: replace its rows in one commit.
+    /// Unless a schema file overrides them, the table keeps its key, names, types that a schema file named, and omitted attributes.
     #[arg(long, value_name = "fail|replace", value_enum, default_value_t = IfExistsArg::Fail, hide_possible_values = true)]
     pub if_exists: IfExistsArg,
-    /// With --if-exists replace: take the export of another DynamoDB table than the one that the table holds
+    /// With --if-exists replace: accept an export of another DynamoDB table
     ///
-    /// For a table that was restored under another name, or dropped and made again. From then on the table takes exports of the other one.
+    /// For a DynamoDB table that was restored under another name, or deleted and recreated. From then on the Iceberg table takes exports of the other one.
     #[arg(long)]
     pub allow_other_table: bool,
     /// A map with more distinct fields than this becomes a map<string, V>, not a struct
@@ -77,7 +77,7 @@ pub(crate) enum IfExistsArg {
 }
 
 impl FullLoadArgs {
-    /// The request, and what every command takes.
+    /// The request, and the shared options.
     pub fn request(self) -> (FullLoad, Shared) {
         let request = FullLoad {
             export: self.source.export,

@@ -1,4 +1,4 @@
-//! `incremental`: its line in the table of commands, and what may be typed.
+//! `incremental`: its entry in the table of commands, and its arguments.
 
 use clap::{Args, ValueEnum};
 
@@ -12,14 +12,14 @@ pub(crate) const INCREMENTAL: Listed = Listed {
     alike: &["apply", "increment", "merge", "refresh", "sync", "update", "upsert"],
     examples: "\
 Examples:
-  Apply every window that is due, of all exports below a folder. Running it again does no harm, so
-  the same line can be scheduled:
+  Apply every due window of all exports below a folder. It is safe to run this again, so the same
+  command can be scheduled:
     ddb-iceberg incremental s3://bucket/AWSDynamoDB --table shop.orders
 
   Apply one export:
     ddb-iceberg incremental s3://bucket/AWSDynamoDB/01700000900000-e5f6a7b8 --table shop.orders
 
-  The result for a program to read:
+  Print the result for a program:
     ddb-iceberg incremental s3://bucket/AWSDynamoDB --table shop.orders --format json",
 };
 
@@ -29,37 +29,37 @@ pub(crate) struct IncrementalArgs {
     /// Exports, or folders with exports below them; s3:// or local
     ///
     /// Of windows that overlap, the chain that reaches furthest is applied. Below a folder, full exports and exports of other
-    /// tables are skipped, and an export that has not completed yet is counted as pending. Where one is damaged, the
-    /// windows before it are applied, and then it is exit 3.
+    /// tables are skipped, and an export that has not completed yet is counted as pending. If one is damaged, the windows
+    /// before it are applied, and the exit code is 3.
     #[arg(value_name = "EXPORT|PREFIX", required = true)]
     pub exports: Vec<String>,
     #[command(flatten)]
     pub table: Table,
     #[command(flatten)]
     pub key: Key,
-    /// How old rows are taken away; without it, as the table's property write.merge.mode says
+    /// How to remove old rows [default: the table property write.merge.mode]
     #[arg(long, value_name = "merge-on-read|copy-on-write", value_enum, hide_possible_values = true)]
     pub write_mode: Option<WriteModeArg>,
     /// What to do with attributes that the table does not have
     ///
-    /// add: they become columns. rescue: they are kept in the column _ddb_rescued. fail: stop before any commit.
+    /// add: add columns for them. rescue: keep them in the column _ddb_rescued. fail: stop before any commit.
     #[arg(long, value_name = "add|rescue|fail", value_enum, default_value_t = NewAttributesArg::Add, hide_possible_values = true)]
     pub new_attributes: NewAttributesArg,
     /// Apply a window that starts after the time up to which the table is complete
     ///
-    /// Changes between the two are missing from then on; the table records the gap. Nothing goes over a gap that an export
-    /// could fill that has not completed yet.
+    /// Changes between the two times are lost; the table records the gap. A gap is not skipped while an export that has not
+    /// completed yet could fill it.
     #[arg(long)]
     pub allow_gap: bool,
     /// Apply a window that starts before the time up to which the table is complete, and ends after it
     ///
-    /// Only where none starts at that time.
-    /// An item that was inserted before that time and deleted after it has no record in such a window: its row stays for ever.
+    /// Only if no window starts at that time.
+    /// An item that was inserted before that time and deleted after it has no record in such a window, so its row remains.
     #[arg(long)]
     pub allow_overlap: bool,
-    /// Whether to compact the table and expire old snapshots when that is due
+    /// Whether to compact the table and expire old snapshots when this is due
     ///
-    /// auto: after the windows, seldom and a part at a time; what goes wrong with it is a warning. off: leave it to another tool, such as the optimizer of AWS Glue or Amazon S3 Tables.
+    /// auto: after the windows, occasionally and in small steps; a failure is only a warning. off: leave it to another tool, such as the optimizer of AWS Glue or Amazon S3 Tables.
     #[arg(long, value_name = "auto|off", value_enum, default_value_t = MaintenanceArg::Auto, hide_possible_values = true)]
     pub maintenance: MaintenanceArg,
     #[command(flatten)]
@@ -89,7 +89,7 @@ pub(crate) enum MaintenanceArg {
 }
 
 impl IncrementalArgs {
-    /// The request, and what every command takes.
+    /// The request, and the shared options.
     pub fn request(self) -> (Incremental, Shared) {
         let request = Incremental {
             exports: self.exports,

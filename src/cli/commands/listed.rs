@@ -1,6 +1,6 @@
-//! What the table of commands says of one.
+//! An entry in the table of commands.
 
-/// What comes of a command, and so how that is printed.
+/// The kind of result of a command, which determines how it is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
     /// A schema file.
@@ -9,34 +9,34 @@ pub(crate) enum Form {
     Load,
     /// Windows that were applied.
     Windows,
-    /// What was done to a table's files.
+    /// Changes to a table's files.
     Maintenance,
-    /// How a table is.
+    /// The state of a table.
     Status,
     /// A comparison.
     Verify,
     /// The steps of `catalog check`.
     Check,
-    /// A text, whatever happens.
+    /// Plain text, in any case.
     Page,
 }
 
 /// A command.
 #[derive(Debug)]
 pub(crate) struct Listed {
-    /// As it is typed, and as results have it in `command`.
+    /// As typed, and as in `command` of results.
     pub name: &'static str,
     pub form: Form,
-    /// Other names for the same work: somebody who types one is told this command's.
+    /// Other names for the same work: a user who types one gets this command suggested.
     pub alike: &'static [&'static str],
-    /// What stands below the options in its help.
+    /// Printed below the options in its help.
     pub examples: &'static str,
 }
 
-/// What a result calls the program itself, where no subcommand was found.
+/// The `command` of a result if no subcommand was found.
 pub(crate) const PROGRAM: &str = "ddb-iceberg";
 
-/// What stands below the options of the program itself.
+/// Printed below the options in the help of the program itself.
 pub(crate) const PROGRAM_EXAMPLES: &str = "\
 Examples:
   ddb-iceberg detect-schema s3://bucket/AWSDynamoDB/01700000000000-a1b2c3d4
@@ -48,10 +48,10 @@ Examples:
 
 Exit codes:
   0    done, already done, or nothing to do
-  1    failed: network, access, no such table, the table exists
-  2    the command line, the configuration or the schema file is wrong or not there
-  3    an export is not there, damaged, incomplete, of the wrong kind, or another table's
+  1    failed: network, access, table missing or already exists
+  2    the command line, the configuration or the schema file is wrong or missing
+  3    an export is missing, damaged, incomplete, of the wrong kind, or of another table
   4    a gap or an overlap between windows, or a table that was rolled back
   5    other writers won every retry
-  6    the commit was sent and its outcome is unknown; run the same command again to find out
+  6    the commit was sent, but its outcome is unknown; run the same command again to find out
   130  interrupted; the table is as before, or has the windows that were applied";

@@ -1,6 +1,6 @@
-//! The table of commands: what a command is called, what comes of it, its examples, and what else people call it.
+//! The table of commands: name, kind of result, examples and alternative names of each.
 //!
-//! Help texts, man pages, refusals and results take it from here. A test holds it against the command line's definition.
+//! Help texts, man pages, refusals and results use this table. A test compares it with the command line's definition.
 
 pub(crate) mod catalog_check;
 pub(crate) mod compact;
@@ -39,13 +39,13 @@ pub(crate) const COMMANDS: [&Listed; 11] = [
     &MAN,
 ];
 
-/// The command of this name, or the first of a group of commands: `catalog`.
+/// The command with this name, or the first of a group of commands such as `catalog`.
 pub(crate) fn named(name: &str) -> Option<&'static Listed> {
     let group = |listed: &&&'static Listed| listed.name.strip_prefix(name).is_some_and(|rest| rest.starts_with(' '));
     COMMANDS.iter().find(|listed| listed.name == name).or_else(|| COMMANDS.iter().find(group)).copied()
 }
 
-/// The names of commands that may be meant by a word that is none.
+/// Suggested command names for an unknown word.
 pub(crate) fn meant(word: &str) -> Vec<&'static str> {
     let word = word.to_lowercase().replace('_', "-");
     let is_meant = |listed: &&&'static Listed| {

@@ -1,4 +1,4 @@
-//! `orphans`: its line in the table of commands, and what may be typed.
+//! `orphans`: its entry in the table of commands, and its arguments.
 
 use chrono::Utc;
 use clap::Args;
@@ -14,7 +14,7 @@ pub(crate) const ORPHANS: Listed = Listed {
     alike: &["clean", "maintenance", "orphan-files", "remove-orphans", "vacuum"],
     examples: "\
 Examples:
-  List files older than 3 days that nothing names:
+  List unreferenced files older than 3 days:
     ddb-iceberg orphans --table shop.orders
 
   Delete those older than a week:
@@ -37,7 +37,7 @@ pub(crate) struct OrphansArgs {
 }
 
 impl OrphansArgs {
-    /// The request, and what every command takes.
+    /// The request, and the shared options.
     pub fn request(self) -> (Orphans, Shared) {
         let request = Orphans {
             table: self.table.ident,

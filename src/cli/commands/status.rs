@@ -1,4 +1,4 @@
-//! `status`: its line in the table of commands, and what may be typed.
+//! `status`: its entry in the table of commands, and its arguments.
 
 use chrono::TimeDelta;
 use clap::Args;
@@ -14,17 +14,17 @@ pub(crate) const STATUS: Listed = Listed {
     alike: &["describe", "gaps", "info", "lag", "show", "watermark"],
     examples: "\
 Examples:
-  How far is it, what waits, and what to export next:
+  Show how current the table is, what is due, and what to export next:
     ddb-iceberg status --table shop.orders s3://bucket/AWSDynamoDB
 
-  For an alarm: exit 4 when the table is more than an hour behind:
+  For an alarm, exit with 4 if the table lags by more than an hour:
     ddb-iceberg status --table shop.orders --max-lag 1h --quiet",
 };
 
 /// `status`.
 #[derive(Args)]
 pub(crate) struct StatusArgs {
-    /// Exports, or folders with exports below them, to look for due windows in
+    /// Exports, or folders with exports below them, to search for due windows
     #[arg(value_name = "EXPORT|PREFIX")]
     pub exports: Vec<String>,
     #[command(flatten)]
@@ -32,7 +32,7 @@ pub(crate) struct StatusArgs {
     /// Exit with 4 if the table lags more: 90s, 45m, 1h, 2d
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub max_lag: Option<TimeDelta>,
-    /// The windows to list, the newest ones
+    /// Number of newest windows to list
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub windows: u32,
     #[command(flatten)]
@@ -40,7 +40,7 @@ pub(crate) struct StatusArgs {
 }
 
 impl StatusArgs {
-    /// The request, and what every command takes.
+    /// The request, and the shared options.
     pub fn request(self) -> (TableStatus, Shared) {
         let request = TableStatus {
             table: self.table.ident,

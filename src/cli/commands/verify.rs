@@ -1,4 +1,4 @@
-//! `verify`: its line in the table of commands, and what may be typed.
+//! `verify`: its entry in the table of commands, and its arguments.
 
 use clap::Args;
 
@@ -13,10 +13,10 @@ pub(crate) const VERIFY: Listed = Listed {
     alike: &["compare", "diff", "validate"],
     examples: "\
 Examples:
-  Compare the table with a full export of a time at which a window ended:
+  Compare the table with a full export taken at the end of a window:
     ddb-iceberg verify s3://bucket/AWSDynamoDB/01700090000000-c9d0e1f2 --table shop.orders
 
-  The result for a program to read; the exit code is 1 if anything differs:
+  Print the result for a program; the exit code is 1 if anything differs:
     ddb-iceberg verify s3://bucket/AWSDynamoDB/01700090000000-c9d0e1f2 --table shop.orders \\
       --format json",
 };
@@ -31,10 +31,10 @@ pub(crate) struct VerifyArgs {
     pub table: Table,
     #[command(flatten)]
     pub key: Key,
-    /// Compare this snapshot, whatever time it is complete up to
+    /// Compare this snapshot, regardless of its time
     #[arg(long, value_name = "ID")]
     pub snapshot_id: Option<i64>,
-    /// The keys to list of each kind of difference
+    /// Number of keys to list for each kind of difference
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=10_000))]
     pub examples: u32,
     #[command(flatten)]
@@ -42,7 +42,7 @@ pub(crate) struct VerifyArgs {
 }
 
 impl VerifyArgs {
-    /// The request, and what every command takes.
+    /// The request, and the shared options.
     pub fn request(self) -> (Verify, Shared) {
         let request = Verify {
             export: self.export,
