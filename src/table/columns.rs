@@ -1,4 +1,4 @@
-//! A table's columns, its key, and the order by it.
+//! A table's columns, its key, and its sort order by key.
 
 use iceberg::spec::{SortDirection, TableMetadata, Transform};
 
@@ -7,9 +7,9 @@ use crate::catalog::LoadedTable;
 use crate::error::{Error, Result};
 use crate::schema::{TableSchema, no_such_key};
 
-/// The table's columns and key; `key` is what the user typed, for a table without identifier fields.
+/// The table's columns and key. `key` comes from the command line, for tables without identifier fields.
 ///
-/// Errors of kind `Usage`: the key is not known, or another one was typed.
+/// Errors of kind `Usage`: the key is unknown, or differs from the one on the command line.
 pub fn columns_with_key(table: &LoadedTable, key: &[String]) -> Result<TableSchema> {
     let mut columns = watermark::columns(&table.metadata)?;
     match (columns.mapping.key.as_slice(), key) {
@@ -40,7 +40,7 @@ pub fn columns_with_key(table: &LoadedTable, key: &[String]) -> Result<TableSche
     Ok(columns)
 }
 
-/// The id of the table's default sort order if it is by key, ascending: then files sorted by key may claim it.
+/// The id of the table's default sort order, if that is the key, ascending: files sorted by key may then declare it.
 pub fn sort_order_by_key(metadata: &TableMetadata, columns: &TableSchema) -> Result<Option<i32>> {
     if columns.mapping.key.is_empty() {
         return Ok(None);

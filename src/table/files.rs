@@ -8,13 +8,13 @@ use iceberg::spec::{DataFile, PrimitiveLiteral};
 /// A data file of the current snapshot.
 #[derive(Debug, Clone)]
 pub struct LiveFile {
-    /// The manifest's description.
+    /// The manifest entry's data file.
     pub file: DataFile,
-    /// The partition spec that its partition belongs to.
+    /// The partition spec of its partition.
     pub spec_id: i32,
     /// Its data sequence number.
     pub sequence_number: i64,
-    /// The position delete files that may hold positions of it.
+    /// The position delete files that may contain its positions.
     pub deletes: Vec<Arc<LiveDeleteFile>>,
     /// The manifest that lists it.
     pub manifest: Arc<str>,
@@ -30,9 +30,9 @@ impl LiveFile {
 /// A position delete file of the current snapshot.
 #[derive(Debug, Clone)]
 pub struct LiveDeleteFile {
-    /// The manifest's description.
+    /// The manifest entry's data file.
     pub file: DataFile,
-    /// The partition spec that its partition belongs to.
+    /// The partition spec of its partition.
     pub spec_id: i32,
     /// Its data sequence number.
     pub sequence_number: i64,
@@ -41,8 +41,8 @@ pub struct LiveDeleteFile {
 }
 
 impl LiveDeleteFile {
-    /// The one data file that all its positions are of, where the manifest says so: by `referenced_data_file`, or by equal
-    /// bounds of the path.
+    /// The data file to which all its positions belong, if the manifest names a single one: by `referenced_data_file`,
+    /// or by equal bounds of the path.
     pub fn only_path(&self) -> Option<String> {
         self.file.referenced_data_file().or_else(|| {
             let (lower, upper) = self.path_bounds();
@@ -50,7 +50,7 @@ impl LiveDeleteFile {
         })
     }
 
-    /// Whether it may hold positions of the data file with this path.
+    /// Whether it may contain positions of the data file with this path.
     pub fn may_reference(&self, path: &str) -> bool {
         if let Some(only) = self.file.referenced_data_file() {
             return only == path;

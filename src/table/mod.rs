@@ -1,23 +1,23 @@
-//! The Iceberg table as this crate needs it: what is live, which keys lie where, new files with true bounds, a snapshot.
+//! Iceberg tables as this crate needs them: live files, key positions, new files with exact bounds, snapshots.
 //!
-//! - [`live`]: the data files of main's current snapshot, each with the delete files that apply to it;
-//!   [`manifest_trim`]: manifests without the metrics that nobody asked for.
-//! - [`keys`]: key columns and positions of one data file, rows already deleted left out.
-//! - [`rows`]: all rows of a data file in the table's current columns.
-//! - [`deletes`], [`delete_cache`], [`delete_write`]: position deletes, read and written.
-//! - [`write`], [`describe`], [`metrics`], [`bounds`]: data files, counted and bounded from the rows themselves; [`chunk`]: their columns, encoded
-//!   in another order of rows than they stand in.
-//! - [`snapshot`], [`summary`]: manifests, manifest list and summary of one change; [`manifest_merge`]: many manifests as few.
-//! - [`partition`]: which partition rows belong to; [`prune`], [`sought`]: which data files cannot hold a key, by
-//!   their partitions, and by their bounds.
-//! - [`paths`]: where new files go; [`properties`]: how a table wants them written.
-//! - [`watermark`]: up to which time the table is complete, and the properties that say so.
+//! - `scan`: the live data files of main's current snapshot, each with the delete files that apply to it; the key
+//!   columns and positions of a data file; its rows in the table's current columns; which data files cannot contain a
+//!   key.
+//! - `deletes`: position deletes, read, cached and written.
+//! - `manifest`: manifests and manifest lists, checked, read without unneeded metrics, written and merged.
+//! - `parquet`: Parquet files read, and rows encoded in an order other than the one in which they are stored.
+//! - `write`: data files, whose counts and bounds are computed from the rows; where they go, and how they are
+//!   written.
+//! - `commit`: one change of a table: manifests, manifest list, summary, requirements, and its transaction.
+//! - `partition`: the partition of a row.
+//! - `properties`: table properties that define how files are written.
+//! - `watermark`: the time up to which the table is complete, and the properties that record it.
 //!
-//! Functions over one file are synchronous and take a runtime handle: they belong on blocking threads. Planning
-//! (`live`, `snapshot`) is async. Nothing in here commits; a change becomes true in the catalog.
+//! Functions on one file are synchronous and take a runtime handle: they belong on blocking threads. Planning is async.
+//! Only a catalog can commit a change.
 //!
-//! The `iceberg` crate's own planning is not used for changes, since it drops spec ids and sequence numbers, and its Parquet
-//! writer is not used, since it takes a file's bounds from statistics that may be truncated.
+//! The `iceberg` crate's own planning is not used for changes, since it drops spec ids and sequence numbers. Its
+//! Parquet writer is not used, since it takes a file's bounds from statistics that may be truncated.
 
 pub mod properties;
 pub mod watermark;

@@ -1,4 +1,4 @@
-//! The table that a command works on, or what to say where there is none.
+//! Opens the table of a command, or explains why it can't be found.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use crate::error::{Error, Result};
 use crate::spelling::did_you_mean;
 use crate::table::partition::partitioner::check_specs;
 
-/// How long to look for names that are alike.
+/// Time limit for the search for similar names.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// The table, which must exist.
+/// Loads the table, which must exist.
 pub(crate) async fn existing(catalog: &dyn Catalog, ident: &TableIdent) -> Result<LoadedTable> {
     match catalog.load(ident).await? {
         Some(table) => Ok(table),
@@ -21,19 +21,19 @@ pub(crate) async fn existing(catalog: &dyn Catalog, ident: &TableIdent) -> Resul
     }
 }
 
-/// The same, for a command that writes or deletes: in a place that the configuration vouches for.
+/// Like [`existing`], for a command that writes or deletes: the configuration must vouch for the table's place.
 pub(crate) async fn existing_to_change(catalog: &dyn Catalog, ident: &TableIdent) -> Result<LoadedTable> {
     let table = existing(catalog, ident).await?;
     table.place.check()?;
     Ok(table)
 }
 
-/// Names the catalog, since most often it is the wrong one, and tables that may be meant.
+/// Names the catalog, since most often it is the wrong one, and similar tables.
 async fn missing(catalog: &dyn Catalog, ident: &TableIdent) -> Error {
     let error = Error::failed(format!("there is no table {ident} in {}", catalog.place()));
     let names = match tokio::time::timeout(PATIENCE, catalog.some_tables(ident)).await {
         Ok(Ok(names)) => names,
-        // Not to be allowed to list tables is no trouble of this command's.
+        // A missing permission to list tables is not this command's error.
         Ok(Err(_)) | Err(_) => Vec::new(),
     };
     error.advice(match near(ident, &names) {
@@ -46,7 +46,7 @@ async fn missing(catalog: &dyn Catalog, ident: &TableIdent) -> Error {
     })
 }
 
-/// The question which table was meant: one with a name that is alike, or one of that name in another namespace.
+/// Suggests a table: one with a similar name, or with the same name in another namespace.
 fn near(ident: &TableIdent, names: &[String]) -> Option<String> {
     let all = || names.iter().map(String::as_str);
     let own = |name: &&str| name.rsplit_once('.').is_some_and(|(_, name)| name.eq_ignore_ascii_case(ident.name()));
@@ -77,8 +77,8 @@ mod tests {
     }
 }
 
-/// Refuses tables that this crate would read or write wrongly: those of format version 3, or with partition specs that it
-/// does not understand.
+/// Refuses tables that this crate would read or write incorrectly: those with format version 3, or with partition specs
+/// that it does not support.
 pub fn check_supported(metadata: &TableMetadata) -> Result<()> {
     match metadata.format_version() {
         FormatVersion::V1 | FormatVersion::V2 => check_specs(metadata),
@@ -87,7 +87,7 @@ pub fn check_supported(metadata: &TableMetadata) -> Result<()> {
     }
 }
 
-/// As [`check_supported`], and refuses what no snapshot can be added to: tables of format version 1.
+/// Like [`check_supported`]; also refuses tables to which no snapshot can be added: those with format version 1.
 pub fn check_writable(metadata: &TableMetadata) -> Result<()> {
     check_supported(metadata)?;
     if metadata.format_version() == FormatVersion::V1 {

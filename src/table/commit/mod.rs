@@ -1,4 +1,4 @@
-//! One change of a table: snapshot, summary, requirements, and the transaction that commits it.
+//! One change of a table: its snapshot, summary and requirements, and the transaction that commits it.
 
 pub mod partitioning;
 pub(crate) mod requirements;

@@ -1,4 +1,4 @@
-//! How the rows of a full load are partitioned.
+//! Partitioning of the rows of a full load.
 
 use iceberg::spec::{PartitionSpec, TableMetadata, TableMetadataBuilder, Transform, Type, UnboundPartitionSpec};
 
@@ -7,14 +7,14 @@ use crate::error::{Error, Result};
 use crate::schema::{PartitionTerm, TableSchema, partition_names, partition_spec, replace};
 use crate::table::watermark;
 
-/// `--partition-by`, read.
+/// Parsed `--partition-by` options.
 #[derive(Debug)]
 pub struct Partitioning {
     terms: Vec<PartitionTerm>,
 }
 
 impl Partitioning {
-    /// Reads what was typed.
+    /// Parses the options.
     pub fn parse(typed: &[String]) -> Result<Self> {
         let terms = typed.iter().map(|text| PartitionTerm::parse(text)).collect::<Result<_>>()?;
         Ok(Self { terms })
@@ -25,8 +25,8 @@ impl Partitioning {
         partition_spec(&self.terms, columns, &[])
     }
 
-    /// Sets the spec of a table whose rows are replaced, the new columns being current already: what was asked for, be it
-    /// the table's already or not; else the table's own stays, if the new columns allow it.
+    /// Sets the spec of a table whose rows are replaced; the new columns are already current. Without `--partition-by`
+    /// the table keeps its spec, if the new columns allow it.
     pub fn set(
         &self,
         metadata: &TableMetadata,
@@ -38,7 +38,7 @@ impl Partitioning {
             return Ok(builder);
         }
         let mut specs: Vec<_> = metadata.partition_specs_iter().cloned().collect();
-        // The default first: of two equal ones it stays.
+        // The default spec first, so that it wins over an equal one.
         specs.sort_unstable_by_key(|spec| (spec.spec_id() != metadata.default_partition_spec_id(), spec.spec_id()));
         let wanted = partition_spec(&self.terms, columns, &specs)?;
         let means = |spec: &PartitionSpec| {
@@ -51,7 +51,7 @@ impl Partitioning {
         })
     }
 
-    /// Whether a table can be loaded or replaced like this, before anything is written.
+    /// Checks that a table can be loaded or replaced with this partitioning, before anything is written.
     pub fn check(&self, base: Option<&LoadedTable>, columns: &TableSchema) -> Result<()> {
         let Some(base) = base else { return self.of_new(columns).map(|_| ()) };
         let (_, columns) = replaced(base, columns)?;
@@ -63,7 +63,7 @@ impl Partitioning {
     }
 }
 
-/// A table's columns as they are, and as they will be once its rows are replaced.
+/// A table's columns now, and after its rows are replaced.
 pub(crate) fn replaced(base: &LoadedTable, columns: &TableSchema) -> Result<(TableSchema, TableSchema)> {
     let old = watermark::columns(&base.metadata)?;
     let taken = partition_names(base.metadata.partition_specs_iter());

@@ -1,10 +1,10 @@
-//! What a commit requires of the table as it is then.
+//! Requirements of a commit on the table's current state.
 
 use iceberg::TableRequirement;
 use iceberg::spec::{MAIN_BRANCH, TableMetadata};
 
-/// The base of a change as requirements of its commit: the table's identity, main's snapshot, and everything that new files
-/// were written by.
+/// Turns the base of a change into requirements of its commit: the table's identity, main's snapshot, and everything on
+/// which the new files depend.
 pub fn base_requirements(metadata: &TableMetadata) -> Vec<TableRequirement> {
     vec![
         TableRequirement::UuidMatch { uuid: metadata.uuid() },

@@ -1,7 +1,7 @@
-//! Schemas and sort orders that a table has had before: a table whose rows are replaced takes them up again.
+//! Reuse of schemas and sort orders that a table already has, when its rows are replaced.
 //!
-//! What a table knows is set by its id, never added again: to the Java classes that REST servers are made of nothing was
-//! added then, so "the last one added" means nothing to them, and they refuse the commit.
+//! A known schema or sort order is set by its id, never added again. REST servers built on Iceberg's Java classes
+//! ignore such an addition, so "the last one added" is undefined for them and they refuse the commit.
 
 use std::collections::BTreeSet;
 
@@ -27,7 +27,7 @@ pub(crate) fn set_schema(
     })
 }
 
-/// Makes this the default sort order; its own id does not count.
+/// Makes this the default sort order; its own id is ignored.
 pub(crate) fn set_sort_order(
     metadata: &TableMetadata,
     builder: TableMetadataBuilder,

@@ -1,9 +1,10 @@
-//! Builds a snapshot: manifests, manifest list, summary. Committing it is the catalog's part.
+//! Builds a snapshot: manifests, manifest list, summary. The catalog commits it.
 //!
-//! - New entries carry no sequence number: they inherit the snapshot's. So do new delete files, which are *added* entries of a
-//!   deletes manifest.
-//! - A manifest that loses files is written anew: those that stay as EXISTING with their own sequence numbers, those removed
-//!   as DELETED. All other manifests are carried over as they are; one without live files is dropped, as Iceberg Java does.
+//! - New entries carry no sequence number: they inherit the snapshot's. So do new delete files, which are *added*
+//! entries
+//!   of a deletes manifest.
+//! - A manifest that loses files is rewritten: remaining files become EXISTING with their own sequence numbers, removed
+//!   ones DELETED. Other manifests are carried over unchanged; one without live files is dropped, as in Iceberg Java.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -25,10 +26,10 @@ use crate::table::manifest::read::{CONCURRENT_MANIFESTS, check_whole, read_manif
 use crate::table::manifest::write::{Output, check_partition};
 use crate::table::write::locations::metadata_folder;
 
-/// Entries of a new manifest, at most.
+/// Maximum number of entries in a new manifest.
 const MANIFEST_ENTRIES: usize = 10_000;
 
-/// A snapshot whose files are written, ready to be committed.
+/// A snapshot whose files are written and which is ready to be committed.
 #[derive(Debug)]
 pub struct BuiltSnapshot {
     /// The snapshot, child of main's current one.
@@ -54,8 +55,8 @@ pub struct SnapshotBuilder<'a> {
 }
 
 impl<'a> SnapshotBuilder<'a> {
-    /// A change of the table as `base` has it, `None` for a new table. `metadata` is the table as it will be, but for this
-    /// snapshot: its current schema, specs and properties are used.
+    /// A change of the table with metadata `base`; `None` for a new table. `metadata` is the table after the change,
+    /// except for this snapshot: its current schema, specs and properties are used.
     pub fn new(base: Option<&'a TableMetadata>, metadata: &'a TableMetadata, operation: Operation) -> Self {
         Self {
             base,
@@ -77,7 +78,7 @@ impl<'a> SnapshotBuilder<'a> {
         self
     }
 
-    /// Also writes many small manifests as few, where there are more of them than the table's properties allow.
+    /// Also merges small manifests if there are more of them than the table's properties allow.
     pub fn merge_manifests(&mut self) -> &mut Self {
         self.merges_manifests = true;
         self
@@ -108,7 +109,7 @@ impl<'a> SnapshotBuilder<'a> {
     }
 
     fn remove(&mut self, manifest: &Arc<str>, spec_id: i32, file: &DataFile) -> &mut Self {
-        // Asked twice, it is removed and counted once.
+        // If it is removed twice, it is counted once.
         if self.removed.entry(Arc::clone(manifest)).or_default().insert(file.file_path().to_owned()) {
             self.counts.remove(spec_id, file);
         }
@@ -121,10 +122,10 @@ impl<'a> SnapshotBuilder<'a> {
         self
     }
 
-    /// Writes the manifests and the manifest list. On error, what was written belongs to `file_io`: the commit's staging takes
-    /// it back.
+    /// Writes the manifests and the manifest list. On error, the commit's staging, to which `file_io` belongs, deletes
+    /// what was written.
     ///
-    /// A change without files is allowed: its manifest list is the parent's.
+    /// A change without files is allowed: it keeps the parent's manifest list.
     pub async fn build(self, file_io: &FileIO) -> Result<BuiltSnapshot> {
         let output = Output {
             file_io: file_io.clone(),
@@ -184,7 +185,7 @@ impl<'a> SnapshotBuilder<'a> {
             .build())
     }
 
-    /// Refuses what would make a manifest that says something untrue: a file added twice, or of the wrong kind.
+    /// Refuses changes that would give an incorrect manifest: a file added twice, or of the wrong kind.
     fn check_added(&self) -> Result<()> {
         let mut paths = HashSet::new();
         for (files, content) in
@@ -202,7 +203,7 @@ impl<'a> SnapshotBuilder<'a> {
         Ok(())
     }
 
-    /// Not before the parent's or the last change's time, even if this machine's clock is behind.
+    /// Never earlier than the parent or the last change, even if this machine's clock is behind.
     fn timestamp(&self, parent: Option<&SnapshotRef>) -> i64 {
         let known = [parent.map(|p| p.timestamp_ms()), self.base.map(TableMetadata::last_updated_ms)];
         known.into_iter().flatten().fold(chrono::Utc::now().timestamp_millis(), i64::max)
@@ -236,7 +237,7 @@ impl<'a> SnapshotBuilder<'a> {
         let read = load_manifest(&output.file_io, &manifest).await?;
         let (entries, read) = read.into_parts();
         check_whole(&manifest, &entries)?;
-        // The spec and schema that it was written with fit its entries, whatever the table's are now.
+        // The spec and schema with which it was written fit its entries, whatever the table's are now.
         let spec = read.partition_spec().clone().with_spec_id(manifest.partition_spec_id);
         let mut writer = output.manifest(manifest.content, Arc::clone(read.schema()), spec)?;
         let mut found = 0_usize;
@@ -281,7 +282,7 @@ impl<'a> SnapshotBuilder<'a> {
         Ok(manifests)
     }
 
-    /// A spec with a schema that it fits: the current one, or, if a source column was dropped since, the newest that has it.
+    /// A spec with a matching schema: the current one, or, if a source column was dropped, the newest that has it.
     fn spec(&self, spec_id: i32) -> Result<(PartitionSpec, SchemaRef)> {
         let spec = self
             .metadata

@@ -1,4 +1,4 @@
-//! A snapshot's summary: what it changed and the table's totals after it, as Iceberg Java writes them.
+//! A snapshot's summary: its changes and the table's totals after it, as in Iceberg Java.
 
 use std::collections::{HashMap, HashSet};
 
@@ -51,8 +51,8 @@ impl SummaryCounts {
         self.partitions.insert((spec_id, file.partition().clone()));
     }
 
-    /// The whole summary. Without a parent the totals start at 0; a total that the parent lacks or that is no number is
-    /// left out, and so is one that would be negative.
+    /// The whole summary. Without a parent the totals start at 0. A total that the parent lacks, or that is not a
+    /// number or would become negative, is omitted.
     pub(crate) fn finish(
         &self,
         operation: Operation,

@@ -21,34 +21,34 @@ use crate::runtime::run::Run;
 use crate::storage::Staging;
 use crate::table::files::{LiveDeleteFile, LiveFile};
 
-/// One commit on its way. Dropped before [`commit`](Self::commit), it deletes its files in the background.
+/// A pending commit. If dropped before [`commit`](Self::commit), it deletes its files in the background.
 #[derive(Debug)]
 pub struct Transaction<'a> {
     catalog: &'a dyn Catalog,
     ident: &'a TableIdent,
-    /// The state that the change is planned on; `None`: the table is created.
+    /// The state on which the change is planned; `None` to create the table.
     base: Option<&'a LoadedTable>,
     file_io: FileIO,
     staging: Staging,
     snapshot_id: i64,
 }
 
-/// What a commit does to the table.
+/// A change of the table.
 #[derive(Debug)]
 pub struct Change {
-    /// The base's metadata with all that changes but the snapshot and the properties: columns, specs, sort order.
+    /// The base's metadata with all changes except the snapshot and the properties: columns, specs, sort order.
     pub metadata: TableMetadataBuilder,
     /// The snapshot's operation.
     pub operation: Operation,
-    /// Files that come and go.
+    /// Files to add and to remove.
     pub files: FileChanges,
-    /// Also write many small manifests as few, as the table's properties say.
+    /// Also merge small manifests, as the table's properties say.
     pub merge_manifests: bool,
-    /// Properties of the snapshot's summary, beside the counts.
+    /// Properties of the snapshot's summary, in addition to the counts.
     pub summary: Vec<(&'static str, String)>,
-    /// Table properties that are set.
+    /// Table properties to set.
     pub properties: HashMap<String, String>,
-    /// Table properties that are removed.
+    /// Table properties to remove.
     pub properties_removed: Vec<String>,
 }
 
@@ -57,16 +57,16 @@ pub struct Change {
 pub struct FileChanges {
     /// New data files, with their specs.
     pub data_added: Vec<(i32, DataFile)>,
-    /// New position delete files, with the specs of what they delete from.
+    /// New position delete files, with the specs of the data files that they apply to.
     pub deletes_added: Vec<(i32, DataFile)>,
-    /// Data files that go.
+    /// Data files to remove.
     pub data_removed: Vec<LiveFile>,
-    /// Delete files that go.
+    /// Delete files to remove.
     pub deletes_removed: Vec<Arc<LiveDeleteFile>>,
 }
 
 impl Change {
-    /// A change of nothing yet.
+    /// A change that does nothing yet.
     pub fn new(metadata: TableMetadataBuilder, operation: Operation) -> Self {
         Self {
             metadata,
@@ -81,7 +81,7 @@ impl Change {
 }
 
 impl<'a> Transaction<'a> {
-    /// A change of the table as `base` has it.
+    /// A change of the table with state `base`.
     pub fn begin(catalog: &'a dyn Catalog, base: &'a LoadedTable, run: &Arc<Run>) -> Self {
         let snapshot_id = new_snapshot_id(Some(&base.metadata));
         let staging = Staging::begin(run);
@@ -89,28 +89,28 @@ impl<'a> Transaction<'a> {
         Self { catalog, ident: &base.ident, base: Some(base), file_io, staging, snapshot_id }
     }
 
-    /// A new table, whose files go to `home`.
+    /// Creation of a table, whose files go to `home`.
     pub fn create(catalog: &'a dyn Catalog, ident: &'a TableIdent, home: &FileIO, run: &Arc<Run>) -> Self {
         let staging = Staging::begin(run);
         let file_io = staging.file_io(home);
         Self { catalog, ident, base: None, file_io, staging, snapshot_id: new_snapshot_id(None) }
     }
 
-    /// Storage of the table. What is written through it belongs to this commit.
+    /// Storage of the table. Files written through it belong to this commit.
     pub fn file_io(&self) -> &FileIO {
         &self.file_io
     }
 
-    /// The id of the snapshot that the commit makes.
+    /// The id of the snapshot that the commit creates.
     pub fn snapshot_id(&self) -> i64 {
         self.snapshot_id
     }
 
-    /// Commits what was prepared, in one attempt, and learns the outcome; what was prepared beside the change is passed on. An
-    /// error of the preparation is returned. Files stay if they are in the table, or may be; else they are deleted, as far as
-    /// possible.
+    /// Commits the prepared change in one attempt and determines the outcome; returns the other prepared value along
+    /// with it. If the preparation failed, returns its error. Files are kept if they are, or may be, in the table;
+    /// otherwise they are deleted as far as possible.
     ///
-    /// Errors: [`Kind::Unknown`] if the outcome can't be learned; any other: nothing was changed.
+    /// Errors: [`Kind::Unknown`] if the outcome can't be determined; with any other error nothing was changed.
     pub async fn commit<T>(self, prepared: Result<(Change, T)>) -> Result<(T, Outcome)> {
         let outcome = match prepared {
             Ok((change, beside)) => self.send(change).await.map(|outcome| (beside, outcome)),

@@ -1,4 +1,4 @@
-//! Delete files that many data files share, read once.
+//! Cache of delete files that apply to many data files.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,14 +10,14 @@ use super::positions::{PathPositions, Positions, read_delete_file};
 use crate::error::Result;
 use crate::table::files::{LiveDeleteFile, LiveFile};
 
-/// What a path costs in memory besides its text and positions.
+/// Memory per path, in addition to its text and positions.
 const PATH_OVERHEAD: usize = 96;
 
-/// Positions of delete files that cover many data files, kept up to a budget of bytes, the least recently used dropped first.
+/// Positions of delete files that cover many data files, as an LRU cache with a budget in bytes.
 ///
-/// A window touches nearly every data file, and each may be covered by every partition-wide delete file: without it each of
-/// these would be read once a data file. Files of one data file only are read for that one and not kept. Shared by threads;
-/// two that need the same file read it once.
+/// A window touches nearly every data file, and each may be covered by every partition-wide delete file; without the
+/// cache, each of these would be read once per data file. Delete files of a single data file are not cached. Threads
+/// share the cache; a file that two of them need is read once.
 #[derive(Debug)]
 pub struct DeleteCache {
     file_io: FileIO,
@@ -42,12 +42,12 @@ struct Slot {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A thread that panicked left whole values behind: every change below is a single assignment.
+    // Values are consistent even if a thread panicked: every change below is a single assignment.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl DeleteCache {
-    /// A cache of at most `budget` bytes, besides what is in use at the moment.
+    /// A cache of at most `budget` bytes, plus entries in use.
     pub fn new(file_io: FileIO, handle: Handle, budget: usize) -> Self {
         Self { file_io, handle, budget, state: Mutex::default() }
     }
@@ -66,7 +66,7 @@ impl DeleteCache {
         Ok(Positions::new(positions))
     }
 
-    /// Everything that a delete file holds, by data file; positions in the file's order.
+    /// The content of a delete file by data file, with positions in file order.
     pub fn content(&self, delete: &LiveDeleteFile) -> Result<Arc<PathPositions>> {
         let name = delete.file.file_path();
         let cell = {
@@ -83,7 +83,7 @@ impl DeleteCache {
         }
         let mut read = PathPositions::new();
         let collected = read_delete_file(&self.file_io, &self.handle, delete, None, &mut |path, position| {
-            // Sorted files repeat the path: look it up before owning it.
+            // Sorted files repeat the path: look it up before cloning it.
             if let Some(known) = read.get_mut(path) {
                 known.push(position);
             } else {
@@ -98,7 +98,7 @@ impl DeleteCache {
         Ok(read)
     }
 
-    /// Its positions alone are more than may be kept.
+    /// Whether its positions alone exceed the budget.
     fn is_too_large(&self, delete: &LiveDeleteFile) -> bool {
         usize::try_from(delete.file.record_count())
             .ok()
@@ -106,7 +106,7 @@ impl DeleteCache {
             .is_none_or(|bytes| bytes > self.budget)
     }
 
-    /// Counts a file that was read, and drops others until the budget holds.
+    /// Accounts for a file that was read, and evicts others until the budget is kept.
     fn account(&self, name: &str, cell: &Arc<Mutex<Option<Arc<PathPositions>>>>, bytes: usize) {
         let mut state = lock(&self.state);
         match state.slots.get_mut(name) {

@@ -1,4 +1,4 @@
-//! Delete files by what they apply to.
+//! Index from data files to the delete files that apply to them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,10 +6,10 @@ use std::sync::Arc;
 use crate::table::files::{LiveDeleteFile, LiveFile};
 use crate::table::partition::key::PartitionKey;
 
-/// Delete files by what they can apply to.
+/// Index of delete files by the data files to which they can apply.
 #[derive(Default)]
 pub(crate) struct DeleteIndex {
-    /// Those whose positions are all of one data file. As in Iceberg Java, the path alone decides: it is unique in a table.
+    /// Those with positions of one data file only. As in Iceberg Java, the path alone decides: it is unique in a table.
     by_path: HashMap<String, Vec<Arc<LiveDeleteFile>>>,
     by_partition: HashMap<(i32, PartitionKey), Vec<Arc<LiveDeleteFile>>>,
 }
@@ -30,7 +30,7 @@ impl DeleteIndex {
         self.by_path.into_values().chain(self.by_partition.into_values()).flatten().collect()
     }
 
-    /// Those that apply: not older than the data, of its partition, and with its path within their bounds.
+    /// Delete files that apply: not older than the data, in its partition, and with its path within their bounds.
     pub(crate) fn of(&self, live: &LiveFile) -> Vec<Arc<LiveDeleteFile>> {
         if self.by_path.is_empty() && self.by_partition.is_empty() {
             return Vec::new();

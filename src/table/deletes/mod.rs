@@ -1,4 +1,4 @@
-//! Position deletes: read, cached, indexed by the data files that they apply to, written.
+//! Position deletes: reading, caching, writing, and an index by data file.
 
 pub mod cache;
 pub(crate) mod index;

@@ -1,4 +1,4 @@
-//! Position deletes, read: which rows of a data file are gone.
+//! Reads position deletes: the deleted rows of a data file.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::table::files::LiveDeleteFile;
 use crate::table::parquet::reader::ParquetFile;
 
-/// Rows of a delete file read at a time; paths are long.
+/// Rows read at a time from a delete file; paths are long.
 const BATCH_ROWS: usize = 8192;
 
 /// Deleted positions by data file.
@@ -40,12 +40,12 @@ impl Positions {
         self.sorted.binary_search(&position).is_ok()
     }
 
-    /// How many there are.
+    /// Number of positions.
     pub fn len(&self) -> usize {
         self.sorted.len()
     }
 
-    /// Whether there are none.
+    /// Whether the set is empty.
     pub fn is_empty(&self) -> bool {
         self.sorted.is_empty()
     }
@@ -60,26 +60,26 @@ impl Positions {
         self.sorted
     }
 
-    /// Asks for ascending positions at no more than one step each.
+    /// A cursor for membership tests of ascending positions, with at most one step each.
     pub fn cursor(&self) -> PositionCursor<'_> {
         PositionCursor { rest: &self.sorted }
     }
 }
 
-/// Answers for ascending positions.
+/// Membership tests of ascending positions.
 #[derive(Debug, Clone)]
 pub struct PositionCursor<'a> {
     rest: &'a [u64],
 }
 
 impl PositionCursor<'_> {
-    /// Goes to the first position of a range; what lies before is not asked for any more.
+    /// Moves to the first position of a range; earlier positions are not tested any more.
     pub fn skip_to(&mut self, position: u64) {
         let behind = self.rest.partition_point(|p| *p < position);
         self.rest = self.rest.get(behind..).unwrap_or_default();
     }
 
-    /// Whether the position is in the set. Positions must not go down from call to call.
+    /// Whether the position is in the set. Positions must not decrease from call to call.
     pub fn contains(&mut self, position: u64) -> bool {
         while let Some((first, rest)) = self.rest.split_first() {
             if *first > position {
@@ -94,9 +94,9 @@ impl PositionCursor<'_> {
     }
 }
 
-/// The positions of one data file that the given delete files hold. Synchronous: for a blocking thread.
+/// Reads the positions of one data file from the given delete files. Synchronous: for a blocking thread.
 ///
-/// Each delete file is read once for this one path; for many data files there is [`DeleteCache`](super::cache::DeleteCache).
+/// Reads each delete file once, for this path only; for many data files use [`DeleteCache`](super::cache::DeleteCache).
 pub fn read_positions(
     file_io: &FileIO,
     handle: &Handle,
@@ -110,7 +110,7 @@ pub fn read_positions(
     Ok(Positions::new(positions))
 }
 
-/// Gives every path and position of a delete file, or only those of one path, in the file's order.
+/// Passes on the paths and positions of a delete file, or only those of one path, in file order.
 ///
 /// Row groups whose statistics exclude the path are not read.
 pub(crate) fn read_delete_file(
@@ -167,7 +167,7 @@ fn take_batch(
     Ok(())
 }
 
-/// Whether a column chunk with these statistics can hold the text; cut statistics still bound it.
+/// Whether a column chunk with these statistics can contain the text; truncated statistics are valid bounds too.
 fn may_hold(statistics: &Statistics, text: &str) -> bool {
     if statistics.is_min_max_deprecated() || !matches!(statistics, Statistics::ByteArray(_)) {
         return true;

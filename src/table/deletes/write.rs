@@ -1,4 +1,4 @@
-//! Position deletes, written: one delete file a partition.
+//! Writes position deletes: one delete file per partition.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
@@ -28,21 +28,22 @@ static SCHEMA: LazyLock<std::result::Result<SchemaRef, String>> = LazyLock::new(
         .map_err(|e| e.to_string())
 });
 
-/// Rows to delete, all of data files of one partition of one spec.
+/// Rows to delete, all in data files of one partition of one spec.
 #[derive(Debug, Clone)]
 pub struct DeleteGroup {
-    /// The data files' own spec.
+    /// The spec of the data files.
     pub spec_id: i32,
-    /// The data files' own partition.
+    /// The partition of the data files.
     pub partition: Struct,
-    /// Paths, byte for byte as the manifest has them, and positions counted from 0; in any order.
+    /// Paths, byte for byte as in the manifest, and positions counted from 0; in any order.
     pub files: Vec<(String, Vec<u64>)>,
 }
 
-/// Writes one position delete file a group, and gives each with its spec id; a group without positions gives none.
-/// Synchronous: for a blocking thread. If one fails, those written before are deleted.
+/// Writes one position delete file per group, and returns each with its spec id; a group without positions yields none.
+/// Synchronous: for a blocking thread. If a file fails, those written before are deleted.
 ///
-/// The files are sorted by path and position, have whole bounds, no sort order id, and name the data file if it is only one.
+/// Files are sorted by path and position, have untruncated bounds and no sort order id, and reference the data file if
+/// there is only one.
 pub fn write_position_deletes(
     file_io: &FileIO,
     handle: &Handle,

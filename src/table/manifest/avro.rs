@@ -1,12 +1,12 @@
-//! Avro files as far as manifests need them.
+//! The subset of Avro that manifests need.
 
 use std::io::Read;
 
 use serde_json::Value;
 
-/// Field id of the entry's description of its file.
+/// Field id of `data_file` in a manifest entry.
 const DATA_FILE: i64 = 2;
-/// Field ids of metrics that are left out: column sizes, value counts, counts of nulls and of NaNs.
+/// Field ids of omitted metrics: column sizes, value counts, null counts and NaN counts.
 const LEFT_OUT: [i64; 4] = [108, 109, 110, 137];
 /// Field ids of lower and upper bounds.
 const BOUNDS: [i64; 2] = [125, 128];
@@ -15,7 +15,7 @@ pub(crate) struct Header<'a> {
     pub schema: Value,
     pub codec: Codec,
     pub sync: &'a [u8],
-    /// The same head, of a file that is not compressed.
+    /// The same header, for an uncompressed file.
     pub written: Vec<u8>,
 }
 
@@ -51,7 +51,7 @@ impl<'a> Header<'a> {
     }
 }
 
-/// Avro's bytes, read from the front.
+/// Reader of Avro-encoded bytes.
 pub(crate) struct Input<'a> {
     pub rest: &'a [u8],
 }
@@ -63,7 +63,7 @@ impl<'a> Input<'a> {
         Some(taken)
     }
 
-    /// A long: seven bits a byte, the low ones first, the sign in the lowest.
+    /// A long: variable-length zig-zag, seven bits per byte, low bits first.
     pub fn number(&mut self) -> Option<i64> {
         let mut bits = 0_u64;
         for shift in (0..64).step_by(7) {
@@ -81,13 +81,14 @@ impl<'a> Input<'a> {
         None
     }
 
-    /// Bytes behind their number.
+    /// Bytes with a length prefix.
     pub fn sized(&mut self) -> Option<&'a [u8]> {
         let length = usize::try_from(self.number()?).ok()?;
         self.take(length)
     }
 
-    /// How many items the next block of an array or a map has; `None` inside after the last. A block may say its bytes too.
+    /// Number of items in the next block of an array or a map; the inner `None` after the last. A block may also state
+    /// its size in bytes.
     #[expect(clippy::option_option, reason = "the outer is what is not understood")]
     pub(crate) fn block(&mut self) -> Option<Option<u64>> {
         match self.number()? {
@@ -136,10 +137,10 @@ impl<'a> Input<'a> {
 
 pub(crate) const SYNC: usize = 16;
 
-/// What values of an Avro type look like.
+/// The shape of the values of an Avro type.
 pub(crate) enum Shape {
     Null,
-    /// So many bytes.
+    /// A fixed number of bytes.
     Fixed(usize),
     Number,
     Sized,
@@ -147,9 +148,9 @@ pub(crate) enum Shape {
     Map(Box<Shape>),
     Record(Vec<Shape>),
     Union(Vec<Shape>),
-    /// A union that becomes null, by null's place in it.
+    /// A union to be replaced by null; the index of null in it.
     LeftOut(Vec<Shape>, usize),
-    /// A union with arrays of a field id and a value, of which some stay.
+    /// A union with arrays of a field id and a value, some of which are kept.
     Bounds(Vec<Shape>),
 }
 
@@ -173,7 +174,7 @@ impl Shape {
         })
     }
 
-    /// The shape of a record, and of each of its fields by its id and type.
+    /// The shape of a record; each field's shape is chosen by its id and type.
     fn of_record(schema: &Value, of_field: &dyn Fn(Option<i64>, &Value) -> Option<Self>) -> Option<Self> {
         if schema.get("type")? != "record" {
             return None;
@@ -183,7 +184,7 @@ impl Shape {
         Some(Self::Record(shapes.collect::<Option<_>>()?))
     }
 
-    /// The shape of a type. Types that refer to another by its name are not understood: they might contain themselves.
+    /// The shape of a type. Types that refer to another by name are not supported, since they could be recursive.
     pub fn of(schema: &Value) -> Option<Self> {
         match schema {
             Value::String(name) => Self::primitive(name),
@@ -192,7 +193,7 @@ impl Shape {
                 "record" => Self::of_record(schema, &|_, ty| Self::of(ty)),
                 "array" => {
                     let item = Self::of(object.get("items")?)?;
-                    // Any number of items would take no byte.
+                    // Any number of such items would take no bytes.
                     (!item.may_be_empty()).then(|| Self::Array(Box::new(item)))
                 }
                 "map" => Some(Self::Map(Box::new(Self::of(object.get("values")?)?))),
@@ -216,7 +217,7 @@ impl Shape {
         })
     }
 
-    /// Whether a value may take no byte.
+    /// Whether a value may take no bytes.
     pub fn may_be_empty(&self) -> bool {
         match self {
             Self::Null => true,
@@ -244,10 +245,10 @@ pub(crate) fn put_sized(output: &mut Vec<u8>, bytes: &[u8]) -> Option<()> {
 
 const MAGIC: &[u8] = b"Obj\x01";
 
-/// Bytes of one value of an Avro file's head: schemas of thousands of columns have some MiB.
+/// Maximum bytes of one value in an Avro header: schemas of thousands of columns have some MiB.
 const MOST_OF_A_HEAD: usize = 16 << 20;
 
-/// How blocks are compressed.
+/// Compression of blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Codec {
     Null,
@@ -268,7 +269,8 @@ impl Codec {
     }
 }
 
-/// A block's bytes, taken off what is `left`; `None` if it is damaged, or if there is not so much left, which then is 0.
+/// Inflates a block and subtracts its size from `left`. `None` if it is damaged, or larger than `left`, which is set to
+/// 0 then.
 pub(crate) fn inflate(codec: Codec, stored: &[u8], left: &mut u64) -> Option<Vec<u8>> {
     let inflated = match codec {
         Codec::Null => stored.to_vec(),
@@ -301,7 +303,7 @@ pub(crate) fn inflate(codec: Codec, stored: &[u8], left: &mut u64) -> Option<Vec
 /// Memory for zstd's window: 32 MiB, as a power of two.
 const WINDOW: u32 = 25;
 
-/// At most one byte more than `left`.
+/// Inflates at most one byte more than `left`.
 fn read_some(reader: impl Read, left: u64) -> Option<Vec<u8>> {
     let mut inflated = Vec::new();
     reader.take(left.saturating_add(1)).read_to_end(&mut inflated).ok()?;

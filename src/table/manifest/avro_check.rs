@@ -1,7 +1,7 @@
-//! Manifests and lists of manifests, before the `iceberg` crate decodes them. Its reader inflates whatever there is, and makes
-//! room for as many values as a file says that it has: a file of some bytes could take all memory, or end the program.
+//! Checks manifests and manifest lists before the `iceberg` crate decodes them. Its reader inflates any amount of data,
+//! and allocates space for as many values as a file declares, so a tiny file could exhaust memory or crash the program.
 //!
-//! So each Avro file is inflated here, as far as there is memory, and walked once by its own schema.
+//! So each Avro file is inflated here, within the memory limit, and walked once by its own schema.
 
 use std::collections::HashMap;
 
@@ -15,10 +15,10 @@ use super::avro::{Header, Input, SYNC, Shape, put_number, put_sized};
 use crate::error::{Error, Result};
 use crate::storage::{most_inflated, too_large};
 
-/// Types that a schema has, those that it names counted each time. A manifest's has a hundred, and a few for each partition
-/// field.
+/// Maximum number of types in a schema; referenced types count each time. A manifest's schema has a hundred, and a few
+/// for each partition field.
 const MOST_TYPES: usize = 10_000;
-/// The same Avro file, not compressed, if it is as its schema says and not too large.
+/// Returns the Avro file uncompressed, if it conforms to its schema and is not too large.
 pub(crate) fn checked(avro: Bytes) -> Result<Bytes> {
     let most = most_inflated();
     let mut left = most;
@@ -32,7 +32,7 @@ pub(crate) fn checked(avro: Bytes) -> Result<Bytes> {
     }
 }
 
-/// How it was compressed, and its bytes without.
+/// Its codec, and its uncompressed bytes.
 fn walk(avro: &[u8], left: &mut u64) -> Option<(Codec, Vec<u8>)> {
     let mut input = Input { rest: avro };
     let header = Header::read(&mut input)?;
@@ -71,7 +71,7 @@ fn walk(avro: &[u8], left: &mut u64) -> Option<(Codec, Vec<u8>)> {
     Some((header.codec, written))
 }
 
-/// The schema with each type in place of its name; `None` if a type has itself in it, or if there are too many.
+/// The schema with named types expanded. `None` if a type is recursive, or if there are too many.
 fn inlined(schema: &Value, known: &mut HashMap<String, Value>, budget: &mut usize) -> Option<Value> {
     *budget = budget.checked_sub(1)?;
     match schema {
@@ -116,7 +116,7 @@ fn inlined(schema: &Value, known: &mut HashMap<String, Value>, budget: &mut usiz
     }
 }
 
-/// How many values a schema's JSON has.
+/// Number of values in a schema's JSON.
 fn types(schema: &Value) -> usize {
     1 + match schema {
         Value::Array(all) => all.iter().map(types).sum::<usize>(),
@@ -126,7 +126,7 @@ fn types(schema: &Value) -> usize {
 }
 
 impl Shape {
-    /// Whether each value takes some bytes for the work that it makes: many that take none could be in a small file.
+    /// Whether each value takes some bytes per unit of work: a small file could contain many values of zero bytes.
     pub(crate) fn is_sane(&self) -> bool {
         !self.may_be_empty()
             && self.parts() <= 64 + 8 * self.least()
@@ -147,7 +147,7 @@ impl Shape {
         }
     }
 
-    /// The values in a value, those in one branch of each union.
+    /// Number of values in a value, counting one branch of each union.
     fn parts(&self) -> usize {
         1 + match self {
             Self::Record(fields) => fields.iter().map(Self::parts).sum::<usize>(),
@@ -158,7 +158,7 @@ impl Shape {
         }
     }
 
-    /// The least bytes of a value.
+    /// Minimum number of bytes of a value.
     fn least(&self) -> usize {
         match self {
             Self::Null => 0,
@@ -169,7 +169,7 @@ impl Shape {
     }
 }
 
-/// As [`ManifestFile::load_manifest`], of a file that is [`checked`].
+/// Like [`ManifestFile::load_manifest`], for a [`checked`] file.
 pub(crate) async fn load_manifest(file_io: &FileIO, manifest: &ManifestFile) -> Result<Manifest> {
     let location = &manifest.manifest_path;
     let read = async {
@@ -177,7 +177,7 @@ pub(crate) async fn load_manifest(file_io: &FileIO, manifest: &ManifestFile) -> 
             return Err(Error::failed("the manifest is encrypted, which is not supported"));
         }
         let bytes = checked(file_io.new_input(location)?.read().await?)?;
-        // What entries inherit of the list is the crate's own secret; so it reads once more, from memory.
+        // The crate does not expose what entries inherit from the list, so it loads the file once more, from memory.
         let memory = FileIO::new_with_memory();
         memory.new_output(location)?.write(bytes).await?;
         Ok(manifest.load_manifest(&memory).await?)

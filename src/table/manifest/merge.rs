@@ -1,7 +1,7 @@
-//! Many small manifests written as few: every commit adds some, and every reader reads all of them.
+//! Merges small manifests: every commit adds some, and every reader reads all of them.
 //!
-//! Only manifests of one kind, one partition spec and one schema are joined, so that what an entry says of partitions and
-//! bounds is read as it was written. Entries keep their sequence numbers; those deleted by earlier snapshots are left out.
+//! Only manifests of the same kind, partition spec and schema are merged, so that partitions and bounds of entries keep
+//! their meaning. Entries keep their sequence numbers; entries deleted by earlier snapshots are dropped.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,22 +13,22 @@ use super::read::check_whole;
 use super::write::Output;
 use crate::error::{Error, Result};
 
-/// Table property: small manifests of one kind before they are merged.
+/// Table property: number of small manifests of one kind from which they are merged.
 pub const MIN_COUNT: &str = "commit.manifest.min-count-to-merge";
-/// Table property: bytes of a merged manifest.
+/// Table property: target size of a merged manifest, in bytes.
 pub const TARGET_BYTES: &str = "commit.manifest.target-size-bytes";
 
-/// When manifests are merged, and how large they get.
+/// When manifests are merged, and their target size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ManifestLimits {
-    /// Small manifests of one kind before they are merged; by default 100, as in Iceberg Java.
+    /// Number of small manifests of one kind from which they are merged; default 100, as in Iceberg Java.
     pub min_count: usize,
-    /// Bytes of a merged manifest; one that is as large is no small one. By default 8 MiB, as in Iceberg Java.
+    /// Bytes of a merged manifest; smaller ones are small. Default 8 MiB, as in Iceberg Java.
     pub target_bytes: i64,
 }
 
 impl ManifestLimits {
-    /// What the table's properties say.
+    /// The limits from the table's properties.
     pub fn of_table(properties: &HashMap<String, String>) -> Result<Self> {
         let number =
             |name: &str, default: i64| match properties.get(name) {
@@ -41,13 +41,13 @@ impl ManifestLimits {
         Ok(Self { min_count, target_bytes: number(TARGET_BYTES, 8 * 1024 * 1024)? })
     }
 
-    /// Whether so many manifests are to be merged.
+    /// Whether some of these manifests are to be merged.
     pub fn are_passed(self, manifests: &[ManifestFile]) -> bool {
         kinds(manifests, self).values().any(|places| places.len() >= self.min_count)
     }
 }
 
-/// The places of small manifests, by kind and spec.
+/// Indexes of small manifests, by kind and spec.
 fn kinds(manifests: &[ManifestFile], limits: ManifestLimits) -> HashMap<(bool, i32), Vec<usize>> {
     let mut kinds: HashMap<(bool, i32), Vec<usize>> = HashMap::new();
     for (place, manifest) in manifests.iter().enumerate() {
@@ -60,8 +60,8 @@ fn kinds(manifests: &[ManifestFile], limits: ManifestLimits) -> HashMap<(bool, i
     kinds
 }
 
-/// The manifests, small ones merged where there are too many. Those written by this very snapshot stay as they are: they say
-/// what it removed.
+/// Returns the manifests, with small ones merged if there are too many. Manifests written by this snapshot are kept,
+/// since they record what it removed.
 pub(crate) async fn merge(
     output: &Output,
     manifests: Vec<ManifestFile>,
@@ -97,7 +97,7 @@ pub(crate) async fn merge(
                 bin.push(read);
                 *bytes += length;
             }
-            // One bin at a time is written, so that not all entries are in memory.
+            // One bin at a time is written, so that not all entries are in memory at once.
             for bin in full.drain(..) {
                 write(output, &manifests, bin, &mut taken, &mut merged).await?;
             }

@@ -1,4 +1,4 @@
-//! Manifests: read, written, many merged as few, and metrics pruned that nobody asked for.
+//! Manifests: reading, checking, writing, merging, and pruning of unneeded metrics.
 
 pub(crate) mod avro;
 pub(crate) mod avro_check;

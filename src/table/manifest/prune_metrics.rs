@@ -1,9 +1,9 @@
-//! Manifests without the metrics that nobody asked for.
+//! Removes unneeded metrics from manifests before they are decoded.
 //!
-//! Who plans a change needs each file's path, counts and the bounds of its key columns. The `iceberg` crate decodes all that a
-//! manifest says of all columns, which takes ten times as long. So the Avro file is walked first, by its own schema, and
-//! written again without metrics of other columns; the crate decodes what is left. Whatever is not understood here is left to
-//! the crate as it is, errors too.
+//! Planning a change needs each file's path, counts and the bounds of its key columns. The `iceberg` crate decodes all
+//! metrics of all columns, which takes ten times as long. So this module walks the Avro file by its own schema and
+//! rewrites it without metrics of other columns; the crate decodes the rest. Files that are not understood here go to
+//! the crate unchanged, including invalid ones.
 
 use std::collections::HashSet;
 
@@ -11,10 +11,10 @@ use super::avro::{Codec, inflate};
 use super::avro::{Header, Input, SYNC, Shape, put_number, put_sized};
 use crate::storage::most_inflated;
 
-/// Entries of one of the files that come out: each is decoded by itself, so that threads share the work.
+/// Entries per output file: each output is decoded separately, so that threads share the work.
 const PART_ENTRIES: u64 = 1024;
-/// The manifest's Avro file as one or more that have the same entries in the same order, with bounds of only these columns
-/// and without other metrics; `None` if it is not one that this crate understands.
+/// Rewrites the manifest's Avro file as one or more that have the same entries in the same order, with bounds of
+/// `columns` only and without other metrics. `None` if the file is not supported.
 pub(crate) fn trim(avro: &[u8], columns: &HashSet<i32>) -> Option<Vec<Vec<u8>>> {
     let mut input = Input { rest: avro };
     let header = Header::read(&mut input)?;
@@ -36,7 +36,7 @@ pub(crate) fn trim(avro: &[u8], columns: &HashSet<i32>) -> Option<Vec<Vec<u8>>> 
         let block = if header.codec == Codec::Null {
             stored
         } else {
-            // What is left out of it takes no memory for long.
+            // Omitted parts are freed with each block.
             inflated = inflate(header.codec, stored, &mut most_inflated())?;
             &inflated
         };
@@ -69,7 +69,7 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Copies a value, without what is left out.
+    /// Copies a value, except for omitted parts.
     fn copy(&self, shape: &Shape, input: &mut Input<'_>, kept: &mut Vec<u8>) -> Option<()> {
         let before = input.rest;
         match shape {

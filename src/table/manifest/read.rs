@@ -1,4 +1,4 @@
-//! Manifest lists and manifests, read and checked to be whole.
+//! Reads manifest lists and manifests, and checks that they are complete.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::prune_metrics::trim;
 use crate::catalog::LoadedTable;
 use crate::error::{Error, Result};
 
-/// The manifests of main's current snapshot; none if there is no snapshot.
+/// The manifests of main's current snapshot; empty without a snapshot.
 pub async fn manifests(table: &LoadedTable) -> Result<Vec<ManifestFile>> {
     match table.metadata.current_snapshot() {
         Some(snapshot) => read_manifest_list(&table.file_io, &table.metadata, snapshot).await,
@@ -34,7 +34,7 @@ pub(crate) async fn read_manifest_list(
     let list = ManifestList::parse_with_version(&bytes, metadata.format_version())
         .map_err(|e| Error::from(e).in_file(location))?;
     let manifests: Vec<ManifestFile> = list.consume_entries().into_iter().collect();
-    // An Avro file that was cut off behind its header, or behind any of its blocks, looks whole.
+    // An Avro file that was truncated after its header, or after any block, looks complete.
     let total = snapshot.summary().additional_properties.get("total-data-files");
     if manifests.is_empty() && total.and_then(|total| total.parse::<u64>().ok()).is_some_and(|total| total > 0) {
         return Err(cut_off("the manifest list is empty, but its snapshot has data files").in_file(location));
@@ -46,7 +46,7 @@ fn cut_off(message: &str) -> Error {
     Error::failed(message).advice("The file may be damaged: restore it, or roll the table back to an older snapshot")
 }
 
-/// Refuses a manifest that has fewer entries than the list of manifests says.
+/// Refuses a manifest that has fewer entries than the manifest list says.
 pub(crate) fn check_whole(manifest: &ManifestFile, entries: &[ManifestEntryRef]) -> Result<()> {
     let counts = [manifest.added_files_count, manifest.existing_files_count, manifest.deleted_files_count];
     let said: Option<u64> = counts.into_iter().map(|count| count.map(u64::from)).sum();
@@ -58,7 +58,7 @@ pub(crate) fn check_whole(manifest: &ManifestFile, entries: &[ManifestEntryRef])
     }
 }
 
-/// The entries of a manifest, those deleted too. Decoded on a thread of its own: it is CPU work.
+/// The entries of a manifest, including deleted ones. Decoded on a separate thread, since this is CPU work.
 pub(crate) async fn read_entries(
     file_io: FileIO,
     manifest: ManifestFile,
@@ -71,14 +71,14 @@ pub(crate) async fn read_entries(
     task.await.map_err(|e| Error::failed("reading a manifest was interrupted").caused_by(e))?
 }
 
-/// As [`read_entries`], where `columns` are given with bounds of only these, without other metrics, and without what entries
+/// Like [`read_entries`]. With `columns`, decodes bounds of these only, no other metrics, and nothing that entries
 /// inherit.
 pub(crate) async fn read_some(
     file_io: FileIO,
     manifest: ManifestFile,
     columns: Option<Arc<HashSet<i32>>>,
 ) -> Result<(ManifestFile, Vec<ManifestEntryRef>)> {
-    // An encrypted one is refused there.
+    // An encrypted manifest is refused there.
     let Some(columns) = columns.filter(|_| manifest.key_metadata.is_none()) else {
         return read_entries(file_io, manifest).await;
     };
@@ -105,7 +105,7 @@ async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stati
         .map_err(|e| Error::failed("reading a manifest was interrupted").caused_by(e))
 }
 
-/// The entry's own data sequence number, or that which a new file inherits.
+/// The entry's own data sequence number, or the one that a new file inherits.
 pub(crate) fn sequence_number(manifest: &ManifestFile, entry: &ManifestEntry) -> Option<i64> {
     let inherits = entry.status() == ManifestStatus::Added || manifest.sequence_number == 0;
     entry.sequence_number().or_else(|| inherits.then_some(manifest.sequence_number))
@@ -127,5 +127,5 @@ pub(crate) fn check_entry(file: &DataFile) -> Result<()> {
     Err(Error::failed(what).in_file(file.file_path()).advice(advice))
 }
 
-/// Manifests read at a time.
+/// Number of manifests read in parallel.
 pub(crate) const CONCURRENT_MANIFESTS: usize = 8;

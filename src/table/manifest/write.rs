@@ -1,4 +1,4 @@
-//! The metadata files of one snapshot.
+//! Writes the metadata files of one snapshot.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::error::{Error, Result};
 
-/// Names and remembers the files of one snapshot.
+/// Names and records the files of one snapshot.
 pub(crate) struct Output {
     pub(crate) file_io: FileIO,
     pub(crate) folder: String,
@@ -49,7 +49,7 @@ impl Output {
     }
 }
 
-/// The crate's manifest writer takes it for granted that partitions fit the spec.
+/// The crate's manifest writer assumes that partitions match the spec.
 pub(crate) fn check_partition(spec: &PartitionSpec, file: &DataFile) -> Result<()> {
     let values = file.partition().fields();
     let primitive = values.iter().flatten().all(|value| value.as_primitive_literal().is_some());

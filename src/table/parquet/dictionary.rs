@@ -1,7 +1,7 @@
-//! Which columns of a data file are better off without a dictionary.
+//! Decides which columns of a data file should not have a dictionary.
 //!
-//! One is made for every other column, and given up when it has grown to its limit: for keys, times and texts of many values,
-//! tens of thousands would be hashed and copied for nothing.
+//! Parquet's writer starts a dictionary for every other column and abandons it at its limit: for keys, times and
+//! strings with many values, it would hash and copy tens of thousands of values for nothing.
 
 use std::hash::BuildHasher;
 
@@ -14,17 +14,17 @@ use parquet::schema::types::ColumnPath;
 use super::encoder::is_wide;
 use crate::error::Result;
 
-/// Values looked at in each column. In so many, 50,000 distinct values repeat some 170 times.
+/// Number of values sampled per column. In a sample of this size, 50,000 distinct values repeat some 170 times.
 const SAMPLE: usize = 4096;
-/// Bytes at which Parquet's writer gives a dictionary up.
+/// Bytes at which Parquet's writer abandons a dictionary.
 const DICTIONARY_BYTES: usize = 1 << 20;
-/// The greatest precision of decimals that may have a dictionary; wider ones are bytes of a fixed length, which have none in
-/// the first version of Parquet's pages.
+/// Maximum precision of decimals that may have a dictionary. Wider ones are fixed-length bytes, which have none in data
+/// pages v1.
 const NARROW_DECIMAL: u8 = 18;
 
-/// The columns, by their paths in Parquet, whose dictionary would hold most of the values, or would not fit its limit.
+/// The Parquet paths of columns whose dictionary would hold most of the values, or would not fit its limit.
 pub fn plain_columns(batch: &RecordBatch) -> Result<Vec<ColumnPath>> {
-    // These have none at all.
+    // Wide files have no dictionaries at all.
     if is_wide(&batch.schema()) {
         return Ok(Vec::new());
     }
@@ -37,7 +37,7 @@ pub fn plain_columns(batch: &RecordBatch) -> Result<Vec<ColumnPath>> {
     Ok(paths.zip(leaves).filter(|(_, leaf)| is_plain(leaf)).map(|(path, _)| path.clone()).collect())
 }
 
-/// Columns without columns inside, in the order of Parquet's.
+/// Leaf columns, in the order of Parquet's.
 fn add_leaves(array: &ArrayRef, leaves: &mut Vec<ArrayRef>) {
     match array.data_type() {
         DataType::Struct(_) => array.as_struct().columns().iter().for_each(|column| add_leaves(column, leaves)),
@@ -51,7 +51,7 @@ fn add_leaves(array: &ArrayRef, leaves: &mut Vec<ArrayRef>) {
     }
 }
 
-/// The bytes of a value; `None` where it is of a type that has no dictionary worth a thought.
+/// The bytes of a value; `None` for types whose dictionary never pays off.
 fn value<'a>(leaf: &'a ArrayRef, data: &'a ArrayData, n: usize) -> Option<&'a [u8]> {
     match leaf.data_type() {
         DataType::Utf8 => Some(leaf.as_string::<i32>().value(n).as_bytes()),
@@ -75,11 +75,11 @@ fn is_plain(leaf: &ArrayRef) -> bool {
         distinct.insert(hasher.hash_one(value));
     }
     let Some(width) = length.checked_div(seen) else { return false };
-    // Texts and bytes stand in a dictionary with their length.
+    // A dictionary stores strings and binaries with their length.
     let prefix = if leaf.data_type().primitive_width().is_some() { 0 } else { size_of::<u32>() };
     let rows = (leaf.len() - leaf.null_count()).max(seen);
-    // As many values as make it likely to meet one again so often. A third of what was seen makes up for those that were met
-    // more than twice.
+    // Estimated number of distinct values, from the number of repetitions in the sample. A third of the sample
+    // compensates for values seen more than twice.
     let Some(values) = (seen * seen).checked_div(2 * (seen - distinct.len())) else { return true };
     let values = values.saturating_sub(seen / 3).max(distinct.len());
     values > rows / 2 || values * (width + prefix) > DICTIONARY_BYTES
@@ -130,7 +130,7 @@ mod tests {
         assert_eq!(plain, ["key", "text", "article", "inside.many", "list.list.item", "time", "rare"]);
         let sliced = plain_columns(&batch.slice(1000, 20_000)).unwrap();
         assert_eq!(sliced.len(), 7);
-        // Few rows, all of them looked at: of 5 and of 300 values, and of one each.
+        // Few rows, all of them sampled: with 5 and 300 distinct values, and all distinct.
         let few: [(&str, ArrayRef); 3] =
             [5, 300, 1 << 40].map(|of| ("few", longs(&|n| Some(random(n, of))).slice(0, 1000)));
         let few = few.map(|(name, column)| RecordBatch::try_from_iter([(name, column)]).unwrap());

@@ -1,5 +1,5 @@
-//! Rows as Parquet: batch after batch with all columns open, or column after column where there are very many, or where all
-//! rows of a row group are there.
+//! Encodes rows as Parquet: batch by batch with all columns open; or column by column, for very wide files or if all
+//! rows of a row group are available.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -19,28 +19,28 @@ use super::chunk::{Column, columns};
 use super::min_max::MinMax;
 use crate::runtime::work_sharing::WorkSharing;
 
-/// A file with more columns than these, those within others counted too, is written column after column: before it has
-/// any value an open column takes some 100 KB, most of it zstd's contexts.
+/// Files with more columns than this, including nested ones, are written column by column: even before its first value
+/// an open column takes some 100 KB, mostly for zstd's contexts.
 const NARROW: usize = 1024;
-/// Bytes of rows, as Arrow has them, that are collected for a row group of a wide file. Smaller row
-/// groups would be more footer than data.
+/// Bytes of rows in Arrow's format that are collected for a row group of a wide file. With smaller row groups the
+/// footer would outweigh the data.
 const WIDE_ROW_GROUP_BYTES: usize = 64 << 20;
 
 /// Encodes rows into `W`.
 pub(crate) enum Encoder<W: Write + Send> {
-    /// Each batch is encoded when it comes.
+    /// Encodes each batch immediately.
     AtOnce(Box<ArrowWriter<W>>),
-    /// A row group is encoded column after column, once all of its rows are there.
+    /// Encodes a row group column by column, once all of its rows are available.
     ByColumns(Box<ColumnsEncoder<W>>),
 }
 
-/// Whether a file of this schema is written some columns at a time. Its columns get no dictionaries, which take 15 KB each.
+/// Whether a file of this schema is written column by column. Its columns get no dictionaries, which take 15 KB each.
 pub(crate) fn is_wide(schema: &Schema) -> bool {
     schema.flattened_fields().len() > NARROW
 }
 
 impl<W: Write + Send> Encoder<W> {
-    /// `parquet` is the schema in Parquet's terms.
+    /// `parquet` is the schema as Parquet's descriptor.
     pub fn new(sink: W, schema: &SchemaRef, parquet: SchemaDescriptor, properties: WriterProperties) -> Result<Self> {
         let is_wide = is_wide(schema);
         let options = ArrowWriterOptions::new().with_properties(properties).with_parquet_schema(parquet);
@@ -51,15 +51,15 @@ impl<W: Write + Send> Encoder<W> {
         Self::AtOnce(Box::new(writer)).by_columns(schema)
     }
 
-    /// From here on row groups are encoded column after column.
+    /// From here on, row groups are encoded column by column.
     pub fn by_columns(self, schema: &SchemaRef) -> Result<Self> {
         let Self::AtOnce(writer) = self else { return Ok(self) };
         let (file, _) = writer.into_serialized_writer()?;
         Ok(Self::ByColumns(Box::new(ColumnsEncoder::new(file, schema))))
     }
 
-    /// Encodes the rows at the given positions as a row group of their own, after [`by_columns`](Self::by_columns) only.
-    /// Returns what is known of the values of each field that is not in a list or a map, by its id.
+    /// Encodes the rows at the given positions as a row group, only after [`by_columns`](Self::by_columns). Returns the
+    /// statistics of each field that is not inside a list or a map, by field id.
     pub fn write_row_group(
         &mut self,
         batch: &RecordBatch,
@@ -83,7 +83,7 @@ impl<W: Write + Send> Encoder<W> {
         }
     }
 
-    /// Encodes what is left, and the footer.
+    /// Encodes pending rows, and the footer.
     pub fn finish(&mut self) -> Result<ParquetMetaData> {
         match self {
             Self::AtOnce(writer) => writer.finish(),
@@ -91,7 +91,7 @@ impl<W: Write + Send> Encoder<W> {
         }
     }
 
-    /// About how many bytes the file would have if it were finished now.
+    /// Estimated size of the file if it were finished now, in bytes.
     pub fn size(&self) -> usize {
         match self {
             Self::AtOnce(writer) => writer.bytes_written().saturating_add(writer.in_progress_size()),
@@ -237,7 +237,7 @@ mod tests {
     }
 }
 
-/// Bytes of the rows themselves, also where the batch is a slice of a larger one.
+/// Bytes of the rows themselves, even if the batch is a slice of a larger one.
 pub(crate) fn memory_of(batch: &RecordBatch) -> usize {
     batch.columns().iter().map(bytes_of).sum()
 }

@@ -1,6 +1,6 @@
-//! The least and the greatest of some values.
+//! Minimum and maximum of a column, excluding NaN.
 
-/// One value of a column, comparable with its like.
+/// One value of a column; comparable with others of its type.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Value {
     Boolean(bool),
@@ -27,17 +27,17 @@ impl Value {
     }
 }
 
-/// What is known of the values of a column. NaN is outside of all bounds.
+/// Statistics of a column's values. NaN is excluded from the bounds.
 #[derive(Debug, Default)]
 pub(crate) struct MinMax {
-    /// The least and the greatest value.
+    /// Minimum and maximum.
     pub bounds: Option<(Value, Value)>,
-    /// How many are NaN.
+    /// Number of NaN values.
     pub nans: u64,
 }
 
 impl MinMax {
-    /// Adds what is known of others.
+    /// Merges the statistics of other values.
     pub fn take_in(&mut self, other: Self) {
         self.nans += other.nans;
         self.bounds = match (self.bounds.take(), other.bounds) {

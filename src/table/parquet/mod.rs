@@ -1,4 +1,4 @@
-//! Parquet files: opening them, and encoding rows in another order than they stand in.
+//! Parquet files: opening them, and encoding rows in a given order.
 
 pub(crate) mod chunk;
 pub(crate) mod dictionary;

@@ -1,7 +1,7 @@
 //! One Parquet file of a table, read through iceberg's storage trait.
 //!
-//! Only the byte ranges of the asked-for column chunks are fetched, one row group at a time, neighbours together. A small file
-//! is fetched at once.
+//! Fetches only the byte ranges of the requested column chunks, one row group at a time; adjacent ranges are merged. A
+//! small file is fetched whole.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -22,11 +22,12 @@ use tokio::runtime::Handle;
 use crate::error::{Error, Result};
 use crate::storage::{into_iceberg, most_of_a_file, most_of_data, too_large};
 
-/// Read from a file's end at once, in the hope that the whole footer is in it. A file of no more bytes is kept as it is read.
+/// Bytes fetched from a file's end in the first request, so that it usually contains the whole footer. Smaller files
+/// are kept whole.
 const FOOTER_HINT: usize = 64 * 1024;
-/// Ranges that lie closer than this are fetched as one.
+/// Ranges closer than this are fetched as one.
 const COALESCE_GAP: u64 = 256 * 1024;
-/// Ranges fetched at a time.
+/// Number of ranges fetched in parallel.
 const CONCURRENT_RANGES: usize = 4;
 
 /// A file with its footer.
@@ -40,19 +41,19 @@ pub(crate) struct ParquetFile {
 struct RangeReader {
     file: Arc<dyn FileRead>,
     size: u64,
-    /// All of a small file.
+    /// The content of a small file.
     whole: Option<Bytes>,
-    /// More is not fetched at once.
+    /// Maximum bytes fetched at once.
     most: u64,
 }
 
 impl ParquetFile {
-    /// Opens the file and reads its footer. The size is the manifest's. Synchronous: for a blocking thread.
+    /// Opens the file and reads its footer. The manifest states its size. Synchronous: for a blocking thread.
     pub(crate) fn open(file_io: &FileIO, handle: &Handle, file: &DataFile) -> Result<Self> {
         handle.block_on(Self::open_async(file_io, file))
     }
 
-    /// As [`ParquetFile::open`].
+    /// Like [`ParquetFile::open`].
     pub(crate) async fn open_async(file_io: &FileIO, file: &DataFile) -> Result<Self> {
         let location = file.file_path();
         Self::read_footer(file_io, location, file.file_size_in_bytes()).await.map_err(|e| e.in_file(location))
@@ -64,7 +65,7 @@ impl ParquetFile {
         let whole = if is_small { Some(fetch(Arc::clone(&file), 0..size).await.map_err(from_parquet)?) } else { None };
         let mut input = RangeReader { file, size, whole, most: most_of_a_file() };
         let metadata = input.get_metadata(None).await.map_err(from_parquet)?;
-        // Types are taken from Parquet's own schema: what a writer embedded of Arrow's is its private matter.
+        // Types come from Parquet's own schema; an embedded Arrow schema is private to its writer.
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
         let metadata = ArrowReaderMetadata::try_new(metadata, options).map_err(from_parquet)?;
         input.most = most_of_data();
@@ -87,7 +88,7 @@ impl ParquetFile {
         })
     }
 
-    /// The leaf of a top-level column that is primitive.
+    /// The leaf of a top-level column with a primitive type.
     pub(crate) fn leaf(&self, column: usize) -> Option<usize> {
         let schema = self.metadata.parquet_schema();
         let field = schema.root_schema().get_fields().get(column)?;
@@ -97,7 +98,7 @@ impl ParquetFile {
         (0..schema.num_columns()).find(|leaf| schema.get_column_root_idx(*leaf) == column)
     }
 
-    /// Reads the given top-level columns of the given row groups, in the file's order of columns, batch by batch.
+    /// Reads the given top-level columns of the given row groups in batches, with columns in file order.
     pub(crate) fn read(
         &self,
         handle: &Handle,
@@ -113,7 +114,7 @@ impl ParquetFile {
         Ok(())
     }
 
-    /// The same as a stream, which needs no thread.
+    /// Like [`read`](Self::read), as a stream, which occupies no thread.
     pub(crate) fn batches(
         &self,
         columns: &[usize],
@@ -133,7 +134,7 @@ impl ParquetFile {
 }
 
 impl RangeReader {
-    /// Refuses ranges that are longer together than there is memory for: their lengths are the file's own words.
+    /// Refuses ranges that exceed the memory limit in total: the file declares their lengths itself.
     fn check(&self, ranges: &[Range<u64>]) -> parquet::errors::Result<()> {
         let total = ranges.iter().fold(0_u64, |sum, r| sum.saturating_add(r.end.saturating_sub(r.start)));
         if total > self.most {
@@ -206,7 +207,7 @@ async fn fetch(file: Arc<dyn FileRead>, range: Range<u64>) -> parquet::errors::R
     }
 }
 
-/// The ranges in order, near ones merged.
+/// The ranges in order, with near ones merged.
 fn coalesce(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
     let mut sorted = ranges.to_vec();
     sorted.sort_unstable_by_key(|range| (range.start, range.end));
@@ -220,7 +221,7 @@ fn coalesce(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
     merged
 }
 
-/// The bytes of one range out of the merged range that holds it.
+/// The bytes of one range, from the merged range that contains it.
 fn slice(merged: &[Range<u64>], fetched: &[Bytes], range: &Range<u64>) -> parquet::errors::Result<Bytes> {
     let lost = || ParquetError::EOF(format!("bytes {}..{} were not read", range.start, range.end));
     let index = merged.partition_point(|m| m.start <= range.start).checked_sub(1).ok_or_else(lost)?;
@@ -233,7 +234,7 @@ fn slice(merged: &[Range<u64>], fetched: &[Bytes], range: &Range<u64>) -> parque
     Ok(bytes.slice(start..end))
 }
 
-/// A storage error that came through Parquet's reader is the storage's again.
+/// Unwraps a storage error that passed through Parquet's reader.
 fn from_parquet(error: ParquetError) -> Error {
     match error {
         ParquetError::External(inner) => match inner.downcast::<iceberg::Error>() {

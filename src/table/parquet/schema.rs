@@ -1,4 +1,4 @@
-//! A table's columns in Parquet's terms, as Iceberg's specification has them ("Parquet", data type mappings).
+//! Converts a table's columns to Parquet's schema, as in Iceberg's specification ("Parquet", data type mappings).
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use parquet::basic::LogicalType;
 use parquet::errors::Result;
 use parquet::schema::types::{SchemaDescriptor, Type, TypePtr};
 
-/// The columns of a file of this schema. Arrow has no type for UUIDs, so that is said here.
+/// The columns of a file with this schema. Arrow has no UUID type, so the annotation is set here.
 pub(crate) fn parquet_schema(schema: &Schema, arrow: &ArrowSchema) -> Result<SchemaDescriptor> {
     let converted = ArrowSchemaConverter::new().convert(arrow)?;
     Ok(SchemaDescriptor::new(annotated(&converted.root_schema_ptr(), schema)?))

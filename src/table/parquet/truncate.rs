@@ -1,10 +1,10 @@
-//! Cutting bounds short without making them untrue.
+//! Truncates bounds so that they stay valid.
 //!
-//! A lower bound may be lowered and an upper bound raised, never the other way round: a reader that prunes by a bound that
-//! is too tight loses rows, and a merge that misses a row writes it twice.
+//! A lower bound may be lowered and an upper bound raised, but never the reverse: with a bound that is too tight, a
+//! reader that prunes by it loses rows, and a merge that misses a row writes it twice.
 //! The rules are those of Iceberg Java's `UnicodeUtil` and `BinaryUtil`.
 
-/// The text's first `length` code points: never above the text.
+/// The text's first `length` code points, which are never above the text.
 pub fn lower_text(text: &str, length: usize) -> &str {
     match text.char_indices().nth(length) {
         Some((end, _)) => text.get(..end).unwrap_or(text),
@@ -12,8 +12,8 @@ pub fn lower_text(text: &str, length: usize) -> &str {
     }
 }
 
-/// The least text of at most `length` code points that this rule finds and that is not below `text`: the text itself if it is
-/// short, else cut, with the last code point that can be raised raised by one. `None` where none can be.
+/// An upper bound of at most `length` code points: the text itself if it is short enough; otherwise its prefix, with
+/// the last code point that can be incremented incremented. `None` if none can be.
 pub fn upper_text(text: &str, length: usize) -> Option<String> {
     let mut kept = lower_text(text, length).to_owned();
     if kept.len() == text.len() {
@@ -28,7 +28,7 @@ pub fn upper_text(text: &str, length: usize) -> Option<String> {
     None
 }
 
-/// The next code point that is a character; the surrogates are none.
+/// The next code point that is a character, skipping surrogates.
 fn following(c: char) -> Option<char> {
     match c {
         '\u{D7FF}' => Some('\u{E000}'),
@@ -36,13 +36,13 @@ fn following(c: char) -> Option<char> {
     }
 }
 
-/// The first `length` bytes: never above the value.
+/// The first `length` bytes, which are never above the value.
 pub fn lower_bytes(value: &[u8], length: usize) -> &[u8] {
     value.get(..length).unwrap_or(value)
 }
 
-/// At most `length` bytes that are not below the value, the last byte that can be raised raised by one.
-/// `None` where none can be.
+/// An upper bound of at most `length` bytes: a prefix with the last byte that can be incremented incremented. `None` if
+/// none can be.
 pub fn upper_bytes(value: &[u8], length: usize) -> Option<Vec<u8>> {
     let mut kept = lower_bytes(value, length).to_vec();
     if kept.len() == value.len() {
@@ -89,7 +89,7 @@ mod tests {
         assert_eq!(upper_bytes(b"\xff\xff\x03", 2), None);
     }
 
-    /// Few letters, so that values share prefixes, and all the edges of the code points.
+    /// Few letters, so that values share prefixes, and all edge cases of code points.
     fn text() -> impl Strategy<Value = String> {
         let letters = [
             'a',

@@ -1,8 +1,8 @@
-//! A partition's values as a map's key.
+//! A partition's values as a key for maps.
 
 use iceberg::spec::{Literal, PrimitiveLiteral, Struct};
 
-/// A partition as what it means: a value read from an old manifest may have a narrower type than the same one in a new.
+/// A partition by value: a value in an old manifest may have a narrower type than the same value in a new one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PartitionKey(Vec<Option<Literal>>);
 

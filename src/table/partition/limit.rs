@@ -1,5 +1,5 @@
-//! A bound on the partitions of a load: each has at least one data file a task, and a table of very many small files is of
-//! no use to anyone.
+//! Limits the partitions of a load: each has at least one data file per task, and a table of very many small files is
+//! useless.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
@@ -8,10 +8,10 @@ use iceberg::spec::{Literal, PrimitiveLiteral, Struct};
 
 use crate::error::{Error, Result};
 
-/// Distinct partitions that a load may have.
+/// Maximum number of distinct partitions in a load.
 pub const MAX_PARTITIONS: usize = 10_000;
 
-/// Bytes that their values may have in all: long texts as they are would be in each entry of the manifests.
+/// Maximum bytes of their values in total: untransformed long texts would be repeated in each manifest entry.
 const MAX_BYTES: usize = 64 << 20;
 
 /// Counts the distinct partitions of a load.
@@ -25,7 +25,7 @@ struct Seen {
 }
 
 impl DistinctPartitions {
-    /// Takes in the partitions of a run; an error of kind `Usage` once there are too many.
+    /// Counts the partitions of a run; an error of kind `Usage` once there are too many.
     pub fn note<'a>(&self, partitions: impl Iterator<Item = &'a Struct>) -> Result<()> {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for partition in partitions {

@@ -1,4 +1,4 @@
-//! Which partition a row belongs to.
+//! Partitions of rows.
 
 pub(crate) mod key;
 pub(crate) mod limit;

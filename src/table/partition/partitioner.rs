@@ -1,4 +1,4 @@
-//! Which partition rows belong to.
+//! Computes the partitions of rows.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use super::transform;
 use crate::error::{Error, Result};
 use crate::schema::MAX_WIDTH;
 
-/// A partition and its rows, by their places in a batch.
+/// A partition and its rows, as indexes into a batch.
 pub type PartitionRows = (Struct, Vec<u32>);
 
-/// Tells the partitions of rows, by one spec.
+/// Computes the partitions of rows for one spec.
 #[derive(Debug, Clone)]
 pub struct Partitioner {
     spec_id: i32,
@@ -29,16 +29,16 @@ pub struct Partitioner {
 #[derive(Debug, Clone)]
 struct Field {
     transform: Transform,
-    /// The source's place among the columns, then among the fields of each struct around it; empty for `void`.
+    /// The index of the source column, then of the field in each enclosing struct; empty for `void`.
     path: Vec<usize>,
-    /// The type of the partition's value.
+    /// The type of the partition value.
     ty: Type,
 }
 
 impl Partitioner {
-    /// For rows of the given schema.
+    /// A partitioner for rows of the given schema.
     ///
-    /// Errors: a source column that is not there, or of which a row has many values; a transform not known.
+    /// Errors: a source column that is missing, or repeated within a row; an unknown transform.
     pub fn new(spec: &PartitionSpec, schema: &Schema) -> Result<Self> {
         let fields = spec.fields().iter().map(|field| {
             if field.transform == Transform::Void {
@@ -64,7 +64,7 @@ impl Partitioner {
         self.spec_id
     }
 
-    /// Splits rows by partition, in the order of partitions; within one the rows keep the given order.
+    /// Splits rows by partition, in partition order; within a partition, rows keep the given order.
     pub fn split(&self, batch: &RecordBatch, order: &[u32]) -> Result<Vec<PartitionRows>> {
         let columns: Vec<(ArrayRef, &Field)> = self
             .fields
@@ -97,7 +97,7 @@ impl Partitioner {
     }
 }
 
-/// The way to a field by its id, through structs only.
+/// The path to a field by its id, through structs only.
 fn find(fields: &[NestedFieldRef], id: i32) -> Option<(Vec<usize>, &NestedField)> {
     fields.iter().enumerate().find_map(|(place, field)| {
         if field.id == id {
@@ -110,7 +110,7 @@ fn find(fields: &[NestedFieldRef], id: i32) -> Option<(Vec<usize>, &NestedField)
     })
 }
 
-/// The column at a path; where a struct around it is null, so is the value.
+/// The column at a path; null wherever an enclosing struct is null.
 fn column(batch: &RecordBatch, path: &[usize]) -> Result<ArrayRef> {
     let lost = || Error::failed("the rows lack the column that they are partitioned by");
     let (first, rest) = path.split_first().ok_or_else(lost)?;
@@ -126,7 +126,7 @@ fn column(batch: &RecordBatch, path: &[usize]) -> Result<ArrayRef> {
     Ok(array)
 }
 
-/// Refuses partition specs that this crate, or the `iceberg` crate below it, would read or write wrongly.
+/// Refuses partition specs that this crate, or the underlying `iceberg` crate, would read or write incorrectly.
 pub(crate) fn check_specs(metadata: &TableMetadata) -> Result<()> {
     for field in metadata.partition_specs_iter().flat_map(|spec| spec.fields()) {
         check_field(field)?;
@@ -134,8 +134,8 @@ pub(crate) fn check_specs(metadata: &TableMetadata) -> Result<()> {
         if sources.into_iter().any(|source| !source.field_type.is_primitive()) {
             return Err(refused(field, "comes from a struct, list or map"));
         }
-        // The crate takes a partition field's name for that of its Avro field, which is another one if the name is none that
-        // Avro can have: it would read nulls, and write what nobody else reads.
+        // The crate uses a partition field's name as that of its Avro field, but Avro changes names that it does not
+        // allow: the crate would read nulls, and write what no other program can read.
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
         if !field.name.chars().all(plain) || field.name.starts_with(|c: char| c.is_ascii_digit()) {
             return Err(refused(field, "has a name that is no plain identifier, which is not supported"));
@@ -145,7 +145,7 @@ pub(crate) fn check_specs(metadata: &TableMetadata) -> Result<()> {
         let ty = metadata.schemas_iter().find_map(|schema| spec.partition_type(schema).ok());
         let mut decimals = HashSet::new();
         for (field, ty) in spec.fields().iter().zip(ty.iter().flat_map(StructType::fields)) {
-            // The crate would write their type into a manifest twice, under one name, and not every reader takes that.
+            // The crate would write their Avro type twice under one name, and some readers refuse that.
             if let Type::Primitive(decimal @ PrimitiveType::Decimal { .. }) = &*ty.field_type
                 && !decimals.insert(decimal.clone())
             {
@@ -173,7 +173,7 @@ fn refused(field: &PartitionField, what: &str) -> Error {
     )
 }
 
-/// A partition with the types that its spec gives it now: an older file's may be narrower.
+/// Converts a partition to the current types of its spec: an older file's may be narrower.
 pub fn conform(metadata: &TableMetadata, schema: &Schema, spec_id: i32, partition: &Struct) -> Struct {
     let ty = metadata.partition_spec_by_id(spec_id).and_then(|spec| spec.partition_type(schema).ok());
     let types = ty.as_ref().map(StructType::fields).unwrap_or_default();

@@ -1,8 +1,8 @@
 //! Iceberg's partition transforms, on Arrow columns (spec, "Partition Transforms").
 //!
-//! Most are the `iceberg` crate's. Not its own are those of times, which are a day or an hour off within a second of a border
-//! before 1970, `truncate` of long, which overflows near the least value where Iceberg's Java classes wrap around, and
-//! `truncate` of binary, which it lacks.
+//! Most come from the `iceberg` crate. Implemented here are the time transforms, which in the crate are a day or an
+//! hour off within a second of a boundary before 1970; `truncate` of numbers, which overflows there near the minimum,
+//! where Iceberg's Java classes wrap around; and `truncate` of binary, which the crate lacks.
 
 use std::sync::Arc;
 
@@ -22,9 +22,9 @@ use crate::error::{Error, Result};
 const HOUR: i64 = 3_600_000_000;
 const DAY: i64 = 24 * HOUR;
 
-/// The partition values of a column's values; null stays null.
+/// The partition values of a column; null stays null.
 ///
-/// Errors: a type that the transform does not take, a time whose partition value fits no 32 bits.
+/// Errors: a type that the transform does not support; a time whose partition value exceeds 32 bits.
 pub(crate) fn apply(transform: Transform, column: &ArrayRef) -> Result<ArrayRef> {
     match (transform, column.data_type()) {
         (Transform::Identity, _) => Ok(Arc::clone(column)),

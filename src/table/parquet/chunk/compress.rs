@@ -1,4 +1,4 @@
-//! Pages compressed, in the ways that a table may ask for.
+//! Compression of pages, with the codecs that a table may choose.
 
 use std::io::Write as _;
 
@@ -7,7 +7,7 @@ use flate2::write::GzEncoder;
 use parquet::basic::Compression;
 use parquet::errors::{ParquetError, Result};
 
-/// Compresses one page after the other.
+/// Compresses pages, one at a time.
 pub(crate) enum Compressor {
     None,
     Snappy(Box<snap::raw::Encoder>),

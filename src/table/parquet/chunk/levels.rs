@@ -1,5 +1,5 @@
-//! Repetition and definition levels (Dremel's, as Parquet's `Encodings.md` and the format's README have them) of columns
-//! whose rows are written in an order of their own.
+//! Repetition and definition levels (Dremel's; see Parquet's `Encodings.md` and the README of its format) of columns
+//! whose rows are written in another order than they are stored.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,11 +12,10 @@ use parquet::schema::types::ColumnDescriptor;
 
 use super::rle::{pack, pack_run, width_of};
 
-/// The definition level of what is there, whatever the depth.
+/// The definition level of a present value, whatever the depth.
 const PRESENT: u16 = u16::MAX;
 
-/// The places that a column has in its pages: one for each value, and one for each null, empty list or empty map on the way
-/// to it.
+/// Repetition and definition levels of a leaf column: one slot per value, null, or empty list or map.
 #[derive(Debug, Clone)]
 pub(crate) struct Levels {
     count: usize,
@@ -24,13 +23,13 @@ pub(crate) struct Levels {
     repetition: Option<Arc<Vec<u16>>>,
     /// `None`: all are present.
     definition: Option<Arc<Vec<u16>>>,
-    /// The definition level of those that are present.
+    /// The definition level of present values.
     depth: u16,
-    /// Where in its array each of those is.
+    /// The index of each present value in its array.
     positions: Arc<Vec<u32>>,
 }
 
-/// A place between two rows: what is before it, counted.
+/// A position between two rows, as counts of what precedes it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Place {
     pub slot: usize,
@@ -38,22 +37,22 @@ pub(crate) struct Place {
     pub row: usize,
 }
 
-/// A column without columns inside.
+/// A column without nested columns.
 #[derive(Debug)]
 pub(crate) struct Leaf {
     pub array: ArrayRef,
     nullable: bool,
-    /// Of what it is in.
+    /// The levels of its parent.
     parent: Levels,
 }
 
 impl Leaf {
-    /// Its own slots.
+    /// The levels of this leaf.
     pub fn slots(&self) -> Result<Levels> {
         self.parent.defined(self.nullable, self.array.nulls())
     }
 
-    /// Bytes of memory of the slots of what it is in, unless another leaf is in the same.
+    /// Bytes of memory of its parent's levels, unless the previous leaf has the same parent.
     pub fn parent_bytes(&self, before: Option<&Self>) -> usize {
         match before {
             Some(before) if Arc::ptr_eq(&before.parent.positions, &self.parent.positions) => 0,
@@ -62,7 +61,7 @@ impl Leaf {
     }
 }
 
-/// Hands on the leaves of a column, in the order of Parquet's columns. `repeated` counts the lists and maps around it.
+/// Passes on the leaves of a column, in the order of Parquet's columns. `repeated` counts the enclosing lists and maps.
 pub(crate) fn leaves(
     field: &Field,
     array: &ArrayRef,
@@ -93,12 +92,12 @@ pub(crate) fn leaves(
 }
 
 impl Levels {
-    /// Of the rows of a table at the given positions.
+    /// Levels of the rows of a table at the given positions.
     pub fn rows(positions: Arc<Vec<u32>>) -> Self {
         Self { count: positions.len(), repetition: None, definition: None, depth: 0, positions }
     }
 
-    /// Those of the arrays of this field whose nulls are given.
+    /// Levels of a field with the given nulls.
     fn defined(&self, nullable: bool, nulls: Option<&NullBuffer>) -> Result<Self> {
         let Some(nulls) = nulls.filter(|nulls| nulls.null_count() > 0 && !self.positions.is_empty()) else {
             return Ok(Self { depth: self.depth + u16::from(nullable), ..self.clone() });
@@ -135,7 +134,7 @@ impl Levels {
         })
     }
 
-    /// Those of the elements of lists, or of the entries of maps.
+    /// Levels of the elements of lists, or of the entries of maps.
     fn elements(&self, offsets: &OffsetBuffer<i32>, level: u16) -> Result<Self> {
         if self.positions.is_empty() {
             let repetition = self.repetition.clone().unwrap_or_else(|| Arc::new(vec![0; self.count]));
@@ -182,17 +181,17 @@ impl Levels {
         self.count
     }
 
-    /// The definition level of what is present.
+    /// The definition level of present values.
     pub fn depth(&self) -> u16 {
         self.depth
     }
 
-    /// Where the values are, in the order of the slots.
+    /// The indexes of the values in their array, in slot order.
     pub fn positions(&self) -> &[u32] {
         &self.positions
     }
 
-    /// The place at least so many slots further, where a row ends.
+    /// The next end of a row at least `step` slots further.
     pub fn advance(&self, place: Place, step: usize) -> Place {
         let Place { slot: begin, value, row } = place;
         let mut end = self.count.min(begin + step);
@@ -210,7 +209,7 @@ impl Levels {
         Place { slot: end, value: value + values, row: row + rows }
     }
 
-    /// Appends the levels of some slots as the first version of data pages has them.
+    /// Appends the levels of some slots in the encoding of data pages v1.
     pub fn put_levels(&self, slots: Range<usize>, leaf: &ColumnDescriptor, page: &mut Vec<u8>) -> Result<()> {
         let width = |greatest: i16| u32::try_from(greatest).map_or(0, width_of);
         let count = slots.len();
@@ -237,7 +236,7 @@ impl Levels {
     }
 }
 
-/// Appends what `put` appends, with its length in front.
+/// Appends what `put` appends, preceded by its length.
 fn put_sized(page: &mut Vec<u8>, put: impl FnOnce(&mut Vec<u8>)) -> Result<()> {
     let begin = page.len();
     page.extend([0; size_of::<u32>()]);

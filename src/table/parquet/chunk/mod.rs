@@ -1,8 +1,8 @@
-//! Column chunks of Parquet files, from rows of Arrow arrays in an order of their own.
+//! Encodes column chunks of Parquet files from Arrow arrays, with rows in a given order.
 //!
-//! Parquet's writer for Arrow takes rows in the order they are written in: they would be copied into arrays first, and from there
-//! into pages. Here each value goes from where it stands into its page, and what is known of it is told by the way. Pages
-//! are of the first version, which all readers know; headers and the footer are Parquet's own.
+//! Parquet's writer for Arrow takes rows in the order in which they are written, so they would be copied first into
+//! arrays and then into pages. Here each value is copied directly into its page, and statistics are collected on the
+//! way. Pages are data pages v1, which all readers support; headers and the footer come from Parquet's crate.
 
 mod compress;
 mod levels;
@@ -36,14 +36,15 @@ use values::values_of;
 
 pub(crate) use values::min_max_of;
 
-/// Levels after which a page may end.
+/// Number of levels after which a page may end.
 const STEP_SLOTS: usize = 1000;
-/// Dictionaries are for columns of which a sample tells that one will fit its limit. What is a little more stays one.
+/// A column gets a dictionary if a sample shows that it will fit the limit. The dictionary is kept up to this multiple
+/// of the limit.
 const DICTIONARY_SLACK: usize = 2;
-/// Bytes of levels that wait for other threads.
+/// Maximum bytes of levels that wait for other threads.
 const WAITING_LEVELS: usize = 32 << 20;
 
-/// A column of the table, and what Parquet calls the columns in it.
+/// A column of the table, with the Parquet descriptors of its leaves.
 #[derive(Debug, Clone)]
 pub(crate) struct Column {
     pub field: Arc<Field>,
@@ -55,13 +56,13 @@ pub(crate) struct Column {
 pub(crate) struct Chunk {
     bytes: Bytes,
     close: ColumnCloseResult,
-    /// `None` in a list or a map.
+    /// `None` inside a list or a map.
     extremes: Option<MinMax>,
 }
 
 impl Chunk {
-    /// Writes it behind the row group's other columns. Returns what is known of its values, and the field's id, unless it lies
-    /// in a list or a map.
+    /// Appends it to the row group. Returns the statistics of its values, and the field's id unless it is inside a list
+    /// or a map.
     pub fn append<W: std::io::Write + Send>(
         self,
         group: &mut SerializedRowGroupWriter<'_, W>,
@@ -74,7 +75,7 @@ impl Chunk {
 }
 
 impl Column {
-    /// Encodes the rows at the given positions; helpers encode some of the leaves.
+    /// Encodes the rows at the given positions; helper threads encode some of the leaves.
     pub fn encode(
         &self,
         array: &ArrayRef,
@@ -133,13 +134,13 @@ fn encode(leaf: &Leaf, descriptor: &ColumnDescPtr, properties: &WriterProperties
         values.put(&dictionary.positions, &mut pages.data);
         pages.add_dictionary(dictionary.positions.len())?;
         if let Some(known) = &mut extremes {
-            // All that are no number are counted.
+            // All NaN values are counted.
             let is_float = matches!(descriptor.physical_type(), PhysicalType::FLOAT | PhysicalType::DOUBLE);
             known.take_in(values.extremes(if is_float { slots.positions() } else { &dictionary.positions }));
         }
     }
 
-    // A page ends at a row's end. A slot counts for a byte, since levels and indices take some.
+    // Pages end at the end of a row. Each slot counts for one more byte, since levels and indexes take space.
     let value_bytes = leaf.array.to_data().get_slice_memory_size().unwrap_or(0) / leaf.array.len().max(1) + 1;
     let most_bytes = properties.column_data_page_size_limit(path).max(1);
     let most_rows = properties.data_page_row_count_limit().max(1);
@@ -187,7 +188,7 @@ fn encode(leaf: &Leaf, descriptor: &ColumnDescPtr, properties: &WriterProperties
     Ok(Chunk { bytes, close, extremes })
 }
 
-/// Bytes that a dictionary may have: a limit that a table sets is one.
+/// Maximum bytes of a dictionary: a limit that the table sets is exact.
 fn dictionary_limit(properties: &WriterProperties) -> usize {
     match properties.dictionary_page_size_limit() {
         limit @ DEFAULT_DICTIONARY_PAGE_SIZE_LIMIT => DICTIONARY_SLACK * limit,

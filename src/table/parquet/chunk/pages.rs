@@ -1,4 +1,4 @@
-//! The pages of a column chunk, compressed one by one.
+//! The pages of a column chunk, compressed one at a time.
 
 use std::sync::Arc;
 
@@ -13,17 +13,17 @@ use parquet::schema::types::ColumnDescPtr;
 
 use super::compress::Compressor;
 
-/// The pages of a chunk, one after the other.
+/// The compressed pages of a chunk.
 pub(crate) struct Pages {
     sink: TrackedWrite<Vec<u8>>,
     compression: Compression,
     compressor: Compressor,
-    /// The values of a page in the plain encoding.
+    /// The values of a page in plain encoding.
     pub data: Vec<u8>,
-    /// A page, not compressed.
+    /// An uncompressed page.
     pub page: Vec<u8>,
     uncompressed: usize,
-    /// Where the first data page begins.
+    /// Offset of the first data page.
     first_data: Option<usize>,
     stats: Vec<PageEncodingStats>,
 }
@@ -42,7 +42,7 @@ impl Pages {
         })
     }
 
-    /// Adds what was put into `data` as the dictionary page.
+    /// Adds the content of `data` as the dictionary page.
     pub fn add_dictionary(&mut self, values: usize) -> Result<()> {
         std::mem::swap(&mut self.data, &mut self.page);
         let num_values = number(values)?;
@@ -54,7 +54,7 @@ impl Pages {
         })
     }
 
-    /// Adds `page` as a data page.
+    /// Adds the content of `page` as a data page.
     pub fn add_data(&mut self, values: usize, encoding: Encoding) -> Result<()> {
         self.first_data.get_or_insert(self.sink.bytes_written());
         let num_values = number(values)?;

@@ -1,19 +1,19 @@
-//! Small numbers as Parquet packs levels and dictionary indices: runs of one number, and groups of eight in as few bits as
-//! the greatest takes (the RLE / bit-packing hybrid of the format's `Encodings.md`).
+//! RLE / bit-packing hybrid encoding of levels and dictionary indexes (`Encodings.md` of the format): runs of one
+//! number, and groups of eight numbers in as few bits as the maximum needs.
 
-/// Numbers of a group.
+/// Numbers per group.
 const GROUP: usize = 8;
-/// The most groups behind one header: as many as a byte can count, which is what readers meet from other writers.
+/// Maximum number of groups per header: as many as one byte can count, as other writers do.
 const MOST_GROUPS: usize = 63;
 
-/// The bits that numbers up to the greatest take.
+/// Number of bits for numbers up to `greatest`.
 pub(crate) fn width_of(greatest: u32) -> u32 {
     u32::BITS - greatest.leading_zeros()
 }
 
-/// Appends numbers of at most so many bits.
+/// Appends numbers of at most `width` bits.
 pub(crate) fn pack<T: Copy + PartialEq>(values: &[T], width: u32, number: impl Fn(T) -> u32, out: &mut Vec<u8>) {
-    // Groups from `begin` up to `at` wait for the first run, or the end.
+    // Groups from `begin` to `at` are pending until the first run, or the end.
     let (mut begin, mut at) = (0, 0);
     while let Some(value) = values.get(at) {
         let run = values[at..].iter().take_while(|other| *other == value).count();
@@ -29,7 +29,7 @@ pub(crate) fn pack<T: Copy + PartialEq>(values: &[T], width: u32, number: impl F
     pack_groups(&values[begin..], width, &number, out);
 }
 
-/// Appends one number so many times.
+/// Appends a run of one number.
 pub(crate) fn pack_run(number: u32, count: usize, width: u32, out: &mut Vec<u8>) {
     put_varint(count << 1, out);
     let bytes = usize::try_from(width.div_ceil(8)).unwrap_or(size_of::<u32>());
@@ -41,7 +41,7 @@ fn pack_groups<T: Copy>(values: &[T], width: u32, number: impl Fn(T) -> u32, out
         put_varint(part.len().div_ceil(GROUP) << 1 | 1, out);
         for group in part.chunks(GROUP) {
             let (mut bits, mut filled) = (0_u64, 0);
-            // The last group ends in numbers that nobody reads.
+            // The last group is padded with numbers that nobody reads.
             let numbers = group.iter().map(|value| u64::from(number(*value))).chain(std::iter::repeat(0));
             for number in numbers.take(GROUP) {
                 bits |= number << filled;
@@ -74,7 +74,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// As the format's text says.
+    /// Decodes as the format specifies.
     pub(crate) fn unpack(mut bytes: &[u8], width: u32) -> Vec<u32> {
         let mut numbers = Vec::new();
         while !bytes.is_empty() {

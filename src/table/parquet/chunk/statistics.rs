@@ -1,4 +1,4 @@
-//! What a column chunk says of its values (`Statistics` in Parquet's `parquet.thrift`).
+//! Statistics of a column chunk (`Statistics` in Parquet's `parquet.thrift`).
 
 use parquet::basic::Type as PhysicalType;
 use parquet::data_type::{ByteArray, FixedLenByteArray};
@@ -8,7 +8,8 @@ use parquet::schema::types::ColumnDescriptor;
 use crate::table::parquet::min_max::{MinMax, Value};
 use crate::table::parquet::truncate;
 
-/// The statistics of a leaf. Bounds of texts and bytes are cut to so many code points or bytes; those of other types are whole.
+/// The statistics of a leaf. Bounds of strings and binaries are truncated to the given number of code points or bytes;
+/// other bounds are exact.
 pub(crate) fn statistics(
     leaf: &ColumnDescriptor,
     extremes: &MinMax,
@@ -17,7 +18,7 @@ pub(crate) fn statistics(
 ) -> Statistics {
     let nulls = u64::try_from(nulls).ok();
     let bounds = extremes.bounds.as_ref();
-    // Both bounds as the column's type has them.
+    // Both bounds in the column's physical type.
     macro_rules! of {
         ($make:path, $value:expr) => {{
             let value = $value;
@@ -40,7 +41,7 @@ pub(crate) fn statistics(
             Value::Decimal(value) => i64::try_from(*value).ok(),
             _ => None,
         }),
-        // A zero has two signs, and readers may look for either.
+        // Zero has two signs, and readers may search for either.
         PhysicalType::FLOAT => match bounds {
             Some((Value::Float(min), Value::Float(max))) => {
                 let (min, max) = (if *min == 0.0 { -0.0 } else { *min }, if *max == 0.0 { 0.0 } else { *max });
@@ -79,7 +80,7 @@ fn texts(bounds: Option<&(Value, Value)>, nulls: Option<u64>, truncate: Option<u
         }
         _ => (truncate::lower_bytes(min, length), truncate::upper_bytes(max, length)),
     };
-    // What cannot be cut stays whole.
+    // A bound that cannot be truncated stays whole.
     let high = high.unwrap_or_else(|| max.clone());
     let exact = (low == min, high == *max);
     let (low, high) = (ByteArray::from(low.to_vec()), ByteArray::from(high));

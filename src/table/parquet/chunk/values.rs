@@ -1,4 +1,4 @@
-//! Values as Parquet's plain encoding has them, taken from Arrow's arrays where they stand.
+//! Parquet's plain encoding of values, taken directly from Arrow arrays.
 
 use std::hash::{BuildHasher, Hash};
 use std::ops::Range;
@@ -17,33 +17,33 @@ use super::levels::index;
 use super::rle::{pack, width_of};
 use crate::table::parquet::min_max::{MinMax, Value};
 
-/// The values of a leaf, by their positions in its array.
+/// The values of a leaf, accessed by their index in its array.
 pub(crate) trait Values {
     /// Appends values to the data of a page.
     fn put(&self, positions: &[u32], data: &mut Vec<u8>);
 
-    /// Makes the data of a page of all that was put.
+    /// Completes the data of a page.
     fn end_page(&self, _data: &mut Vec<u8>) {}
 
-    /// The distinct ones among some values. `None`: they take more bytes than the limit, or have no dictionary in the first
-    /// version of data pages.
+    /// The distinct values among these. `None` if they exceed the limit, or if the type has no dictionary in data pages
+    /// v1.
     fn dictionary(&self, positions: &[u32], limit: usize) -> Option<Dictionary>;
 
-    /// What is known of some values.
+    /// Minimum, maximum and NaN count of these values.
     fn extremes(&self, positions: &[u32]) -> MinMax;
 }
 
-/// The distinct ones of some values.
+/// A dictionary of values.
 #[derive(Debug)]
 pub(crate) struct Dictionary {
-    /// Where each is first met.
+    /// The index of the first occurrence of each distinct value.
     pub positions: Vec<u32>,
-    /// For each of the values, which of those it is.
+    /// For each value, its index in the dictionary.
     pub indices: Vec<u32>,
 }
 
 impl Dictionary {
-    /// Appends which of the distinct values some values are, as a data page has it.
+    /// Appends the dictionary indexes of some values in the encoding of data pages.
     pub fn put_indices(&self, values: Range<usize>, page: &mut Vec<u8>) {
         let greatest = self.positions.len().saturating_sub(1);
         let width = width_of(u32::try_from(greatest).unwrap_or(u32::MAX));
@@ -52,13 +52,13 @@ impl Dictionary {
     }
 }
 
-/// What is known of the values of an array that are not null.
+/// Minimum, maximum and NaN count of the values of an array that are not null.
 pub(crate) fn min_max_of(array: &ArrayRef) -> Result<MinMax> {
     let positions = (0..).zip(0..array.len()).filter(|(_, at)| array.is_valid(*at)).map(|(position, _)| position);
     Ok(values_of(array, PhysicalType::FIXED_LEN_BYTE_ARRAY, 16)?.extremes(&positions.collect::<Vec<u32>>()))
 }
 
-/// The values of an array, decimals in the given form.
+/// The values of an array; decimals in the given physical type.
 pub(crate) fn values_of<'a>(array: &'a ArrayRef, decimal: PhysicalType, length: i32) -> Result<Box<dyn Values + 'a>> {
     macro_rules! numbers {
         ($arrow:ty, $value:path) => {
@@ -116,12 +116,12 @@ pub(crate) fn values_of<'a>(array: &'a ArrayRef, decimal: PhysicalType, length: 
     })
 }
 
-/// The low bytes of a number, the lowest first.
+/// The low bytes of a number, little-endian.
 fn low<const N: usize>(value: i128) -> [u8; N] {
     value.to_le_bytes().first_chunk().copied().unwrap_or([0; N])
 }
 
-/// The bytes from a place on.
+/// The bytes from this offset on.
 #[derive(PartialEq, Eq, Hash)]
 struct Tail([u8; 16], usize);
 
@@ -131,7 +131,7 @@ impl AsRef<[u8]> for Tail {
     }
 }
 
-/// A number that has a place among its like, unless it is none.
+/// A number with an order, except for NaN.
 trait Ranked: Copy {
     fn less(self, other: Self) -> bool;
     fn is_nan(self) -> bool;
@@ -164,7 +164,7 @@ ranked!(i32, i64, i128; f32, f64);
 
 struct Numbers<'a, T, P, V> {
     values: &'a [T],
-    /// A number in the plain encoding.
+    /// Converts a number to its plain encoding.
     plain: P,
     value: V,
     has_dictionary: bool,
@@ -207,7 +207,7 @@ impl<T: Ranked, B: AsRef<[u8]> + Hash + Eq, P: Fn(T) -> B, V: Fn(T) -> Value> Va
 
 struct Bytes<F> {
     at: F,
-    /// All are of one length, which is not written.
+    /// All values have the same length, which is not written.
     is_fixed: bool,
 }
 
@@ -246,7 +246,7 @@ impl<'a, F: Fn(u32) -> &'a [u8]> Values for Bytes<F> {
 struct Booleans<'a>(&'a BooleanArray);
 
 impl Values for Booleans<'_> {
-    /// A byte each; a page can only be packed whole.
+    /// Values are collected as one byte each; a page can only be packed as a whole.
     fn put(&self, positions: &[u32], data: &mut Vec<u8>) {
         data.extend(positions.iter().map(|at| u8::from(self.0.value(index(*at)))));
     }
