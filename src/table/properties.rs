@@ -1,7 +1,7 @@
-//! Table properties that say how files are written, in Iceberg's names: which are followed, and what makes no sense.
+//! Iceberg's table properties that define how files are written: which ones are followed, and which values are invalid.
 //!
-//! One rule for all: a value that is no value of its property is an error of kind `Usage` before anything is written
-//! ([`check_properties`]); what is asked for in good form and not done here is told ([`unfollowed`]).
+//! One rule for all: an invalid value is an error of kind `Usage` before anything is written ([`check_properties`]);
+//! valid values that are not supported are reported ([`unfollowed`]).
 
 use std::collections::HashMap;
 
@@ -12,11 +12,11 @@ use crate::error::{Error, Result};
 use crate::table::write::locations::OBJECT_STORAGE;
 use crate::table::write::metrics::MetricsMode;
 
-/// Bytes of a data file, as a table says.
+/// The table's target size of a data file, in bytes.
 pub const TARGET_FILE_BYTES: &str = "write.target-file-size-bytes";
-/// How data files are to be encoded.
+/// Prefix of the properties for encoding data files.
 const PARQUET: &str = "write.parquet.";
-/// How delete files are, where that is another way.
+/// Prefix of the properties for encoding delete files, where they differ.
 const DELETE_PARQUET: &str = "write.delete.parquet.";
 const CODEC: &str = "compression-codec";
 const LEVEL: &str = "compression-level";
@@ -31,33 +31,33 @@ const INFERRED_COLUMNS: &str = "write.metadata.metrics.max-inferred-column-defau
 
 pub(crate) type Properties = HashMap<String, String>;
 
-/// How files are encoded. `None`: as Parquet's writer does by itself.
+/// Encoding of files. `None`: the default of Parquet's writer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Encoding {
-    /// How pages are compressed.
+    /// Compression of pages.
     pub compression: Compression,
     /// Encoded bytes after which a row group ends.
     pub row_group_bytes: usize,
-    /// Bytes of a data page.
+    /// Maximum bytes of a data page.
     pub page_bytes: Option<usize>,
-    /// Rows of a data page.
+    /// Maximum rows of a data page.
     pub page_rows: Option<usize>,
-    /// Bytes of a dictionary.
+    /// Maximum bytes of a dictionary.
     pub dictionary_bytes: Option<usize>,
 }
 
 impl Encoding {
-    /// Of data files.
+    /// For data files.
     pub(crate) fn of_data(properties: &Properties) -> Self {
         Self::read(&|name| named(properties, PARQUET, name))
     }
 
-    /// Of delete files: as data files where nothing else is said.
+    /// For delete files: as for data files unless set separately.
     pub(crate) fn of_deletes(properties: &Properties) -> Self {
         Self::read(&|name| named(properties, DELETE_PARQUET, name).or_else(|| named(properties, PARQUET, name)))
     }
 
-    /// What makes no sense counts as not said; [`check_properties`] has refused it before.
+    /// Invalid values count as unset; [`check_properties`] has refused them before.
     fn read<'a>(get: &dyn Fn(&str) -> Option<(String, &'a str)>) -> Self {
         let number = |name: &str| get(name).and_then(|(_, text)| size(text));
         Self {
@@ -85,10 +85,10 @@ fn zstd(level: i32) -> Compression {
     Compression::ZSTD(ZstdLevel::try_new(level).unwrap_or_default())
 }
 
-/// Codecs of Parquet that other writers have and this one has not.
+/// Parquet codecs that other writers support and this one does not.
 const OTHER_CODECS: [&str; 2] = ["brotli", "lzo"];
 
-/// `None`: nothing is said, or a codec that is not written.
+/// `None`: unset, or a codec that is not supported.
 fn compression<'a>(get: &dyn Fn(&str) -> Option<(String, &'a str)>) -> Result<Option<Compression>> {
     let level = |least: i32, most: i32| match get(LEVEL) {
         None => Ok(None),
@@ -99,7 +99,7 @@ fn compression<'a>(get: &dyn Fn(&str) -> Option<(String, &'a str)>) -> Result<Op
     };
     let codec = get(CODEC);
     Ok(match codec.as_ref().map(|(_, codec)| codec.to_ascii_lowercase()).as_deref() {
-        // Level 0 is zstd's default, and those below it are its quickest.
+        // Level 0 is zstd's default; negative levels are its fastest.
         None | Some("zstd") => level(-7, 22)?.filter(|level| *level > 0).map(zstd),
         Some("gzip") => {
             let level = level(0, 9)?.and_then(|level| u32::try_from(level).ok());
@@ -107,7 +107,7 @@ fn compression<'a>(get: &dyn Fn(&str) -> Option<(String, &'a str)>) -> Result<Op
             Some(Compression::GZIP(level.unwrap_or_default()))
         }
         Some("snappy") => Some(Compression::SNAPPY),
-        // The framing of Parquet's first LZ4 is Hadoop's own; readers take both.
+        // Parquet's first LZ4 codec uses Hadoop's framing; readers support both.
         Some("lz4" | "lz4_raw") => Some(Compression::LZ4_RAW),
         Some("uncompressed" | "none") => Some(Compression::UNCOMPRESSED),
         Some(other) if OTHER_CODECS.contains(&other) => None,
@@ -123,14 +123,14 @@ fn wrong(name: &str, text: &str, wanted: &str) -> Error {
         .advice("Set it right, or remove it from the table")
 }
 
-/// Bytes of a data file, if the table says so.
+/// The table's target size of a data file in bytes, if set.
 pub fn target_file_bytes(properties: &Properties) -> Result<Option<u64>> {
     let Some(text) = properties.get(TARGET_FILE_BYTES).map(|text| text.trim()) else { return Ok(None) };
     let bytes = size(text).and_then(|bytes| u64::try_from(bytes).ok());
     bytes.map(Some).ok_or_else(|| wrong(TARGET_FILE_BYTES, text, "a number of bytes"))
 }
 
-/// Refuses properties whose values make no sense, before anything is written.
+/// Refuses properties with invalid values, before anything is written.
 pub fn check_properties(metadata: &TableMetadata) -> Result<()> {
     let properties = metadata.properties();
     for prefix in [PARQUET, DELETE_PARQUET] {
@@ -164,7 +164,7 @@ pub fn check_properties(metadata: &TableMetadata) -> Result<()> {
     Ok(())
 }
 
-/// What the table's properties ask for that is not done here, for people; at most one text.
+/// Describes the table's properties that are not followed, for users; at most one text.
 pub fn unfollowed(metadata: &TableMetadata) -> Option<String> {
     let mut names: Vec<String> =
         metadata.properties().iter().filter_map(|(name, text)| why_unfollowed(name, text.trim())).collect();
@@ -175,7 +175,7 @@ pub fn unfollowed(metadata: &TableMetadata) -> Option<String> {
     Some(format!("these table properties are not followed: {}", names.join(", ")))
 }
 
-/// The property, and what is done instead, where that is not plain.
+/// The property, and what is done instead, unless this is obvious.
 fn why_unfollowed(name: &str, text: &str) -> Option<String> {
     let lower = text.to_ascii_lowercase();
     let why = match name {
@@ -266,6 +266,6 @@ mod tests {
 /// Encoded bytes of a row group; a writer holds about one row group in memory.
 pub const DEFAULT_ROW_GROUP_BYTES: usize = 32 * 1024 * 1024;
 
-/// zstd's level where the table's properties name none. Level 3 makes the files of a
-/// load 10 % smaller, and takes a fifth of its CPU time rather than a seventh.
+/// Default zstd level. Level 3 makes the files of a load 10 % smaller, but takes a fifth of its CPU time instead of a
+/// seventh.
 pub const DEFAULT_ZSTD_LEVEL: i32 = 1;

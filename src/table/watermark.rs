@@ -1,9 +1,9 @@
-//! Up to which time a table is complete, and the properties and snapshot summaries that say so.
+//! The time up to which a table is complete, and the properties and snapshot summaries that record it.
 //!
-//! The truth is the nearest ancestor of main whose summary has `ddb-iceberg.watermark`, unless a full load without a time
-//! lies nearer: what such a load replaced says nothing of its rows. The table property of that name only counts when the
-//! snapshot it names was expired; if that snapshot is there but no ancestor of main, somebody rolled the table back, and
-//! what the rolled-back windows held is missing.
+//! The nearest ancestor of main whose summary has `ddb-iceberg.watermark` is authoritative, unless a full load without
+//! a time is nearer: older watermarks say nothing about the rows of such a load. The table property of that name counts
+//! only if the snapshot that it names has expired. If that snapshot exists but is no ancestor of main, someone rolled
+//! the table back, and the changes of the rolled-back windows are missing.
 
 use std::collections::HashMap;
 
@@ -18,39 +18,39 @@ use crate::time::Time;
 
 /// Property: the major version of ddb-iceberg's conventions that the table follows.
 pub const VERSION: &str = "ddb-iceberg.version";
-/// The conventions that this program knows.
+/// The version of the conventions that this program supports.
 pub const VERSION_KNOWN: u32 = 1;
 /// Property: the DynamoDB table's ARN.
 pub const TABLE_ARN: &str = "ddb-iceberg.table-arn";
-/// Property: the DynamoDB table's id, which changes when a table is made again.
+/// Property: the DynamoDB table's id, which changes when a table is recreated.
 pub const TABLE_ID: &str = "ddb-iceberg.table-id";
-/// Property: how columns come from attributes.
+/// Property: the mapping from attributes to columns.
 pub const SCHEMA: &str = "ddb-iceberg.schema";
 /// Property and snapshot summary: the time up to which the table is complete.
 pub const WATERMARK: &str = "ddb-iceberg.watermark";
-/// Property: windows that were skipped on the user's word.
+/// Property: windows that were skipped because the user allowed it.
 pub const GAPS: &str = "ddb-iceberg.gaps";
-/// Property: what was found in each folder of exports. Only beside gaps.
+/// Property: what was found in each folder of exports. Only set if there are gaps.
 pub const GAPS_SEEN: &str = "ddb-iceberg.gaps-seen";
 /// Property: the export of the last full load, and the load's snapshot.
 pub const LOAD: &str = "ddb-iceberg.load";
-/// Snapshot summary: `full-load` for a snapshot whose rows are one full load's.
+/// Snapshot summary: `full-load` for a snapshot whose rows come from one full load.
 pub const COMMAND: &str = "ddb-iceberg.command";
 /// The one value of [`COMMAND`].
 pub const FULL_LOAD: &str = "full-load";
-/// Snapshot summary: the export that the snapshot holds.
+/// Snapshot summary: the export in the snapshot.
 pub const EXPORT_ARN: &str = "ddb-iceberg.export-arn";
 /// Snapshot summary: the window's start; absent for full loads.
 pub const WINDOW_FROM: &str = "ddb-iceberg.window-from";
 /// Snapshot summary: the window's end, or the full load's export time.
 pub const WINDOW_TO: &str = "ddb-iceberg.window-to";
 
-/// How far a table is complete.
+/// The time up to which a table is complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Watermark {
     /// The time.
     pub time: Time,
-    /// It comes from a full load, whose time has milliseconds.
+    /// Whether it comes from a full load, whose time has milliseconds.
     pub of_load: bool,
 }
 
@@ -69,14 +69,14 @@ impl Gap {
         Self { from: time::format(from), to: time::format(to) }
     }
 
-    /// Whether a window has a moment in common with it.
+    /// Whether a window overlaps the gap.
     pub fn touches(&self, from: Time, to: Time) -> bool {
         let (Some(start), Some(end)) = (time::parse(&self.from), time::parse(&self.to)) else { return true };
         from < end && start < to
     }
 }
 
-/// The property's form of the watermark.
+/// The watermark as in its property.
 #[derive(Debug, Serialize, Deserialize)]
 struct Property {
     time: String,
@@ -84,13 +84,13 @@ struct Property {
     snapshot_id: String,
 }
 
-/// The property's text for a snapshot that is about to be committed.
+/// The property's value for a snapshot that is about to be committed.
 pub fn watermark_property(time: Time, snapshot_id: i64) -> String {
     let property = Property { time: time::format(time), snapshot_id: snapshot_id.to_string() };
     serde_json::to_string(&property).unwrap_or_default()
 }
 
-/// The load property's form.
+/// The load as in its property.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct LoadProperty {
@@ -98,17 +98,16 @@ struct LoadProperty {
     snapshot_id: String,
 }
 
-/// The load property's text for a snapshot that is about to be committed.
+/// The load property's value for a snapshot that is about to be committed.
 pub fn load_property(export_arn: &str, snapshot_id: i64) -> String {
     let property = LoadProperty { export_arn: export_arn.to_owned(), snapshot_id: snapshot_id.to_string() };
     serde_json::to_string(&property).unwrap_or_default()
 }
 
-/// The export of a load whose snapshot main's history does not reach any more since snapshots were expired, if main comes from
-/// that load. A tag may have kept the load's own.
+/// The export of a load that main comes from, if its snapshot is no longer reachable in main's history because
+/// snapshots expired. A tag may have kept the load's snapshot.
 ///
-/// Of a snapshot that is reached its place in main's history tells. A table that was rolled back may have come from another
-/// load.
+/// If the snapshot is reachable, main's history decides. A table that was rolled back may come from another load.
 pub fn expired_load(metadata: &TableMetadata) -> Option<String> {
     let property: LoadProperty = serde_json::from_str(metadata.properties().get(LOAD)?).ok()?;
     let id: i64 = property.snapshot_id.parse().ok()?;
@@ -119,10 +118,10 @@ pub fn expired_load(metadata: &TableMetadata) -> Option<String> {
     known.then_some(property.export_arn)
 }
 
-/// Main's current snapshot and its ancestors, newest first, as far as they were not expired.
+/// Main's current snapshot and its ancestors, newest first, as far as they have not expired.
 pub fn ancestors(metadata: &TableMetadata) -> impl Iterator<Item = &SnapshotRef> {
     let mut next = metadata.current_snapshot();
-    // A chain longer than the list of snapshots would be a circle.
+    // A chain longer than the list of snapshots would be a cycle.
     let mut left = metadata.snapshots().len();
     std::iter::from_fn(move || {
         let snapshot = next.filter(|_| left > 0)?;
@@ -132,7 +131,7 @@ pub fn ancestors(metadata: &TableMetadata) -> impl Iterator<Item = &SnapshotRef>
     })
 }
 
-/// Whether a snapshot is a full load: what its ancestors say is not true of its rows.
+/// Whether a snapshot is a full load: nothing about its ancestors applies to its rows.
 pub fn is_load(summary: &Summary) -> bool {
     let summary = &summary.additional_properties;
     // Loads by earlier versions have no COMMAND.
@@ -140,10 +139,10 @@ pub fn is_load(summary: &Summary) -> bool {
     summary.get(COMMAND).is_some_and(|command| command == FULL_LOAD) || (is_ours && !summary.contains_key(WINDOW_FROM))
 }
 
-/// Main's history back to its last full load, newest first: what the rows of the table come from.
+/// Main's history back to its last full load, newest first: the origin of the table's rows.
 ///
-/// Earlier versions did not mark a load without a time, but took the watermark property away: without that property no
-/// snapshot that bears a watermark counts.
+/// Earlier versions did not mark a load without a time, but removed the watermark property: without that property,
+/// watermarks of snapshots are ignored.
 pub fn since_load(metadata: &TableMetadata) -> impl Iterator<Item = &SnapshotRef> {
     let known = metadata.properties().contains_key(WATERMARK);
     let mut ended = false;
@@ -155,13 +154,13 @@ pub fn since_load(metadata: &TableMetadata) -> impl Iterator<Item = &SnapshotRef
     })
 }
 
-/// The table's columns and where they come from.
+/// The table's columns and the attributes they come from.
 pub fn columns(metadata: &TableMetadata) -> Result<TableSchema> {
     let property = metadata.properties().get(SCHEMA).map(String::as_str);
     TableSchema::of_table(metadata.current_schema().clone(), property)
 }
 
-/// The DynamoDB table that a table is loaded from, as far as its properties say.
+/// The DynamoDB table from which the table is loaded, as far as its properties record it.
 pub fn source(metadata: &TableMetadata) -> Source {
     let property = |name: &str| metadata.properties().get(name).cloned();
     Source { arn: property(TABLE_ARN), id: property(TABLE_ID) }
@@ -173,7 +172,7 @@ pub fn source_properties(source: Source) -> HashMap<String, String> {
     facts.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
 
-/// The snapshot that the property names, whether it is there or not.
+/// The snapshot that the property names, whether it exists or not.
 pub fn named_snapshot(metadata: &TableMetadata) -> Option<i64> {
     let property: Property = serde_json::from_str(metadata.properties().get(WATERMARK)?).ok()?;
     property.snapshot_id.parse().ok()
@@ -232,7 +231,7 @@ pub fn gaps(metadata: &TableMetadata) -> Result<Vec<Gap>> {
     }
 }
 
-/// Refuses a table that a newer program has conventions for.
+/// Refuses a table that follows conventions of a newer program.
 pub fn check_version(metadata: &TableMetadata) -> Result<()> {
     let Some(text) = metadata.properties().get(VERSION) else { return Ok(()) };
     let major = text.split('.').next().and_then(|major| major.parse::<u32>().ok());

@@ -1,8 +1,7 @@
 //! Builds a snapshot: manifests, manifest list, summary. The catalog commits it.
 //!
 //! - New entries carry no sequence number: they inherit the snapshot's. So do new delete files, which are *added*
-//! entries
-//!   of a deletes manifest.
+//!   entries of a deletes manifest.
 //! - A manifest that loses files is rewritten: remaining files become EXISTING with their own sequence numbers, removed
 //!   ones DELETED. Other manifests are carried over unchanged; one without live files is dropped, as in Iceberg Java.
 

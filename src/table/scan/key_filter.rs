@@ -1,7 +1,7 @@
-//! Which data files and row groups cannot hold any of the keys that are looked for, by bounds of their key columns.
+//! Skips data files and row groups that cannot contain any of the keys, by bounds of their key columns.
 //!
-//! Least and greatest key of all that are looked for would say little: a hundred keys lie all over the table. So each
-//! file's bounds are asked whether one of the keys lies within them. Bounds that were cut short still hold.
+//! The minimum and maximum of all keys would exclude little: even a hundred keys are spread over the whole table. So
+//! for each file the filter checks whether one of the keys is within its bounds. Truncated bounds remain valid.
 
 use std::ops::Range;
 
@@ -12,17 +12,17 @@ use parquet::file::statistics::Statistics;
 
 use crate::table::files::LiveFile;
 
-/// Keys whose other columns are compared one by one, at most, for each file. A file with more of them within the bounds of
-/// its first column holds one of them nearly always.
+/// Maximum number of keys per file whose other columns are compared one by one. A file with more keys within the bounds
+/// of its first column nearly always contains one of them.
 const MOST_COMPARED: usize = 16 * 1024;
 
-/// The keys that are looked for.
+/// The keys to search for.
 #[derive(Debug, Clone)]
 pub struct KeyFilter {
     rows: usize,
     /// By key column, in the order of the key.
     columns: Vec<Column>,
-    /// The keys are in the order of the first column, and none of its values is unknown.
+    /// Whether the keys are sorted by the first column, and all of its values are known.
     sorted: bool,
 }
 
@@ -38,18 +38,18 @@ enum Values {
     Binary(LargeBinaryArray),
     Long(Int64Array),
     Decimal(Decimal128Array, u32),
-    /// Of a type that nothing is skipped by.
+    /// A type for which nothing is skipped.
     Other,
 }
 
-/// A value in an order that all values of its column share: texts by their bytes, which is the order of code points.
+/// A value with the same order as the values of its column: strings by bytes, which is the order of code points.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Edge<'a> {
     Bytes(&'a [u8]),
     Number(i128),
 }
 
-/// What is known of a column's values: all between these two, both inclusive. `None`: nothing is known.
+/// Bounds of a column's values, both inclusive. `None`: unknown.
 #[derive(Debug, Clone, Copy, Default)]
 struct Bounds<'a> {
     lower: Option<Edge<'a>>,
@@ -57,7 +57,7 @@ struct Bounds<'a> {
 }
 
 impl<'a> Bounds<'a> {
-    /// Bounds that exclude each other say nothing.
+    /// Contradictory bounds count as unknown.
     fn new(lower: Option<Edge<'a>>, upper: Option<Edge<'a>>) -> Self {
         match (lower, upper) {
             (Some(low), Some(high)) if low > high => Self::default(),
@@ -75,8 +75,8 @@ impl<'a> Bounds<'a> {
 }
 
 impl KeyFilter {
-    /// The keys of `keys`, whose columns are those of `key_fields`, in the table's types; sorted, or else every file may
-    /// hold one.
+    /// A filter for `keys`, whose columns are those of `key_fields`, in the table's types. If the keys are not sorted,
+    /// no file is skipped.
     pub fn new(key_fields: &[NestedFieldRef], keys: &RecordBatch) -> Self {
         let columns: Vec<Column> =
             key_fields.iter().zip(keys.columns()).map(|(field, values)| Column::new(field, values)).collect();
@@ -85,7 +85,7 @@ impl KeyFilter {
         Self { rows, columns, sorted }
     }
 
-    /// Whether the file may hold one of the keys, by its manifest bounds; without any the answer is yes.
+    /// Whether the file may contain one of the keys, by its bounds in the manifest; true without bounds.
     pub fn may_be_in(&self, live: &LiveFile) -> bool {
         let (lower, upper) = (live.file.lower_bounds(), live.file.upper_bounds());
         self.may_be_within(|column| {
@@ -94,7 +94,7 @@ impl KeyFilter {
         })
     }
 
-    /// Whether a row group may hold one of the keys, by its columns' statistics, which are asked for by field id.
+    /// Whether a row group may contain one of the keys, by its columns' statistics, which are looked up by field id.
     pub(crate) fn may_be_in_group<'s>(&self, statistics: impl Fn(i32) -> Option<&'s Statistics>) -> bool {
         self.may_be_within(|column| statistics(column.field_id).map(|known| column.bounds(known)).unwrap_or_default())
     }
@@ -139,7 +139,7 @@ impl Column {
         Self { field_id: field.id, values }
     }
 
-    /// The value of a row; `None` where values of the type have no order here.
+    /// The value of a row; `None` if the type has no order here.
     fn value(&self, row: usize) -> Option<Edge<'_>> {
         match &self.values {
             Values::Text(values) => Some(Edge::Bytes(values.value(row).as_bytes())),
@@ -154,7 +154,7 @@ impl Column {
         !matches!(self.values, Values::Other) && (1..rows).all(|row| self.value(row - 1) <= self.value(row))
     }
 
-    /// The rows, of so many in order, whose values lie within the bounds.
+    /// Among rows in order, those with values within the bounds.
     fn range(&self, rows: usize, bounds: Bounds<'_>) -> Range<usize> {
         let first = |from: usize, is_before: &dyn Fn(Edge<'_>) -> bool| {
             let (mut low, mut high) = (from, rows);
@@ -173,7 +173,7 @@ impl Column {
         from..to
     }
 
-    /// A manifest's bound; `None` if it is of another type. Numbers may be narrower than the table's.
+    /// A bound in a manifest; `None` if it has another type. Numbers may be narrower than the table's.
     fn of_datum<'d>(&self, bound: &'d Datum) -> Option<Edge<'d>> {
         use PrimitiveLiteral as L;
         use PrimitiveType as T;
@@ -189,9 +189,9 @@ impl Column {
         }
     }
 
-    /// Bounds out of Parquet's statistics. A cut text need not be UTF-8.
+    /// Bounds from Parquet's statistics. A truncated string need not be UTF-8.
     ///
-    /// Not used: those in Parquet's deprecated fields, whose order is not defined for text.
+    /// Parquet's deprecated fields are ignored, since their order is undefined for strings.
     fn bounds<'s>(&self, statistics: &'s Statistics) -> Bounds<'s> {
         if statistics.is_min_max_deprecated() {
             return Bounds::default();
@@ -209,7 +209,7 @@ impl Column {
             (Values::Long(_) | Values::Decimal(..), Statistics::Int64(_)) => {
                 Some(Edge::Number(i128::from(i64::from_le_bytes(bytes.try_into().ok()?))))
             }
-            // Big-endian, and of no more bytes than the precision needs.
+            // Big-endian, and with no more bytes than the precision needs.
             (Values::Decimal(..), Statistics::FixedLenByteArray(_)) => {
                 let sign = if *bytes.first()? >= 0x80 { 0xff } else { 0 };
                 let mut wide = [sign; 16];

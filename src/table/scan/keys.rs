@@ -1,4 +1,4 @@
-//! Which keys lie where: key columns and row positions of one data file.
+//! Locates keys: reads key columns and row positions of a data file.
 
 use std::sync::Arc;
 
@@ -17,19 +17,19 @@ use crate::table::deletes::positions::PositionCursor;
 use crate::table::files::LiveFile;
 use crate::table::parquet::reader::ParquetFile;
 
-/// The name of the column of row positions that a key scan adds, last: Int64, counted from 0 in the data file.
+/// The name of the column of row positions that a key scan appends: Int64, counted from 0 in the data file.
 pub const POSITION_COLUMN: &str = "_pos";
-/// Rows of a batch of keys.
+/// Maximum rows in a batch of keys.
 const BATCH_ROWS: usize = 64 * 1024;
 
-/// Reads the key columns of a data file, and each row's position in it as [`POSITION_COLUMN`]; rows already deleted are left
-/// out. Synchronous: for a blocking thread.
+/// Reads the key columns of a data file, and each row's position as [`POSITION_COLUMN`], without deleted rows.
+/// Synchronous: for a blocking thread.
 ///
-/// Columns are found by Parquet field id, have the names of `key_fields`, in that order, and the Arrow types of the table's
-/// schema: an older file's narrower numbers are widened. The file, or row groups of it, that surely hold none of the keys
-/// `sought` are skipped; of what is left, other rows come too.
+/// Columns are found by Parquet field id. They have the names and order of `key_fields` and the Arrow types of the
+/// table's schema; narrower numbers of older files are widened. Files and row groups that cannot contain any of the
+/// keys `sought` are skipped; the others are returned with all their rows.
 ///
-/// Errors: a key column that the file does not have or whose type cannot be promoted, a null in a required key column.
+/// Errors: a key column that is missing or whose type cannot be promoted; a null in a required key column.
 pub fn scan_keys(
     file_io: &FileIO,
     handle: &Handle,
@@ -46,7 +46,7 @@ pub fn scan_keys(
     opened.scan(handle, live, key_fields, sought, deletes, on_batch)
 }
 
-/// A data file whose footer was read, so that its keys can be.
+/// A data file whose footer has been read, ready for a key scan.
 pub struct KeyFile(ParquetFile);
 
 impl KeyFile {
@@ -55,7 +55,7 @@ impl KeyFile {
         Ok(Self(ParquetFile::open_async(file_io, &live.file).await?))
     }
 
-    /// As [`scan_keys`], but for that the file may be one that surely holds none of the keys.
+    /// Like [`scan_keys`], but does not skip the file as a whole.
     pub fn scan(
         &self,
         handle: &Handle,
@@ -103,11 +103,11 @@ pub(crate) fn live_rows(positions: &[i64], cursor: &mut PositionCursor<'_>) -> O
     any.then_some(mask)
 }
 
-/// Where the key columns are and what becomes of them.
+/// The key columns of a file, and their conversion.
 struct KeyColumns {
-    /// Top-level column of the file, by key field.
+    /// Index of the file's top-level column, by key field.
     columns: Vec<usize>,
-    /// Column of a batch read, by key field.
+    /// Index of the column in a batch, by key field.
     places: Vec<usize>,
     schema: ArrowSchemaRef,
 }
@@ -127,7 +127,7 @@ impl KeyColumns {
             fields.push(Field::new(&field.name, type_to_arrow_type(&field.field_type)?, !field.required));
         }
         fields.push(Field::new(POSITION_COLUMN, DataType::Int64, false));
-        // The reader gives columns in the file's order, each once.
+        // The reader returns columns in the file's order, each once.
         let mut sorted = columns.clone();
         sorted.sort_unstable();
         sorted.dedup();
@@ -150,7 +150,8 @@ impl KeyColumns {
     }
 }
 
-/// The column as the table's type, by the promotions that Iceberg allows and between Arrow's forms of one type.
+/// Converts the column to the table's type, by the promotions that Iceberg allows and between Arrow's representations
+/// of a type.
 pub(crate) fn promote(array: &ArrayRef, target: &DataType) -> Result<ArrayRef> {
     use DataType as D;
     let source = array.data_type();
@@ -160,7 +161,7 @@ pub(crate) fn promote(array: &ArrayRef, target: &DataType) -> Result<ArrayRef> {
     let allowed = match (source, target) {
         (D::Decimal128(p, s), D::Decimal128(to_p, to_s)) => s == to_s && p <= to_p,
         (D::Timestamp(unit, _), D::Timestamp(to_unit, _)) => unit == to_unit,
-        // Parquet binaries without the text annotation are read as such; casting checks UTF-8.
+        // Parquet binaries without the string annotation are read as binary; casting validates UTF-8.
         (D::Int32, D::Int64)
         | (D::Float32, D::Float64)
         | (
@@ -181,7 +182,7 @@ struct RowGroup {
     rows: i64,
 }
 
-/// The row groups that may hold one of the keys, with the position of their first row in the file.
+/// The row groups that may contain one of the keys, each with the position of its first row in the file.
 fn row_groups(file: &ParquetFile, sought: Option<&KeyFilter>, key_fields: &[NestedFieldRef]) -> Result<Vec<RowGroup>> {
     let leaf = |field: &NestedFieldRef| Some((field.id, file.leaf(file.column(field.id)?)?));
     let leaves: Vec<(i32, usize)> = key_fields.iter().filter_map(leaf).collect();
@@ -204,9 +205,9 @@ fn row_groups(file: &ParquetFile, sought: Option<&KeyFilter>, key_fields: &[Nest
     Ok(kept)
 }
 
-/// Positions in the file of the rows that come out of some of its row groups.
+/// Positions in the file of the rows in some of its row groups.
 struct RowPositions {
-    /// First row and number of rows, last group first.
+    /// First row and row count, last group first.
     groups: Vec<(i64, i64)>,
 }
 

@@ -1,4 +1,4 @@
-//! What is live in a table: data files with the deletes that apply to them, keys with positions, rows.
+//! The live content of a table: data files with the deletes that apply to them, keys with positions, rows.
 
 pub mod key_filter;
 pub mod keys;

@@ -1,7 +1,7 @@
-//! Which data files cannot hold certain keys, by their partitions.
+//! Skips data files that cannot contain certain keys, by their partitions.
 //!
-//! Only by partition fields whose source is a key column: a row with that key cannot be in another partition of the spec.
-//! What other columns hold is not known of an old row.
+//! Only partition fields with a key column as source are used: a row with that key cannot be in another partition of
+//! the spec. The values of other columns in an old row are unknown.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -17,16 +17,16 @@ use crate::table::files::LiveFile;
 use crate::table::partition::key::PartitionKey;
 use crate::table::partition::transform;
 
-/// Combinations of values that are remembered of a spec; with more of them there is little to gain.
+/// Maximum number of value combinations that are kept per spec; with more of them the filter gains little.
 const MAX_VALUES: usize = 65_536;
 
-/// The partitions that keys lie in, by spec.
+/// The partitions of the keys, by spec.
 #[derive(Debug, Default)]
 pub struct PartitionFilter(HashMap<i32, SpecValues>);
 
 #[derive(Debug)]
 struct SpecValues {
-    /// The partition fields that come from key columns, by their place in the spec.
+    /// Indexes in the spec of the partition fields that come from key columns.
     places: Vec<usize>,
     /// Their values for the keys.
     values: HashSet<PartitionKey>,
@@ -48,19 +48,19 @@ impl PartitionFilter {
         Self(found)
     }
 
-    /// Whether the data file may hold one of the keys.
+    /// Whether the data file may contain one of the keys.
     pub fn may_contain(&self, live: &LiveFile) -> bool {
         let Some(SpecValues { places, values }) = self.0.get(&live.spec_id) else { return true };
         let partition = live.file.partition().fields();
         let of_keys = places.iter().map(|place| partition.get(*place).cloned().flatten());
         let of_keys: Vec<Option<Literal>> = of_keys.collect();
-        // A key column has no nulls: whoever wrote this partition meant something else.
+        // A key column has no nulls, so a null here must have another meaning to its writer.
         of_keys.iter().any(Option::is_none) || values.contains(&PartitionKey::from(&Struct::from_iter(of_keys)))
     }
 }
 
 impl SpecValues {
-    /// `None` where the spec says nothing of the keys.
+    /// `None` if the spec has no partition field from a key column.
     fn new(spec: &PartitionSpecRef, key_fields: &[NestedFieldRef], keys: &RecordBatch) -> Result<Option<Self>> {
         let mut places = Vec::new();
         let mut columns: Vec<ArrayRef> = Vec::new();

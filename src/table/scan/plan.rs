@@ -1,4 +1,4 @@
-//! What is live: the data files of main's current snapshot, each with the delete files that apply to it.
+//! Lists live files: the data files of main's current snapshot, each with the delete files that apply to it.
 //!
 //! Manifests are read here, not through the crate's scan planning, which drops spec ids and sequence numbers.
 
@@ -16,30 +16,30 @@ use crate::table::files::{LiveDeleteFile, LiveFile};
 use crate::table::manifest::read::{CONCURRENT_MANIFESTS, check_entry, read_manifest_list, read_some, sequence_number};
 use crate::table::open::check_supported;
 
-/// The live data files of main's current snapshot, in the order of its manifests; none if there is no snapshot.
+/// The live data files of main's current snapshot, in the order of its manifests; empty without a snapshot.
 ///
 /// Refused: format version 3, equality deletes, deletion vectors, and files that are not Parquet.
 pub async fn live_files(table: &LoadedTable) -> Result<Vec<LiveFile>> {
     Ok(live_table(table).await?.files)
 }
 
-/// As [`live_files`], with bounds of only these columns, by their field ids, and maybe without other metrics: much faster
-/// where there are many files.
+/// Like [`live_files`], but decodes bounds of `field_ids` only; other metrics may be absent. Much faster for many
+/// files.
 pub async fn live_files_bounded_by(table: &LoadedTable, field_ids: &[i32]) -> Result<Vec<LiveFile>> {
     let columns = field_ids.iter().copied().chain([RESERVED_FIELD_ID_DELETE_FILE_PATH]).collect();
     Ok(read_live(table, Some(Arc::new(columns))).await?.files)
 }
 
-/// Everything live in main's current snapshot.
+/// All live files of main's current snapshot.
 #[derive(Debug, Default)]
 pub struct LiveTable {
-    /// The data files, as [`live_files`] gives them.
+    /// The data files, as in [`live_files`].
     pub files: Vec<LiveFile>,
-    /// All position delete files, those too that apply to no data file any more.
+    /// All position delete files, including those that no longer apply to any data file.
     pub deletes: Vec<Arc<LiveDeleteFile>>,
 }
 
-/// As [`live_files`], with the delete files beside them.
+/// Like [`live_files`], with the delete files.
 pub async fn live_table(table: &LoadedTable) -> Result<LiveTable> {
     read_live(table, None).await
 }

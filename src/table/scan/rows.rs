@@ -1,7 +1,8 @@
-//! All rows of a data file in the table's current columns, whatever the table looked like when the file was written.
+//! Reads all rows of a data file in the table's current columns, whatever the table's schema was when the file was
+//! written.
 //!
-//! Columns, struct fields, list elements and map values are found by Parquet field id, also inside of each other. What an
-//! older file lacks is null; narrower numbers are widened as Iceberg's schema evolution allows.
+//! Columns, struct fields, list elements and map values are found by Parquet field id, including nested ones. Columns
+//! that an older file lacks are null; narrower numbers are widened as Iceberg's schema evolution allows.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,15 +23,15 @@ use crate::table::deletes::positions::Positions;
 use crate::table::files::LiveFile;
 use crate::table::parquet::reader::ParquetFile;
 
-/// Rows of a batch, at most.
+/// Maximum rows in a batch.
 const BATCH_ROWS: usize = 8192;
-/// Bytes of a batch, as far as the footer tells how large rows are.
+/// Target bytes of a batch, as far as the footer shows the size of rows.
 const BATCH_BYTES: usize = 16 * 1024 * 1024;
 
-/// Reads the rows of a data file but for those at the given positions, in the file's order, as batches of `schema` (the
+/// Reads the rows of a data file except those at the given positions, in file order, as batches of `schema` (the
 /// table's current Arrow schema, with field ids). Synchronous: for a blocking thread.
 ///
-/// Errors: a required column that the file does not have, or a type that cannot be promoted.
+/// Errors: a required column that is missing from the file, or a type that cannot be promoted.
 pub fn scan_rows(
     file_io: &FileIO,
     handle: &Handle,
@@ -49,7 +50,7 @@ pub fn scan_rows(
     Ok(())
 }
 
-/// As [`scan_rows`], in batches of about `batch_bytes`, as a stream, which needs no thread.
+/// Like [`scan_rows`], in batches of about `batch_bytes`, as a stream, which occupies no thread.
 pub fn row_stream(
     file_io: FileIO,
     live: LiveFile,
@@ -92,7 +93,7 @@ impl RowScan {
         self.file.batches(&wanted, (0..metadata.num_row_groups()).collect(), batch_rows)
     }
 
-    /// What is left of the next batch, in the table's columns; `None` if nothing is.
+    /// The remaining rows of the next batch, in the table's columns; `None` if none remain.
     fn live_rows(&mut self, batch: RecordBatch, without: &Positions) -> Result<Option<RecordBatch>> {
         let count = i64::try_from(batch.num_rows()).map_err(|_| Error::failed("a batch of too many rows"))?;
         let positions: Vec<i64> = (self.next..self.next + count).collect();
@@ -108,13 +109,13 @@ impl RowScan {
     }
 }
 
-/// About how many bytes a row of the file takes in memory, by its footer; at least 1.
+/// Estimated bytes of a row of the file in memory, by its footer; at least 1.
 pub fn row_bytes(file_io: &FileIO, handle: &Handle, live: &LiveFile) -> Result<usize> {
     Ok(widest_row(ParquetFile::open(file_io, handle, &live.file)?.metadata()))
 }
 
-/// The mean row of the row group where it is largest. Text that a dictionary holds once counts as often as it occurs, where
-/// the writer noted that.
+/// Mean row size of the row group with the largest rows. Strings in a dictionary count as often as they occur, if the
+/// writer recorded that.
 fn widest_row(metadata: &ParquetMetaData) -> usize {
     let of_group = |group: &RowGroupMetaData| {
         let bytes: i64 = group
@@ -127,7 +128,7 @@ fn widest_row(metadata: &ParquetMetaData) -> usize {
     metadata.row_groups().iter().map(of_group).max().unwrap_or(1).max(1)
 }
 
-/// Columns for the wanted fields out of those that are there.
+/// Builds columns for the wanted fields from the file's columns.
 fn fields(wanted: &[FieldRef], there: &[FieldRef], arrays: &[ArrayRef], rows: usize) -> Result<Vec<ArrayRef>> {
     let by_id: HashMap<i32, &ArrayRef> =
         there.iter().zip(arrays).filter_map(|(field, array)| Some((field_id(field)?, array))).collect();
@@ -141,7 +142,7 @@ fn fields(wanted: &[FieldRef], there: &[FieldRef], arrays: &[ArrayRef], rows: us
         .collect()
 }
 
-/// One column, or one level inside of a column, as the wanted field.
+/// Converts one column, or one level of a nested column, to the wanted field.
 fn column(array: &ArrayRef, wanted: &Field) -> Result<ArrayRef> {
     let mismatch = || {
         Error::failed(format!("the data file has {}, the table's column is {}", array.data_type(), wanted.data_type()))

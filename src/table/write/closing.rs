@@ -1,7 +1,7 @@
-//! Data files that were written and that nothing refers to yet.
+//! Data files that are written but not referred to yet.
 //!
-//! What storage does at a file's end (complete an upload, sync) takes time, but no processor: a thread goes on with its next
-//! rows meanwhile.
+//! Completing a file (finishing an upload, syncing) takes time but no CPU, so the thread continues with its next rows
+//! meanwhile.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,8 +11,8 @@ use tokio::runtime::Handle;
 use crate::error::{Error, Result};
 use crate::runtime::thread::{Thread, spawn_in};
 
-/// Files of several threads, some of which are still being closed. One may be referred to once they are
-/// [settled](Self::settle), when no thread adds to them any more.
+/// Files of several threads, some of which are still being closed. Files may be referred to after
+/// [settle](Self::settle), once no thread adds any more.
 #[derive(Debug)]
 pub struct ClosingFiles {
     most_closing: usize,
@@ -26,17 +26,17 @@ struct State {
 }
 
 impl ClosingFiles {
-    /// At most so many files are being closed in the background at once: their last bytes are in memory.
+    /// At most `most_closing` files are closed in the background at once: their last bytes are in memory.
     pub fn new(most_closing: usize) -> Self {
         Self { most_closing, state: Mutex::default() }
     }
 
-    /// Takes a file, and closes it in the background, or at once where too many are. Called on a blocking thread. The error
-    /// may be of a file that was added before.
+    /// Takes a file and closes it in the background, or immediately if too many are being closed. Called on a blocking
+    /// thread. The error may belong to a file that was added before.
     pub(crate) fn add(&self, handle: &Handle, close: impl Future<Output = Result<()>> + Send + 'static) -> Result<()> {
         let mut state = self.lock();
         while let Some(closing) = state.closing.pop_front_if(|closing| closing.is_finished()) {
-            // It is there: nothing is waited for.
+            // The file is already closed: nothing to wait for.
             if let Err(error) = handle.block_on(closing).and_then(|closed| closed) {
                 state.failure.get_or_insert(error);
             }
@@ -59,8 +59,8 @@ impl ClosingFiles {
         handle.block_on(close)
     }
 
-    /// Waits until no file is being closed any more, and returns the first error. Not for a thread that others need to be
-    /// closed.
+    /// Waits until no file is being closed any more, and returns the first error. Not for a thread on which closing
+    /// depends.
     pub async fn settle(&self) -> Result<()> {
         let mut result = self.lock().failure.take().map_or(Ok(()), Err);
         loop {
@@ -74,7 +74,7 @@ impl ClosingFiles {
     }
 }
 
-/// Closes a file, on the one thread that does.
+/// Closes a file; only one thread does.
 async fn taken(close: &Mutex<Option<impl Future<Output = Result<()>>>>) -> Result<()> {
     let close = close.lock().unwrap_or_else(PoisonError::into_inner).take();
     match close {
@@ -108,7 +108,7 @@ mod tests {
             self.dir.path().join(name)
         }
 
-        /// A file that is there only once it is closed, which takes a while.
+        /// A file that exists only once it is closed, which takes a while.
         fn add(&self, handle: &Handle, name: &str, fails: bool) -> Result<()> {
             let (path, open, most) = (self.path(name), self.open.clone(), self.most.clone());
             let name = name.to_owned();
@@ -135,7 +135,7 @@ mod tests {
         }
         runtime.block_on(files.pending.settle()).unwrap();
         assert_eq!(files.count(), 7);
-        // Two in the background, and one by who adds it.
+        // Two in the background, and one by the thread that adds it.
         assert_eq!(files.most.load(Ordering::SeqCst), 3);
     }
 

@@ -1,4 +1,4 @@
-//! Writes data files: Parquet, and a manifest entry whose bounds are true.
+//! Writes data files: Parquet, and a manifest entry with exact bounds.
 
 use std::sync::Arc;
 
@@ -22,21 +22,21 @@ use crate::table::parquet::encoder::{Encoder, is_wide, memory_of};
 use crate::table::parquet::schema::parquet_schema;
 use crate::table::properties::DEFAULT_ROW_GROUP_BYTES;
 
-/// The most rows handed to the encoder at once.
+/// Maximum rows passed to the encoder at once.
 const SLICE_ROWS: usize = 8192;
-/// Rows that are put in order make a row group of so many times its encoded bytes in memory: they seldom encode to more
-/// than a quarter, and cannot be counted before.
+/// A row group of ordered rows may take this multiple of its encoded bytes in memory: rows seldom encode to more than a
+/// quarter, and the encoded size is not known before.
 const ORDERED_RATIO: usize = 4;
-/// About the most values that a column has in such a row group, those in lists counted: for each, up to 12 bytes of levels and
-/// positions are in memory until the column is encoded.
+/// Approximate maximum number of values of a column in such a row group, including values in lists: each takes up to 12
+/// bytes of levels and positions until the column is encoded.
 const ORDERED_VALUES: usize = 4 << 20;
-/// Rows of a row group that are worth waking other threads for.
+/// Minimum rows of a row group for which it pays to wake other threads.
 const HELPED_ROWS: usize = 4096;
 /// Writes one data file. Synchronous: for a blocking thread.
 ///
-/// Dropped before [`finish`](Self::finish), it deletes what it wrote, as far as that is possible.
+/// If dropped before [`finish`](Self::finish), it deletes what it wrote, as far as possible.
 pub struct DataFileWriter {
-    /// `None` only once finished or given up.
+    /// `None` only after finishing or aborting.
     encoder: Option<Encoder<Sink>>,
     guard: Unfinished,
     arrow_schema: ArrowSchemaRef,
@@ -59,7 +59,7 @@ impl std::fmt::Debug for DataFileWriter {
 }
 
 impl DataFileWriter {
-    /// Starts a data file of the given schema at the given location.
+    /// Starts a data file with the given schema and location.
     #[expect(clippy::too_many_arguments, reason = "each is one part of the manifest entry")]
     pub fn create(
         file_io: &FileIO,
@@ -76,8 +76,8 @@ impl DataFileWriter {
         Self::start(file_io, handle, location, schema, entry, options)
     }
 
-    /// Starts a position delete file. Its bounds are whole, in the manifest entry and in Parquet's statistics: readers match
-    /// them against paths.
+    /// Starts a position delete file. Its bounds are not truncated, neither in the manifest entry nor in Parquet's
+    /// statistics, since readers match them against paths.
     #[expect(clippy::too_many_arguments, reason = "each is one part of the manifest entry")]
     pub(crate) fn create_deletes(
         file_io: &FileIO,
@@ -146,7 +146,7 @@ impl DataFileWriter {
         let file = match handle.block_on(output.writer()) {
             Ok(file) => file,
             Err(error) => {
-                // Only the answer may have been lost, and the file be there.
+                // The file may exist: perhaps only the answer was lost.
                 guard.remove_blocking();
                 return Err(Error::from(error).in_file(&guard.location));
             }
@@ -167,7 +167,7 @@ impl DataFileWriter {
         })
     }
 
-    /// Where the file is.
+    /// The file's location.
     pub fn location(&self) -> &str {
         &self.guard.location
     }
@@ -177,7 +177,7 @@ impl DataFileWriter {
         self.rows
     }
 
-    /// About how many bytes the file would have if it were finished now.
+    /// Estimated size of the file if it were finished now, in bytes.
     pub fn size(&self) -> u64 {
         let size = self.encoder.as_ref().map_or(0, Encoder::size);
         u64::try_from(size).unwrap_or(u64::MAX)
@@ -188,8 +188,8 @@ impl DataFileWriter {
         self.encoder.as_ref().map_or(0, |encoder| encoder.memory().saturating_add(CHUNK_BYTES))
     }
 
-    /// Appends rows. The columns are those of the schema, in its order, with the Arrow types that
-    /// `iceberg::arrow::schema_to_arrow_schema` gives.
+    /// Appends rows. Columns must be those of the schema, in its order, with the Arrow types of
+    /// `iceberg::arrow::schema_to_arrow_schema`.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         if batch.num_rows() == 0 {
             return Ok(());
@@ -214,8 +214,8 @@ impl DataFileWriter {
         Ok(())
     }
 
-    /// Appends the rows at the given positions, in their order, up to the bytes that a file is to have; gives how many. The
-    /// columns are as in [`write`](Self::write); helpers encode some of them.
+    /// Appends the rows at the given positions, in this order, up to the target size of a file; returns their number.
+    /// Columns are as in [`write`](Self::write); helper threads encode some of them.
     pub fn write_ordered(&mut self, batch: &RecordBatch, order: &[u32], helpers: &Arc<WorkSharing>) -> Result<usize> {
         if order.is_empty() {
             return Ok(0);
@@ -227,7 +227,7 @@ impl DataFileWriter {
             Err(error) => return Err(self.failure(error)),
         }
         let most = rows_of_a_group(&batch, self.row_group_bytes, self.row_group_rows);
-        // Row groups of about the same length, not a short one at the end.
+        // Row groups of similar length, instead of a short one at the end.
         let length = order.len().div_ceil(order.len().div_ceil(most));
         let mut written = 0;
         for group in order.chunks(length) {
@@ -252,7 +252,7 @@ impl DataFileWriter {
             .map_err(|e| Error::from(e).in_file(&self.guard.location))
     }
 
-    /// Ends the file and describes it.
+    /// Finishes the file and returns its description.
     pub fn finish(self) -> Result<DataFile> {
         let handle = self.guard.handle.clone();
         let (file, close) = self.end()?;
@@ -260,7 +260,7 @@ impl DataFileWriter {
         Ok(file)
     }
 
-    /// As [`finish`](Self::finish), but that the file is only there once `pending` is settled.
+    /// Like [`finish`](Self::finish), but the file exists only once `pending` is settled.
     pub fn finish_later(self, pending: &ClosingFiles) -> Result<DataFile> {
         let handle = self.guard.handle.clone();
         let (file, close) = self.end()?;
@@ -268,7 +268,8 @@ impl DataFileWriter {
         Ok(file)
     }
 
-    /// Encodes what is left and describes the file, and gives what closes it. A file that can't be closed is deleted.
+    /// Encodes pending rows, describes the file, and returns the future that closes it. A file that can't be closed is
+    /// deleted.
     fn end(mut self) -> Result<(DataFile, impl Future<Output = Result<()>> + Send + 'static)> {
         let encoder = self.encoder.as_mut().ok_or_else(gone)?;
         let footer = match encoder.finish() {
@@ -281,7 +282,7 @@ impl DataFileWriter {
         let mut guard = self.guard;
         let close = async move {
             let closed = sink.close().await;
-            // Some storages only delete a file that is not open.
+            // Some storages delete a file only if it is not open.
             drop(sink);
             if closed.is_err() {
                 guard.remove().await;
@@ -292,29 +293,29 @@ impl DataFileWriter {
         Ok((file, close))
     }
 
-    /// Gives the file up and deletes it.
+    /// Abandons the file and deletes it.
     pub fn abort(mut self) -> Result<()> {
         self.guard.armed = false;
-        // The open file goes first: some storages only let go of it then.
+        // The open file goes first: some storages delete it only then.
         self.encoder = None;
         self.guard.handle.block_on(self.guard.file_io.delete(&self.guard.location))?;
         Ok(())
     }
 
-    /// Like [`abort`](Self::abort), for a caller that has an error of its own to return: a failure is logged.
+    /// Like [`abort`](Self::abort), for a caller that has its own error to return: a failure is logged.
     pub fn abandon(self) {
         if let Err(error) = self.abort() {
             tracing::warn!("an unfinished file was left behind: {error}");
         }
     }
 
-    /// Lets go of the open file, since some storages only delete it then, and deletes it, as far as possible.
+    /// Closes the open file, since some storages delete it only then, and deletes it as far as possible.
     fn give_up(&mut self) {
         self.encoder = None;
         self.guard.remove_blocking();
     }
 
-    /// Gives the file up, and says what really went wrong: storage's own error if there was one.
+    /// Abandons the file and returns the root cause: storage's own error, if there was one.
     fn failure(&mut self, error: parquet::errors::ParquetError) -> Error {
         let stored = self.encoder.as_mut().and_then(|encoder| encoder.sink().error.take());
         self.give_up();
@@ -322,7 +323,8 @@ impl DataFileWriter {
     }
 }
 
-/// How many rows, put in order, make a row group: as many as fit into its bytes, with no column that has too many values.
+/// The number of ordered rows in a row group: as many as fit into its bytes, with no column exceeding its maximum of
+/// values.
 fn rows_of_a_group(batch: &RecordBatch, most_bytes: usize, most_rows: usize) -> usize {
     let rows = batch.num_rows().max(1);
     let values = batch.columns().iter().map(most_values).max().unwrap_or(0);
@@ -331,7 +333,7 @@ fn rows_of_a_group(batch: &RecordBatch, most_bytes: usize, most_rows: usize) -> 
         .clamp(1, most_rows)
 }
 
-/// How many values the column has that has the most of those inside of a column.
+/// The maximum number of values in any leaf of the column.
 fn most_values(column: &ArrayRef) -> usize {
     let inside = match column.data_type() {
         DataType::Struct(_) => column.as_struct().columns().iter().map(most_values).max().unwrap_or(0),

@@ -1,4 +1,4 @@
-//! Where new files of a table go.
+//! Locations of new files of a table.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -7,25 +7,25 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use iceberg::spec::TableMetadata;
 use uuid::Uuid;
 
-/// The property that moves data files out of `<location>/data`.
+/// The property that sets the folder of data files, instead of `<location>/data`.
 pub const DATA_PATH: &str = "write.data.path";
-/// The property that moves metadata files out of `<location>/metadata`.
+/// The property that sets the folder of metadata files, instead of `<location>/metadata`.
 pub const METADATA_PATH: &str = "write.metadata.path";
 
-/// Whether data files are spread over many folders, which S3 serves faster.
+/// Whether data files are spread over many folders, from which S3 serves them faster.
 pub const OBJECT_STORAGE: &str = "write.object-storage.enabled";
-/// An older name of the folder of data files that are spread.
+/// An older name of the property for the folder of spread data files.
 pub const OBJECT_PATH: &str = "write.object-storage.path";
-/// An older name of the folder of data files.
+/// An older name of the property for the folder of data files.
 pub const FOLDER_PATH: &str = "write.folder-storage.path";
 
-/// Names for the data and delete files of one operation; no two are equal, in this operation or any other.
+/// Names for the data and delete files of one operation; unique across all operations.
 ///
-/// Partition folders are left out: in Iceberg a file's partition is in its manifest entry, not in its path.
+/// Names have no partition folders: in Iceberg, a file's partition is in its manifest entry, not in its path.
 #[derive(Debug)]
 pub struct DataPaths {
     folder: String,
-    /// Each file has a folder of its own hash.
+    /// Whether each file is in a folder named by its hash.
     spread: bool,
     operation: Uuid,
     next: AtomicU64,
@@ -38,12 +38,12 @@ impl DataPaths {
         Self { folder: data_folder(metadata), spread, operation: Uuid::new_v4(), next: AtomicU64::new(1) }
     }
 
-    /// A name for a data file that the given task writes.
+    /// A name for a data file written by the given task.
     pub fn data_file(&self, task: u32) -> String {
         format!("{}.parquet", self.stem(task))
     }
 
-    /// A name for a position delete file that the given task writes.
+    /// A name for a position delete file written by the given task.
     pub fn delete_file(&self, task: u32) -> String {
         format!("{}-deletes.parquet", self.stem(task))
     }
@@ -59,7 +59,7 @@ impl DataPaths {
     }
 }
 
-/// Folders for a name, as Iceberg Java's `ObjectStoreLocationProvider` makes them: 20 bits, three times four and once eight.
+/// Folders for a name, as in Iceberg Java's `ObjectStoreLocationProvider`: 20 bits, three times four and once eight.
 fn hashed(name: &str) -> String {
     let mut hasher = DefaultHasher::new();
     name.hash(&mut hasher);
@@ -70,12 +70,14 @@ fn hashed(name: &str) -> String {
     format!("{first}/{second}/{third}/{last}")
 }
 
-/// The folder of data files, without a last slash: `write.data.path` or an older name of it, else `<location>/data`.
+/// The folder of data files, without a trailing slash: `write.data.path` or its older names, otherwise
+/// `<location>/data`.
 pub fn data_folder(metadata: &TableMetadata) -> String {
     data_path(metadata.properties()).map_or_else(|| below(metadata, "data"), str::to_owned)
 }
 
-/// The folder of manifests and metadata files, without a last slash: `write.metadata.path`, else `<location>/metadata`.
+/// The folder of manifests and metadata files, without a trailing slash: `write.metadata.path`, otherwise
+/// `<location>/metadata`.
 pub fn metadata_folder(metadata: &TableMetadata) -> String {
     match metadata.properties().get(METADATA_PATH).map(|path| path.trim_end_matches('/')) {
         Some(path) if !path.is_empty() => path.to_owned(),
@@ -136,7 +138,7 @@ mod tests {
     }
 }
 
-/// The folder of data files, without a last slash, where a property says it.
+/// The folder of data files that a property sets, without a trailing slash.
 pub(crate) fn data_path(properties: &HashMap<String, String>) -> Option<&str> {
     let given =
         |name: &str| properties.get(name).map(|path| path.trim_end_matches('/')).filter(|path| !path.is_empty());

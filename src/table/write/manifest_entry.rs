@@ -1,4 +1,4 @@
-//! The manifest entry of a data file, from its footer and from what is known of its rows.
+//! The manifest entry of a data file, from its footer and the statistics of its rows.
 
 use std::collections::HashMap;
 
@@ -60,7 +60,8 @@ pub(crate) fn describe(
     builder.build().map_err(|e| Error::failed("a data file could not be described").caused_by(e).in_file(location))
 }
 
-/// Whether a leaf lies inside of a list or a map. Statistics of those are not written: filters of Iceberg can't name them.
+/// Whether a leaf is inside a list or a map. Their statistics are not written, since Iceberg's filters cannot refer to
+/// them.
 pub(crate) fn is_repeated(leaf: &ColumnDescriptor) -> bool {
     leaf.max_rep_level() > 0
 }
@@ -91,7 +92,7 @@ impl FooterCounts {
                 None => unknown_nulls.push(id),
             }
         }
-        // A count that one row group does not give is unknown for the file.
+        // If one row group lacks a count, it is unknown for the file.
         for id in unknown_nulls {
             self.nulls.remove(&id);
         }

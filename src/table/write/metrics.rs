@@ -1,10 +1,11 @@
-//! What a data file's manifest entry says of its columns: counts, NaN counts and bounds, as Iceberg Java's Parquet metrics.
+//! Column metrics of a data file's manifest entry: counts, NaN counts and bounds, as in Iceberg Java's Parquet metrics.
 //!
 //! - Sizes of every leaf column are the Parquet footer's.
-//! - All else is of leaves that are not below a list or a map. Counts of values and nulls are the footer's too.
-//! - Bounds and NaN counts are computed from the rows themselves: Parquet's own statistics are cut short by writers, and a
-//!   file's bounds made of some row groups' statistics lose rows.
-//! - NaN is outside of all bounds; a column that is all null (or NaN) has none.
+//! - All other metrics exist only for leaves outside of lists and maps. Value and null counts also come from the
+//!   footer.
+//! - Bounds and NaN counts are computed from the rows: Parquet's own statistics are truncated by writers, and bounds
+//!   merged from only some row groups' statistics would lose rows.
+//! - NaN is excluded from all bounds; a column of only nulls (or NaN) has no bounds.
 
 use std::collections::HashMap;
 
@@ -17,30 +18,30 @@ use crate::table::parquet::chunk::min_max_of;
 use crate::table::parquet::min_max::{MinMax, Value};
 use crate::table::parquet::truncate;
 
-/// The length that bounds of strings and binaries are cut to where no property says otherwise.
+/// Default length to which bounds of strings and binaries are truncated.
 pub const DEFAULT_TRUNCATION: usize = 16;
-/// How many columns get bounds where no property says otherwise.
+/// Default number of columns that get bounds.
 pub const DEFAULT_INFERRED_COLUMNS: usize = 100;
 
 const DEFAULT_MODE: &str = "write.metadata.metrics.default";
 const COLUMN_MODE: &str = "write.metadata.metrics.column.";
 const INFERRED_COLUMNS: &str = "write.metadata.metrics.max-inferred-column-defaults";
 
-/// How much a manifest entry says of a column; the column's size is always there.
+/// The metrics mode of a column; the column's size is always recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetricsMode {
-    /// Nothing else.
+    /// No other metrics.
     None,
-    /// Values, nulls, NaNs.
+    /// Counts of values, nulls and NaNs.
     Counts,
-    /// Counts, and bounds of at most this many code points or bytes.
+    /// Counts, and bounds truncated to this many code points or bytes.
     Truncate(usize),
-    /// Counts, and whole bounds.
+    /// Counts, and exact bounds.
     Full,
 }
 
 impl MetricsMode {
-    /// Reads `none`, `counts`, `truncate(16)` or `full`, in any case. `None` for anything else.
+    /// Parses `none`, `counts`, `truncate(16)` or `full`, case-insensitively. `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim().to_ascii_lowercase();
         match text.as_str() {
@@ -63,14 +64,14 @@ pub struct MetricsConfig {
 }
 
 impl MetricsConfig {
-    /// One mode for all columns.
+    /// The same mode for all columns.
     pub fn uniform(mode: MetricsMode) -> Self {
         Self { default: mode, columns: HashMap::new() }
     }
 
-    /// What the table's properties ask for, by the rules of Iceberg Java's `MetricsConfig`: without a default mode only the
-    /// first columns (`max-inferred-column-defaults`, 100) have bounds; columns of the sort order always do, unless the
-    /// column's own property says otherwise. A value that is no mode counts as the default.
+    /// The modes that the table's properties set, by the rules of Iceberg Java's `MetricsConfig`: without a default
+    /// mode only the first columns (`max-inferred-column-defaults`, 100) have bounds. Columns of the sort order always
+    /// do, unless the column's own property says otherwise. An invalid mode counts as the default.
     pub fn from_properties(
         properties: &HashMap<String, String>,
         schema: &Schema,
@@ -110,7 +111,7 @@ impl MetricsConfig {
     }
 }
 
-/// Ids of primitive fields, a struct's own before those of its children: the order in which Iceberg Java counts them.
+/// Ids of primitive fields, a struct's own before those of its children: Iceberg Java's counting order.
 fn primitive_fields(parent: &StructType, ids: &mut Vec<i32>) {
     ids.extend(parent.fields().iter().filter(|f| f.field_type.is_primitive()).map(|f| f.id));
     for field in parent.fields() {
@@ -137,7 +138,7 @@ fn nested_primitive_fields(field_type: &Type, ids: &mut Vec<i32>) {
     }
 }
 
-/// Follows the rows that are written into a file.
+/// Collects statistics of the rows that are written into a file.
 #[derive(Debug)]
 pub(crate) struct RowMetrics {
     leaves: Vec<Leaf>,
@@ -168,7 +169,7 @@ impl RowMetrics {
         Self { leaves }
     }
 
-    /// Takes in a batch whose columns are the schema's, in its order.
+    /// Adds a batch whose columns are those of the schema, in its order.
     pub(crate) fn update(&mut self, batch: &RecordBatch) -> Result<()> {
         for leaf in &mut self.leaves {
             let Some((place, inside)) = leaf.path.split_first() else { continue };
@@ -178,11 +179,11 @@ impl RowMetrics {
         Ok(())
     }
 
-    /// Takes in what is known of the values of each field, by its id.
+    /// Adds statistics of each field, by its id.
     pub(crate) fn take_in(&mut self, found: Vec<(i32, MinMax)>) -> Result<()> {
         let mut found: HashMap<i32, MinMax> = found.into_iter().collect();
         for leaf in &mut self.leaves {
-            // Bounds that leave some rows out would lose them.
+            // Bounds that do not cover all rows would lose some.
             leaf.found.take_in(found.remove(&leaf.id).ok_or_else(missing)?);
         }
         Ok(())
@@ -236,7 +237,7 @@ fn missing() -> Error {
     Error::failed("a batch does not have the columns of the table's schema")
 }
 
-/// The array of a leaf in a column, null wherever one of its parents is.
+/// The array of a leaf in a column; null wherever one of its parents is.
 fn resolve(column: &ArrayRef, path: &[usize]) -> Result<ArrayRef> {
     let mut array = column.clone();
     let mut nulls: Option<NullBuffer> = None;
@@ -256,7 +257,7 @@ fn resolve(column: &ArrayRef, path: &[usize]) -> Result<ArrayRef> {
 }
 
 impl Leaf {
-    /// The bound that the mode leaves of a value; `None` where an upper bound would have to be longer.
+    /// A value's bound in this mode; `None` if an upper bound would have to be longer.
     fn cut(&self, value: &Value, up: bool) -> Option<Value> {
         let (Value::Bytes(bytes), MetricsMode::Truncate(length)) = (value, self.mode) else {
             return Some(value.clone());
@@ -278,7 +279,7 @@ impl Leaf {
     }
 }
 
-/// The value in Iceberg's terms, through its single-value serialization.
+/// The value as an Iceberg datum, through its single-value serialization.
 fn datum(value: &Value, primitive: &PrimitiveType) -> Result<Datum> {
     let bytes = match value {
         Value::Boolean(v) => vec![u8::from(*v)],

@@ -1,4 +1,4 @@
-//! Data files: names, options, rows, metrics, and the wait until storage has them.
+//! Writes data files: names, options, rows, metrics, and waiting until storage has them.
 
 pub(crate) mod closing;
 pub mod data_file;

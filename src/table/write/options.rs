@@ -1,4 +1,4 @@
-//! How data files are written.
+//! Options for writing data files.
 
 use iceberg::spec::{SchemaRef, TableMetadata};
 use parquet::schema::types::ColumnPath;
@@ -6,28 +6,28 @@ use parquet::schema::types::ColumnPath;
 use super::metrics::MetricsConfig;
 use crate::table::properties::{DEFAULT_ROW_GROUP_BYTES, Encoding, target_file_bytes};
 
-/// How data files are written.
+/// Options for writing data files.
 #[derive(Debug, Clone)]
 pub struct WriteOptions {
     /// Encoded bytes after which a row group of a data file ends.
     pub row_group_bytes: usize,
     /// Rows after which a row group ends.
     pub row_group_rows: usize,
-    /// How data files are encoded.
+    /// Encoding of data files.
     pub encoding: Encoding,
-    /// How delete files are encoded.
+    /// Encoding of delete files.
     pub deletes: Encoding,
-    /// Bytes after which a load begins another data file, if the table says so.
+    /// Bytes after which a load starts another data file, if the table sets this.
     pub target_bytes: Option<u64>,
-    /// How much the manifest entry says of each column.
+    /// The metrics of each column in the manifest entry.
     pub metrics: MetricsConfig,
     /// Columns that get no dictionary ([`plain_columns`](crate::table::parquet::dictionary::plain_columns)).
     pub plain: Vec<ColumnPath>,
 }
 
 impl WriteOptions {
-    /// What the table's properties ask for, for files of the given schema; where they say nothing, or what
-    /// [`check_properties`](crate::table::properties::check_properties) refuses, this crate's defaults.
+    /// The options from the table's properties, for files of the given schema. Unset properties, and those that
+    /// [`check_properties`](crate::table::properties::check_properties) refuses, get this crate's defaults.
     pub fn for_table(metadata: &TableMetadata, schema: &SchemaRef) -> Self {
         let properties = metadata.properties();
         let encoding = Encoding::of_data(properties);
@@ -44,7 +44,7 @@ impl WriteOptions {
         }
     }
 
-    /// The same for writers that may each hold a row group of so many bytes, if that is more than the default.
+    /// The same for writers that may each hold a row group of this many bytes, if that exceeds the default.
     #[must_use]
     pub fn within(mut self, bytes: usize) -> Self {
         self.row_group_bytes = self.row_group_bytes.min(bytes.max(DEFAULT_ROW_GROUP_BYTES));
@@ -52,8 +52,9 @@ impl WriteOptions {
     }
 }
 
-/// Rows of a row group, so that small rows too leave something to prune.
+/// Maximum rows of a row group, so that pruning is possible with small rows too.
 pub const DEFAULT_ROW_GROUP_ROWS: usize = 1024 * 1024;
 
-/// Whatever the properties say: a row group of a few rows is more footer than data, and a file takes 32,767 of them.
+/// Minimum rows of a row group, whatever the properties say: the footer would outweigh the data, and a file can have
+/// only 32,767 row groups.
 pub(crate) const LEAST_ROW_GROUP_BYTES: usize = 64 << 10;

@@ -1,4 +1,4 @@
-//! Where encoded bytes go: a file of the table's storage.
+//! The destination of encoded bytes: a file in the table's storage.
 
 use std::io;
 
@@ -6,17 +6,17 @@ use bytes::Bytes;
 use iceberg::io::FileWrite;
 use tokio::runtime::Handle;
 
-/// Bytes handed to storage at once.
+/// Bytes sent to storage at once.
 pub(crate) const CHUNK_BYTES: usize = 1024 * 1024;
 
-/// Hands bytes to storage in chunks.
+/// Sends bytes to storage in chunks.
 pub(crate) struct Sink {
-    /// `None`: it was detached.
+    /// `None` after it was detached.
     file: Option<Box<dyn FileWrite>>,
     handle: Handle,
     buffer: Vec<u8>,
     sent: u64,
-    /// Storage's own error, where a write has failed.
+    /// Storage's own error, if a write has failed.
     pub error: Option<iceberg::Error>,
 }
 
@@ -25,7 +25,7 @@ impl Sink {
         Self { file, handle, buffer: Vec::new(), sent: 0, error: None }
     }
 
-    /// Takes over the file and what was not sent yet; nothing more can be written here.
+    /// Takes the file and the bytes that were not sent yet; nothing more can be written here.
     pub fn detach(&mut self) -> Self {
         let rest = Self::new(None, self.handle.clone());
         std::mem::replace(self, rest)
@@ -45,7 +45,7 @@ impl Sink {
         self.file.as_mut().ok_or_else(finished)?.write(Bytes::from(chunk)).await
     }
 
-    /// Sends the rest and closes the file.
+    /// Sends the remaining bytes and closes the file.
     pub async fn close(&mut self) -> iceberg::Result<()> {
         self.send().await?;
         self.file.take().ok_or_else(finished)?.close().await
@@ -72,7 +72,7 @@ impl io::Write for Sink {
         Ok(bytes.len())
     }
 
-    /// Parquet flushes after each row group; a chunk waits until it is full.
+    /// Parquet flushes after each row group; a chunk is sent only when it is full.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }

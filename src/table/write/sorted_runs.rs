@@ -1,4 +1,4 @@
-//! Runs of rows, sorted by key, as data files.
+//! Writes runs of rows, sorted by key, as data files.
 
 use std::sync::Arc;
 
@@ -32,21 +32,21 @@ pub struct RunWriter {
     pub handle: Handle,
     /// The table's columns.
     pub table: TableSchema,
-    /// Tells rows' partitions, by the spec of the data files.
+    /// Computes the rows' partitions, by the spec of the data files.
     pub partitioner: Partitioner,
-    /// Bounds the partitions of a load; `None`: there may be any number.
+    /// Limits the partitions of a load; `None`: no limit.
     pub partitions: Option<Arc<DistinctPartitions>>,
-    /// The table's sort order, if it is by key.
+    /// The table's sort order, if it is the key.
     pub sort_order_id: Option<i32>,
     /// Names of data files.
     pub paths: Arc<DataPaths>,
-    /// How data files are written.
+    /// Options for writing data files.
     pub options: WriteOptions,
-    /// Threads that have no task left, for those that write.
+    /// Idle threads that help those that write.
     pub helpers: Arc<WorkSharing>,
-    /// The files that it has written. They must be settled before anything refers to them.
+    /// The files that were written. They must be settled before anything refers to them.
     pub files: ClosingFiles,
-    /// Raised as the work goes on.
+    /// Called as the work progresses.
     pub progress: Arc<Progress>,
 }
 
@@ -59,7 +59,7 @@ impl RunWriter {
         Ok(KeyOrder { keys, rows, order })
     }
 
-    /// Runs tasks that write by it; then all of their files are there. Also on error none is being closed any more.
+    /// Runs tasks that use this writer, and waits until all of their files are closed, even on error.
     pub async fn run<T, R, F>(&self, threads: usize, tasks: Vec<T>, work: F) -> Result<Vec<R>>
     where
         T: Send + 'static,
@@ -67,13 +67,13 @@ impl RunWriter {
         F: Fn(T, &Cancel) -> Result<R> + Send + Sync + 'static,
     {
         let done = pool::run_with_helpers(&self.helpers, threads, tasks, work).await;
-        // Also if a task has failed: its error is the one to tell.
+        // Also if a task failed: its error takes precedence.
         let settled = self.files.settle().await;
         done.and_then(|done| settled.map(|()| done))
     }
 
-    /// Writes the rows in the given order, one data file a partition, or more if the table wants them small; `task` is part of their names. Returns what manifests
-    /// say of the files.
+    /// Writes the rows in the given order: one data file per partition, or more if the table wants them smaller. `task`
+    /// is part of their names. Returns the files' manifest entries.
     pub fn write(&self, task: u32, batch: &RecordBatch, order: &[u32]) -> Result<Vec<DataFile>> {
         let groups = self.partitioner.split(batch, order)?;
         if let Some(partitions) = &self.partitions {
@@ -105,27 +105,27 @@ impl RunWriter {
     }
 }
 
-/// How a memory limit is shared by tasks that write data files.
+/// Divides a memory limit between tasks that write data files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shares {
-    /// Tasks that write at once.
+    /// Number of tasks that write in parallel.
     pub threads: usize,
-    /// Bytes of rows that a task collects before it writes them: the rows, the order they are written in, some columns' levels
-    /// and the encoded pages are in memory at once.
+    /// Bytes of rows that a task collects before it writes them: the rows, their write order, some columns' levels and
+    /// the encoded pages are in memory at the same time.
     pub run_bytes: usize,
-    /// Files that are closed at once while tasks go on.
+    /// Number of files that are closed in the background.
     pub closing: usize,
 }
 
 impl Shares {
-    /// Bytes that a task takes for each column, before any value.
+    /// Bytes that a task needs per column, before any value.
     const COLUMN_BYTES: usize = 8 * 1024;
-    /// Bytes that a file may take that is being closed: the last part of an upload.
+    /// Maximum bytes for a file that is being closed: the last part of an upload.
     const CLOSING_BYTES: usize = 9 << 20;
 
-    /// The shares of at most so many threads; a very wide table has room for fewer.
+    /// The shares for at most this many threads; a very wide table allows fewer.
     pub fn new(memory_limit: usize, threads: usize, schema: &Schema) -> Self {
-        // Ids count the columns and all that is inside of them.
+        // Field ids count all columns, including nested ones.
         let columns = usize::try_from(schema.highest_field_id()).unwrap_or(0);
         let writer = columns.saturating_mul(Self::COLUMN_BYTES).max(1);
         let run_bytes = (memory_limit / threads.max(1) / 4).clamp(8 << 20, 512 << 20);

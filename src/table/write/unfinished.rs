@@ -12,7 +12,8 @@ pub(crate) struct Unfinished {
 }
 
 impl Unfinished {
-    /// Deletes the file now, as far as possible: what a drop leaves to the runtime may never run if the program ends.
+    /// Deletes the file immediately, as far as possible: the runtime may never run a deletion that a drop leaves to it
+    /// if the program exits.
     pub(crate) async fn remove(&mut self) {
         if std::mem::take(&mut self.armed)
             && let Err(error) = self.file_io.delete(&self.location).await
