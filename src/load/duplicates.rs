@@ -1,6 +1,7 @@
-//! Finds a key that is twice in a load, in bounded memory.
+//! Finds duplicate keys in a load, in bounded memory.
 //!
-//! Every key's 64-bit hash is kept, past a budget on disk. Only keys whose hashes meet are then compared themselves.
+//! The 64-bit hash of every key is kept; hashes that exceed a budget go to disk. Only keys with equal hashes are then
+//! compared.
 
 use std::fs::File;
 use std::hash::{BuildHasher, Hasher};
@@ -15,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::runtime::cancel::Cancel;
 use crate::runtime::pool;
 
-/// Parts that hashes are split into, by their first bits; on disk each has a file. A power of two.
+/// Number of parts into which hashes are split by their first bits; on disk each part is a file. A power of two.
 const PARTS: usize = 64;
 
 /// Hashes keys; the same for all tasks of one load.
@@ -42,11 +43,11 @@ pub(crate) struct KeyHashes {
 struct State {
     in_memory: Vec<Parted>,
     bytes: usize,
-    /// A file for each part, or none yet.
+    /// One file per part, or none yet.
     on_disk: Vec<BufWriter<File>>,
 }
 
-/// Hashes that lie together by parts.
+/// Hashes grouped by part.
 #[derive(Debug)]
 struct Parted {
     hashes: Vec<u64>,
@@ -91,7 +92,7 @@ impl KeyHashes {
         Self { budget, state: Mutex::default() }
     }
 
-    /// Takes in the hashes of a run.
+    /// Adds the hashes of a run.
     pub fn add(&self, hashes: &[u64]) -> Result<()> {
         let parted = Parted::new(hashes);
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -100,8 +101,8 @@ impl KeyHashes {
         if state.bytes > self.budget { state.spill().map_err(disk) } else { Ok(()) }
     }
 
-    /// Hashes that occur more than once, of all that were taken in; none is left. Parts are looked at by several threads, as
-    /// far as they fit into four times the budget.
+    /// Removes all hashes and returns those that occur more than once. Several threads check parts, as far as they fit
+    /// into four times the budget.
     pub async fn repeated(&self, threads: usize) -> Result<HashSet<u64>> {
         let mut state = std::mem::take(&mut *self.state.lock().unwrap_or_else(PoisonError::into_inner));
         let mut threads = threads;
@@ -172,8 +173,8 @@ fn repeated(mut hashes: Vec<u64>) -> HashSet<u64> {
         .collect()
 }
 
-/// The first key that is really twice among those whose hash is suspected, as text. `scan` gives all keys in batches of
-/// the key columns.
+/// The first actual duplicate among keys with these hashes, as text. `scan` returns all keys in batches of the key
+/// columns.
 pub(crate) fn find_duplicate(
     suspected: &HashSet<u64>,
     hasher: &KeyHasher,

@@ -1,7 +1,7 @@
-//! Tasks over the files of a full export: observe them, or load them into data files.
+//! Tasks over the files of a full export: load them into data files.
 //!
-//! A task is a plain value and so is what it returns. Inside it runs a stream: inflate, hash, split, parse into columns,
-//! collect a run up to the task's memory, sort it by key, write it as one data file a partition.
+//! Tasks and their results are plain values. A task runs a stream: inflate, hash, split, parse into columns, collect a
+//! run up to the task's memory, sort it by key, write it as one data file per partition.
 
 mod duplicates;
 pub mod publish;

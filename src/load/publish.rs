@@ -1,4 +1,4 @@
-//! The commit of a full load: a table made with its first snapshot, or all rows of one replaced.
+//! Commits a full load: creates a table with its first snapshot, or replaces all rows of one.
 
 use std::collections::HashMap;
 
@@ -37,7 +37,7 @@ fn properties(table: &TableSchema, export: &Export) -> HashMap<String, String> {
     properties
 }
 
-/// By key, ascending.
+/// Sort order: by key, ascending.
 fn sort_order(table: &TableSchema) -> Result<SortOrder> {
     let fields = table.key_fields()?.into_iter().map(|field| SortField {
         source_id: field.id,
@@ -48,7 +48,7 @@ fn sort_order(table: &TableSchema) -> Result<SortOrder> {
     Ok(SortOrder { order_id: 1, fields: fields.collect() })
 }
 
-/// A new table's metadata, but for the snapshot. `given` are the catalog's own properties.
+/// A new table's metadata, except for the snapshot. `given` are the catalog's own properties.
 fn new_table(
     table: &TableSchema,
     export: &Export,
@@ -62,7 +62,7 @@ fn new_table(
         ("write.delete.mode", "merge-on-read"),
         ("write.update.mode", "merge-on-read"),
         ("write.parquet.compression-codec", "zstd"),
-        // A commit writes the whole metadata: without this every one of them would stay for ever.
+        // Each commit writes a new metadata file: without this property all of them would be kept forever.
         ("write.metadata.delete-after-commit.enabled", "true"),
     ] {
         properties.insert(name.to_owned(), value.to_owned());
@@ -82,10 +82,10 @@ fn new_table(
     Ok(builder)
 }
 
-/// One load on its way into a table.
+/// A load to be committed to a table.
 #[derive(Debug)]
 pub struct Publish<'a> {
-    /// Where the commit goes.
+    /// The catalog that commits it.
     pub catalog: &'a dyn Catalog,
     /// The table.
     pub ident: &'a TableIdent,
@@ -95,31 +95,31 @@ pub struct Publish<'a> {
     pub export: &'a Export,
     /// The columns of the rows.
     pub columns: &'a TableSchema,
-    /// Their partitions.
+    /// Their partitioning.
     pub partitioning: &'a Partitioning,
-    /// Forget which DynamoDB table the rows that are replaced were of.
+    /// Whether to forget the DynamoDB table of the rows that are replaced.
     pub forget_source: bool,
-    /// What the load may use.
+    /// Resources of the load.
     pub resources: Resources,
 }
 
-/// What a load did; it only counts if it was committed.
+/// The result of a load, valid only if it was committed.
 #[derive(Debug, Default)]
 pub struct Published {
     /// The load's snapshot.
     pub snapshot_id: i64,
     /// Rows in the table.
     pub rows: u64,
-    /// Data files that were added.
+    /// Number of data files added.
     pub data_added: u64,
-    /// Data files that were removed.
+    /// Number of data files removed.
     pub data_removed: u64,
-    /// What went into `_ddb_rescued`.
+    /// Values that went into `_ddb_rescued`.
     pub rescued: Rescued,
 }
 
 impl Publish<'_> {
-    /// A new table, complete with its first snapshot.
+    /// Creates a table, complete with its first snapshot.
     pub async fn create(&self) -> Result<(Published, Outcome)> {
         let (columns, export) = (self.columns, self.export);
         let planned = new_table(columns, export, String::new(), HashMap::new(), self.partitioning)?.build()?.metadata;
@@ -148,7 +148,8 @@ impl Publish<'_> {
         Ok(self.with_rows(change, loaded, &empty, transaction.snapshot_id()))
     }
 
-    /// All rows of a table replaced in one commit. History, foreign properties and the ids of fitting columns stay.
+    /// Replaces all rows of a table in one commit. History, other programs' properties and the ids of fitting columns
+    /// are kept.
     pub async fn replace(&self, base: &LoadedTable) -> Result<(Published, Outcome)> {
         let transaction = Transaction::begin(self.catalog, base, self.resources.progress.run());
         let prepared = self.new_rows(base, &transaction).await;
@@ -168,12 +169,13 @@ impl Publish<'_> {
         let (mut change, mut published) = self.with_rows(change, loaded, &after, transaction.snapshot_id());
         published.data_removed = live.files.len() as u64;
         change.files.data_removed = live.files;
-        // Those too that apply to no file any more.
+        // Including those that no longer apply to any file.
         change.files.deletes_removed = live.deletes;
         change.properties.extend(properties(&columns, self.export));
         let mut gone = vec![GAPS, GAPS_SEEN, WATERMARK, LOAD];
         if self.forget_source {
-            // Nothing of the other table's is left; without the flag what the export does not say stays known.
+            // With the flag, everything about the other table is removed; without it, what the export does not state is
+            // kept.
             gone.extend([TABLE_ARN, TABLE_ID]);
         }
         let known = base.metadata.properties();
@@ -194,7 +196,7 @@ impl Publish<'_> {
         load.run().await
     }
 
-    /// The change with the load's rows, and what names the load in summary and properties.
+    /// The change with the load's rows, its summary entries and its properties.
     fn with_rows(
         &self,
         mut change: Change,

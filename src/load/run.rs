@@ -1,4 +1,4 @@
-//! All tasks of one load, and the check that no key is twice in it.
+//! Runs all tasks of one load, and checks that no key is duplicated.
 
 use std::sync::Arc;
 
@@ -29,18 +29,18 @@ pub struct Load<'a> {
     pub exports: Store,
     /// The export.
     pub export: &'a Export,
-    /// The table as it will be, but for the load's snapshot.
+    /// The table after the load, except for the load's snapshot.
     pub metadata: &'a TableMetadata,
     /// Its columns.
     pub table: &'a TableSchema,
     /// Storage of the table.
     pub file_io: FileIO,
-    /// What the load may use.
+    /// Resources of the load.
     pub resources: Resources,
 }
 
 impl Load<'_> {
-    /// Writes the data files. On error, what was written belongs to `file_io`: the commit's staging takes it back.
+    /// Writes the data files. On error, the commit's staging, to which `file_io` belongs, deletes what was written.
     pub async fn run(self) -> Result<Loaded> {
         let partitioner = Partitioner::new(self.metadata.default_partition_spec(), &self.table.schema)?;
         let shares = Shares::new(self.resources.memory_limit, self.resources.threads, &self.table.schema);
@@ -80,7 +80,7 @@ impl Load<'_> {
     }
 }
 
-/// Makes sure that no key is twice in the whole load.
+/// Checks that no key is duplicated in the load.
 async fn check(loader: Arc<Loader>, threads: usize, files: Vec<DataFile>) -> Result<()> {
     loader.spread.finish()?;
     let suspected = loader.hashes.repeated(threads).await?;
@@ -91,7 +91,7 @@ async fn check(loader: Arc<Loader>, threads: usize, files: Vec<DataFile>) -> Res
     crate::runtime::thread::spawn(work)?.await?
 }
 
-/// Compares the keys whose hashes met.
+/// Compares keys with equal hashes.
 fn compare(writer: &RunWriter, hasher: &KeyHasher, suspected: &HashSet<u64>, files: Vec<DataFile>) -> Result<()> {
     let RunWriter { table, file_io, handle, .. } = writer;
     let keys = table.key_fields()?;

@@ -16,19 +16,19 @@ use crate::sort::keys::KeyOrder;
 use crate::storage::Store;
 use crate::table::write::sorted_runs::RunWriter;
 
-/// What one task wrote.
+/// The result of one task.
 #[derive(Debug, Default)]
 pub struct Loaded {
-    /// Descriptions of the data files.
+    /// Manifest entries of the data files.
     pub files: Vec<DataFile>,
     /// Rows in them.
     pub rows: u64,
-    /// What went into `_ddb_rescued`.
+    /// Values that went into `_ddb_rescued`.
     pub rescued: Rescued,
 }
 
 impl Loaded {
-    /// Takes in what another task wrote.
+    /// Adds the result of another task.
     pub(crate) fn take_in(&mut self, other: Self) {
         self.files.extend(other.files);
         self.rows += other.rows;
@@ -36,7 +36,7 @@ impl Loaded {
     }
 }
 
-/// What all tasks of a load share.
+/// Shared state of all tasks of a load.
 #[derive(Debug)]
 pub(crate) struct Loader {
     /// Storage of the export.
@@ -45,13 +45,13 @@ pub(crate) struct Loader {
     pub writer: RunWriter,
     /// Bytes of rows that a task collects before it writes them.
     pub run_bytes: usize,
-    /// Bounds of what is remembered of new attributes.
+    /// Limits of what is remembered of new attributes.
     pub limits: Limits,
-    /// Where the hashes of all keys go.
+    /// Collects the hashes of all keys.
     pub hashes: KeyHashes,
-    /// Makes them.
+    /// Hashes the keys.
     pub hasher: KeyHasher,
-    /// Cuts the export into tasks.
+    /// Divides the export into tasks.
     pub spread: SharedLines,
 }
 
@@ -75,7 +75,7 @@ impl Loader {
         Ok(loaded)
     }
 
-    /// Sorts the collected rows by key and writes them, one data file a partition.
+    /// Sorts the collected rows by key and writes them, one data file per partition.
     fn write_run(&self, number: u32, builder: &mut ItemBuilder, loaded: &mut Loaded) -> Result<()> {
         loaded.rescued.take_in(builder.take_rescued());
         let batch = builder.finish()?;
@@ -95,7 +95,7 @@ impl Loader {
     }
 }
 
-/// The error of a key that is twice in a full export.
+/// The error for a duplicate key in a full export.
 pub(crate) fn duplicate(key: &str) -> Error {
     Error::input("two items of the export have the same key")
         .of_key(key)

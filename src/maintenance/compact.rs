@@ -1,7 +1,7 @@
-//! One `replace` snapshot: the same rows in fewer and fuller data files, without the deletes that applied to them.
+//! Compaction in one `replace` snapshot: the same rows in fewer and larger data files, with their deletes applied.
 //!
-//! The new files have the snapshot's own sequence number. No delete of another writer is lost by that, since the commit
-//! requires that main is where it was planned on.
+//! The new files have the snapshot's own sequence number. This loses no delete of another writer, since the commit
+//! requires that main is still the snapshot on which it was planned.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -28,28 +28,28 @@ use crate::table::{
     DataPaths, DeleteCache, LiveDeleteFile, LiveFile, WriteOptions, live_table, manifests, target_file_bytes, watermark,
 };
 
-/// Makes compactions of one state of a table.
+/// Runs compactions of one state of a table.
 #[derive(Debug)]
 pub struct Compactor {
     /// The table.
     pub base: LoadedTable,
-    /// What a compaction may use.
+    /// Resources of a compaction.
     pub resources: Resources,
 }
 
-/// What a compaction does.
+/// The plan of a compaction.
 #[derive(Debug, Default)]
 pub struct Compaction {
     groups: Vec<Group>,
-    /// Delete files that nothing needs once the groups are rewritten.
+    /// Delete files that are not needed once the groups are rewritten.
     deletes_removed: Vec<Arc<LiveDeleteFile>>,
     merges_manifests: bool,
 }
 
-/// What a compaction did.
+/// The result of a compaction.
 #[derive(Debug)]
 pub struct Compacted {
-    /// The table with it.
+    /// The table after the commit.
     pub table: LoadedTable,
     /// Its snapshot.
     pub snapshot_id: i64,
@@ -58,34 +58,34 @@ pub struct Compacted {
 }
 
 impl Compaction {
-    /// There is nothing to do.
+    /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.groups.is_empty() && self.deletes_removed.is_empty() && !self.merges_manifests
     }
 
-    /// It would only take away delete files that apply to nothing: not worth a snapshot of its own.
+    /// Whether it would only remove delete files that apply to nothing, which is not worth a snapshot.
     pub fn is_worthless(&self) -> bool {
         self.groups.is_empty() && !self.merges_manifests
     }
 
-    /// The data files that it rewrites.
+    /// Data files to be rewritten.
     pub fn rewritten(&self) -> impl Iterator<Item = &LiveFile> {
         self.groups.iter().flat_map(|group| &group.files)
     }
 
-    /// The delete files that it removes.
+    /// Delete files to be removed.
     pub fn deletes_removed(&self) -> &[Arc<LiveDeleteFile>] {
         &self.deletes_removed
     }
 }
 
 impl Compactor {
-    /// Bytes of the table's data files, as its properties say.
+    /// The target size of a data file in bytes, by the table's properties.
     pub fn target_bytes(&self) -> Result<u64> {
         Ok(target_file_bytes(self.base.metadata.properties())?.unwrap_or(TARGET_BYTES))
     }
 
-    /// What is worth doing.
+    /// Finds everything that should be compacted.
     pub async fn plan(&self, policy: &Policy) -> Result<Compaction> {
         let live = live_table(&self.base).await?;
         let sort_order = sort_order_by_key(&self.base.metadata, &self.columns()?)?;
@@ -132,8 +132,8 @@ impl Compactor {
         Ok(Compaction { groups, deletes_removed, merges_manifests })
     }
 
-    /// Writes the files and commits; `None` if another writer was first. If it fails, nothing it wrote is left, as far as
-    /// possible, unless the outcome is unknown.
+    /// Writes the files and commits; `None` if another writer committed first. On failure, written files are deleted as
+    /// far as possible, unless the outcome is unknown.
     pub async fn run(&self, catalog: &dyn Catalog, compaction: Compaction) -> Result<Option<Compacted>> {
         let transaction = Transaction::begin(catalog, &self.base, self.resources.progress.run());
         let snapshot_id = transaction.snapshot_id();
@@ -144,7 +144,7 @@ impl Compactor {
         })
     }
 
-    /// Writes the files; gives what is to be committed, and the new files.
+    /// Writes the files; returns the change to be committed, and the new files.
     async fn prepare(&self, compaction: Compaction, file_io: &FileIO) -> Result<(Change, Vec<DataFile>)> {
         let data_removed: Vec<LiveFile> = compaction.rewritten().cloned().collect();
         let data_added = self.rewrite(compaction.groups, file_io).await?;
@@ -201,7 +201,7 @@ impl Compactor {
         DeleteCache::new(self.base.file_io.clone(), Handle::current(), self.resources.memory_limit / 8)
     }
 
-    /// Bytes that one group may hold.
+    /// Bytes of memory for one group.
     fn share(&self) -> usize {
         self.resources.memory_limit / self.resources.threads.max(1)
     }

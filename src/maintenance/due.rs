@@ -1,6 +1,6 @@
-//! When the scheduled `incremental` compacts and expires by itself.
+//! When the scheduled `incremental` runs compaction and expiry.
 //!
-//! What is looked at first is in the metadata, so that most windows cost nothing.
+//! The metadata is checked first, so that most windows cost nothing.
 
 use iceberg::spec::{Operation, TableMetadata};
 
@@ -9,14 +9,15 @@ use crate::error::Result;
 use crate::table::watermark::{WINDOW_FROM, ancestors, is_load};
 use crate::time::Time;
 
-/// Windows after a load, or after the last compaction, in which none is looked for: as many small files as are merged.
+/// Number of windows after a load or a compaction before the next compaction is considered: as many small files as are
+/// merged.
 const WINDOWS: usize = 16;
-/// Windows without one in a long run of windows that were late.
+/// The same while further windows are waiting.
 const WINDOWS_IN_BETWEEN: usize = 64;
-/// Snapshots that may go before they do: each time costs a commit and a look at all that stay.
+/// Minimum number of snapshots to expire: each expiry costs a commit and a pass over all remaining snapshots.
 const SNAPSHOTS: usize = 32;
 
-/// Whether a compaction may pay. `last`: no other window waits.
+/// Whether a compaction may pay off. `last`: no other window is waiting.
 pub fn may_compact(metadata: &TableMetadata, last: bool) -> bool {
     let enough = if last { WINDOWS } else { WINDOWS_IN_BETWEEN };
     let mut windows = 0_usize;
@@ -27,7 +28,7 @@ pub fn may_compact(metadata: &TableMetadata, last: bool) -> bool {
             return windows > enough;
         }
         windows += usize::from(is_window);
-        // What came before was expired, so it is not known how many windows there were; no more than commits.
+        // Earlier snapshots have expired, so the number of windows is unknown, but at most the number of commits.
         if last && snapshot.parent_snapshot_id().is_some_and(|id| metadata.snapshot_by_id(id).is_none()) {
             return usize::try_from(metadata.last_sequence_number()).is_ok_and(|commits| commits > WINDOWS);
         }
@@ -35,7 +36,7 @@ pub fn may_compact(metadata: &TableMetadata, last: bool) -> bool {
     windows > enough
 }
 
-/// The snapshots that go now, if there are enough of them and the table lets them go.
+/// The snapshots to expire now, if there are enough and the table allows deleting files.
 pub fn to_expire(metadata: &TableMetadata, now: Time) -> Result<Option<Retention>> {
     if metadata.snapshots().len() <= SNAPSHOTS || check_gc(metadata).is_err() {
         return Ok(None);

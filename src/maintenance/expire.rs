@@ -1,7 +1,7 @@
-//! Snapshots removed, then the files that only they named.
+//! Removes snapshots, then the files that only they referred to.
 //!
-//! The commit comes first: until it is known to be in the table nothing is deleted. If deleting is interrupted, what is left
-//! is named by nothing, and `orphans` finds it.
+//! The commit comes first: nothing is deleted until it is known to be in the table. If deleting is interrupted, nothing
+//! refers to the remaining files, and `orphans` finds them.
 
 use std::collections::HashSet;
 
@@ -16,18 +16,18 @@ use crate::error::Result;
 use crate::runtime::progress::Progress;
 use crate::storage::Deleted;
 
-/// What was removed.
+/// The result of an expiry.
 #[derive(Debug)]
 pub struct Expired {
-    /// The table without it.
+    /// The table after the commit.
     pub table: LoadedTable,
     /// Files deleted.
     pub files_deleted: u64,
-    /// What the user should know.
+    /// Warnings for the user.
     pub warnings: Vec<String>,
 }
 
-/// The files that would go with the snapshots.
+/// The files that would be deleted with the snapshots.
 pub async fn unreachable(base: &LoadedTable, retention: &Retention) -> Result<Unneeded> {
     let mut builder = clock::draft(&base.metadata)?;
     for update in updates(&base.metadata, retention) {
@@ -36,7 +36,7 @@ pub async fn unreachable(base: &LoadedTable, retention: &Retention) -> Result<Un
     unneeded(base, &base.metadata, &builder.build()?.metadata).await
 }
 
-/// Removes them; `None` if another writer was first.
+/// Removes the snapshots and their files; `None` if another writer committed first.
 pub async fn expire(
     catalog: &dyn Catalog,
     base: &LoadedTable,
@@ -44,7 +44,7 @@ pub async fn expire(
     progress: &Progress,
 ) -> Result<Option<Expired>> {
     base.place.check()?;
-    // A branch or tag that came or moved since may need what would go.
+    // A branch or tag that was added or moved since may need what would be deleted.
     let mut requirements = vec![TableRequirement::UuidMatch { uuid: base.metadata.uuid() }];
     for (name, reference) in references(&base.metadata)? {
         let snapshot_id = Some(reference.snapshot_id);
@@ -55,7 +55,7 @@ pub async fn expire(
     let commit = remove_and_settle(catalog, base, requirements, updates, &retention.snapshots, patience);
     let Outcome::Committed(table) = progress.run().commit(commit).await? else { return Ok(None) };
     let mut expired = Expired { table, files_deleted: 0, warnings: Vec::new() };
-    // The snapshots are gone, whatever becomes of the files.
+    // The snapshots are removed, whether or not deleting the files succeeds.
     match unneeded(&expired.table, &base.metadata, &expired.table.metadata).await {
         Ok(files) => {
             let Deleted { deleted, failed, outside } = base.place.delete(files.into_paths().collect()).await;

@@ -1,13 +1,16 @@
-//! Keeping a table small and quick: fewer and fuller data files, fewer deletes, no more history than is wanted, no stray files.
+//! Keeps a table small and fast: fewer and larger data files, fewer deletes, limited history, no orphans.
 //!
-//! - [`pick`]: which data files are worth rewriting, in groups; [`rewrite`] merges the sorted rows of one group; [`compact`]
-//!   makes one `replace` snapshot of it. A reader sees the same rows before and after.
-//! - [`retention`]: which snapshots may go; [`expire`] removes them, then the files that only they named; [`reachable`] tells
-//!   which these are.
-//! - [`orphans`]: files below the table's location that nothing names.
-//! - [`due`]: when the scheduled `incremental` does the first two by itself.
+//! - [`pick`]: which data files to rewrite, in groups; [`rewrite`] merges the sorted rows of one group; [`compact`]
+//!   commits
+//!   the result as one `replace` snapshot. Readers see the same rows before and after.
+//! - [`retention`]: which snapshots to expire; [`expire`] removes them, then the files that only they referred to,
+//!   which
+//!   [`reachable`] determines.
+//! - [`orphans`]: unreferenced files below the table's location.
+//! - [`due`]: when the scheduled `incremental` runs the first two.
 //!
-//! Nothing here changes rows, the watermark or the schema. A commit requires that main has not moved: other writers win.
+//! Nothing here changes rows, the watermark or the schema. A commit requires that main has not moved: other writers
+//! win.
 
 pub mod compact;
 pub mod due;

@@ -1,12 +1,13 @@
-//! Files below the table's location that nothing names: left behind by a writer that died.
+//! Finds unreferenced files below the table's location, left behind by a crashed writer.
 //!
-//! Named is what any snapshot, the metadata log or a statistics entry names. When in doubt, a file stays:
+//! A file is referenced if any snapshot, the metadata log or a statistics entry names it. When in doubt, a file is
+//! kept:
 //!
-//! - one that is younger than the age given, since its commit may be under way;
-//! - one whose *name* is that of a named file, wherever that lies: locations can be written in more than one way;
-//! - one that no Iceberg writer names so (`.parquet`, `.avro`, `.metadata.json`, …), and hidden ones;
-//! - everything in the folder of another table, and behind symbolic links that lead elsewhere. Where another table lies within,
-//!   they are listed and not deleted.
+//! - files younger than the given age, since their commit may be pending;
+//! - files with the same *name* as a referenced file in any folder, since a location can be spelled in several ways;
+//! - files without the ending of an Iceberg writer (`.parquet`, `.avro`, `.metadata.json`, …), and hidden files;
+//! - everything in the folder of another table, and behind symbolic links that lead elsewhere. If the location contains
+//!   another table, orphans are listed but not deleted.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
@@ -17,30 +18,30 @@ use crate::error::{Error, Result};
 use crate::storage::{Location, is_table_folder};
 use crate::time::Time;
 
-/// What the names of files end with that Iceberg's writers make.
+/// Endings of the names of files that Iceberg's writers create.
 const ENDINGS: [&str; 8] =
     [".parquet", ".avro", ".orc", ".puffin", ".stats", ".metadata.json", ".metadata.json.gz", ".gz.metadata.json"];
-/// Folders inside of folders, at most.
+/// Maximum nesting of folders.
 const DEPTH: usize = 64;
 
-/// What was found.
+/// The orphans found.
 #[derive(Debug, Default)]
 pub struct Orphans {
     /// Locations, in order.
     pub files: Vec<String>,
-    /// Their bytes.
+    /// Their total size in bytes.
     pub bytes: u64,
-    /// Folders of other tables, which were left out.
+    /// Folders of other tables, which were skipped.
     pub tables: Vec<Location>,
-    /// What was left out, and why.
+    /// What was skipped, and why.
     pub warnings: Vec<String>,
 }
 
 impl Orphans {
-    /// That they may be deleted.
+    /// Checks that they may be deleted.
     ///
-    /// Errors: [`Kind::Failed`](crate::error::Kind::Failed) if other tables lie within: a folder that holds tables is no
-    /// table's place, and what lies there may be anybody's.
+    /// Errors: [`Kind::Failed`](crate::error::Kind::Failed) if other tables are below the location: such a folder is no
+    /// table's place, and its files may belong to anyone.
     pub fn check(&self) -> Result<()> {
         let Some(table) = self.tables.first() else { return Ok(()) };
         Err(Error::failed(format!("the table's location holds another table: {table}")).advice(
@@ -50,7 +51,7 @@ impl Orphans {
     }
 }
 
-/// What the table names, as hashes: two that are equal by chance leave a file where it is.
+/// Files that the table names, as hashes: a hash collision only keeps a file.
 struct Known {
     hasher: RandomState,
     paths: HashSet<u64>,
@@ -77,7 +78,7 @@ impl Known {
     }
 }
 
-/// Finds files last written before `older_than` that nothing names.
+/// Finds unreferenced files last written before `older_than`.
 ///
 /// Errors: [`Kind::Failed`](crate::error::Kind::Failed) if nothing vouches for the table's location.
 pub async fn find_orphans(table: &LoadedTable, older_than: Time) -> Result<Orphans> {
@@ -129,7 +130,7 @@ pub async fn find_orphans(table: &LoadedTable, older_than: Time) -> Result<Orpha
     Ok(found)
 }
 
-/// Takes away from the orphans what another state of the table names.
+/// Removes files that another state of the table names from the orphans.
 pub async fn keep_named(table: &LoadedTable, files: &mut Vec<String>) -> Result<()> {
     let known = Known::of(table).await?;
     files.retain(|file| !known.has(file));

@@ -1,7 +1,7 @@
-//! Which data files are worth rewriting, and which of them together.
+//! Selects and groups the data files to rewrite.
 //!
-//! Two reasons: a file is small, or many of its rows are deleted. Files are rewritten together only if they are of one
-//! partition of one spec, and both sorted by key or both not.
+//! There are two reasons: a file is small, or many of its rows are deleted. Files are rewritten together only if they
+//! are in the same partition of the same spec, and either all sorted by key or all not.
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
@@ -10,43 +10,44 @@ use iceberg::spec::DataFile;
 
 use crate::table::{LiveFile, PartitionKey};
 
-/// Bytes of a data file, where the table does not say.
+/// Default target size of a data file, in bytes.
 pub const TARGET_BYTES: u64 = 256 * 1024 * 1024;
-/// A file below this part of the target, in percent, is small. As in Iceberg Java.
+/// A file smaller than this percentage of the target is small. As in Iceberg Java.
 const SMALL_PERCENT: u64 = 75;
-/// Deleted rows, in percent, from which on a file is rewritten.
+/// Percentage of deleted rows from which a file is rewritten.
 const DELETED_PERCENT: u64 = 10;
-/// Files merged at once: each is open, with some rows of it in memory.
+/// Maximum number of files merged at once: each is open, with some of its rows in memory.
 const MAX_FILES: usize = 64;
-/// Bytes merged at once, in files of the target's size: more gives narrower key ranges, and work that is less evenly spread.
+/// Maximum size of a group, in files of the target size: larger groups give narrower key ranges, but distribute work
+/// less evenly.
 const MAX_TARGETS: u64 = 8;
 
-/// What is worth rewriting.
+/// What to rewrite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
-    /// Bytes of a data file.
+    /// Target size of a data file, in bytes.
     pub target_bytes: u64,
-    /// Small files of one partition before they are merged.
+    /// Number of small files in a partition from which they are merged.
     pub min_files: usize,
-    /// Delete files on one data file from which on it is rewritten, however few rows they delete; `None`: their number is no
-    /// reason.
+    /// Number of delete files on a data file from which it is rewritten, however few rows they delete; `None`: their
+    /// number is ignored.
     pub max_delete_files: Option<usize>,
-    /// Merge a small file only with others that have as many bytes together. So a byte is rewritten a few times in its life,
-    /// not at every turn.
+    /// Merge a small file only with others that have as many bytes in total. So each byte is rewritten a few times in
+    /// its life, instead of every time.
     pub tiered: bool,
-    /// Bytes rewritten at most, the files with the most deletes first; `None`: all.
+    /// Maximum bytes to rewrite, files with the most deletes first; `None`: no limit.
     pub max_bytes: Option<u64>,
 }
 
 impl Policy {
-    /// Everything worth it, for a run by hand.
+    /// Everything that pays off, for a manual run.
     pub fn thorough(target_bytes: u64) -> Self {
         Self { target_bytes, min_files: 5, max_delete_files: Some(8), tiered: false, max_bytes: None }
     }
 
-    /// What pays for itself, for the scheduled run: few bytes at a time, so that the next window is not late.
+    /// What pays off quickly, for the scheduled run: few bytes at a time, so that the next window is not late.
     ///
-    /// That many delete files gather on a data file is prevented by the merge itself, so their number is no reason here.
+    /// Merging itself prevents many delete files on a data file, so their number is ignored here.
     pub fn frugal(target_bytes: u64) -> Self {
         Self { target_bytes, min_files: 16, max_delete_files: None, tiered: true, max_bytes: Some(4 << 30) }
     }
@@ -56,7 +57,7 @@ impl Policy {
         file.file_size_in_bytes() < self.target_bytes / 100 * SMALL_PERCENT
     }
 
-    /// Whether so many deletes are a reason to rewrite a file.
+    /// Whether a file has enough deletes to be rewritten.
     fn has_many_deletes(&self, candidate: &Candidate) -> bool {
         let rows = candidate.live.file.record_count();
         candidate.deleted > 0
@@ -70,28 +71,28 @@ impl Policy {
 pub struct Candidate {
     /// The file.
     pub live: LiveFile,
-    /// Rows that its delete files take away.
+    /// Number of rows deleted by its delete files.
     pub deleted: u64,
 }
 
-/// Whether counting a file's deleted rows can show many: the delete files' own counts bound it from above.
+/// Whether counting a file's deleted rows may find many: the counts in the delete files are an upper bound.
 pub fn may_have_many_deletes(live: &LiveFile, policy: &Policy) -> bool {
     let deleted = live.deletes.iter().map(|delete| delete.file.record_count()).fold(0, u64::saturating_add);
     policy.has_many_deletes(&Candidate { live: live.clone(), deleted: deleted.min(live.file.record_count()) })
 }
 
-/// Files to be rewritten together: of one partition, all sorted by key or none.
+/// Files to be rewritten together: from one partition, all sorted by key or none.
 #[derive(Debug, Clone)]
 pub struct Group {
-    /// The files, the smallest first.
+    /// The files, smallest first.
     pub files: Vec<LiveFile>,
-    /// All are sorted by key.
+    /// Whether all are sorted by key.
     pub sorted: bool,
-    /// Bytes that the rows which are left will take, as far as the files' sizes tell.
+    /// Estimated bytes of the remaining rows, from the files' sizes.
     pub bytes: u64,
 }
 
-/// Bytes that reading a file holds at a time: its largest row group.
+/// Memory for reading a file: its largest row group.
 fn reading_bytes(file: &DataFile) -> u64 {
     let size = file.file_size_in_bytes();
     let offsets: Vec<u64> =
@@ -100,8 +101,8 @@ fn reading_bytes(file: &DataFile) -> u64 {
     offsets.iter().zip(ends).map(|(start, end)| end.saturating_sub(*start)).max().unwrap_or(size).min(size)
 }
 
-/// The groups to be rewritten. `sort_order` is the id of the table's order by key; a file of that order is sorted.
-/// `memory` are the bytes that one group may hold of its files.
+/// The groups to be rewritten. `sort_order` is the id of the table's sort order by key; files with that order are
+/// sorted. `memory` is the maximum number of bytes that one group may take for its files.
 pub fn pick(candidates: Vec<Candidate>, policy: &Policy, sort_order: Option<i32>, memory: u64) -> Vec<Group> {
     let mut classes: HashMap<(i32, PartitionKey, bool), usize> = HashMap::new();
     let mut members: BTreeMap<usize, (bool, Vec<Candidate>)> = BTreeMap::new();
@@ -120,7 +121,7 @@ pub fn pick(candidates: Vec<Candidate>, policy: &Policy, sort_order: Option<i32>
     limit(groups, policy)
 }
 
-/// The files of one class that are worth it, the smallest first.
+/// The files of one class that are to be rewritten, smallest first.
 fn choose(members: Vec<Candidate>, policy: &Policy) -> Vec<Candidate> {
     let size = |candidate: &Candidate| candidate.live.file.file_size_in_bytes();
     let (mut chosen, mut rest): (Vec<_>, Vec<_>) =
@@ -128,7 +129,7 @@ fn choose(members: Vec<Candidate>, policy: &Policy) -> Vec<Candidate> {
     rest.retain(|candidate| policy.is_small(&candidate.live.file));
     rest.sort_by_key(size);
     if policy.tiered {
-        // The longest start whose largest file does not outweigh all others of it together.
+        // The longest prefix whose largest file is not larger than all the others together.
         let mut sum = 0_u64;
         let mut end = 0;
         for (n, candidate) in rest.iter().enumerate() {
@@ -153,7 +154,7 @@ fn cut(chosen: Vec<Candidate>, policy: &Policy, sorted: bool, memory: u64) -> Ve
     let (mut bytes, mut reading) = (0_u64, 0_u64);
     for candidate in chosen {
         let size = candidate.live.file.file_size_in_bytes();
-        // Files that are not merged by key are read one after the other.
+        // Files that are not merged by key are read one at a time.
         let held = if sorted { reading_bytes(&candidate.live.file) } else { 0 };
         let full = open.len() >= MAX_FILES
             || bytes.saturating_add(size) > policy.target_bytes.saturating_mul(MAX_TARGETS)
@@ -170,7 +171,7 @@ fn cut(chosen: Vec<Candidate>, policy: &Policy, sorted: bool, memory: u64) -> Ve
     groups
 }
 
-/// A group, if rewriting it gains anything.
+/// Returns the group if rewriting it gains anything.
 fn group(files: Vec<Candidate>, policy: &Policy, sorted: bool) -> Option<Group> {
     let deletes = files.iter().any(|candidate| policy.has_many_deletes(candidate));
     if files.is_empty() || (files.len() < 2 && !deletes) {
@@ -186,12 +187,12 @@ fn group(files: Vec<Candidate>, policy: &Policy, sorted: bool) -> Option<Group> 
     Some(Group { files: files.into_iter().map(|candidate| candidate.live).collect(), sorted, bytes })
 }
 
-/// As many groups as may be rewritten at a time; at least one.
+/// Limits the groups to what may be rewritten at a time; at least one.
 fn limit(mut groups: Vec<Group>, policy: &Policy) -> Vec<Group> {
     let Some(most) = policy.max_bytes else { return groups };
     let read =
         |group: &Group| group.files.iter().map(|live| live.file.file_size_in_bytes()).fold(0, u64::saturating_add);
-    // What is gained: bytes of deleted rows, then files.
+    // By gain: bytes of deleted rows, then number of files.
     groups.sort_by_key(|group| std::cmp::Reverse((read(group).saturating_sub(group.bytes), group.files.len())));
     let mut sum = 0_u64;
     let mut kept = Vec::new();

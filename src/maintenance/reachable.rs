@@ -1,4 +1,4 @@
-//! The files that snapshots name.
+//! The files that snapshots refer to.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,7 +12,7 @@ use crate::table::{CONCURRENT_MANIFESTS, read_entries, read_manifest_list};
 
 /// The manifests of many snapshots, each once.
 ///
-/// A list that cannot be read is an error if `strict`; else it is passed over: what it names stays where it is.
+/// If `strict`, a manifest list that cannot be read is an error; otherwise it is skipped, and the files in it are kept.
 pub(super) async fn manifests_of(
     table: &LoadedTable,
     metadata: &TableMetadata,
@@ -36,7 +36,7 @@ pub(super) async fn manifests_of(
     Ok(all)
 }
 
-/// Gives the path of every file that the manifests name, manifest by manifest: what is deleted too, unless `alive`.
+/// Passes on the path of every file in the manifests, including deleted entries unless `alive`.
 pub(super) async fn for_each_file(
     table: &LoadedTable,
     manifests: Vec<ManifestFile>,
@@ -63,7 +63,7 @@ pub(super) async fn for_each_file(
     Ok(())
 }
 
-/// Files that one state of a table needed and a later one does not, in the order in which they may be deleted.
+/// Files that one state of a table needed and a later one does not, in the order in which they are deleted.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Unneeded {
     /// Data and delete files.
@@ -75,19 +75,17 @@ pub struct Unneeded {
 }
 
 impl Unneeded {
-    /// All of them. What names others comes after these, so that whatever is interrupted leaves nothing that names a file
-    /// that is gone.
+    /// All of them; manifests come after their content, and manifest lists after their manifests.
     pub fn into_paths(self) -> impl Iterator<Item = String> {
         self.content.into_iter().chain(self.manifests).chain(self.lists)
     }
 }
 
-/// What `before` names and `after` does not. Only what is read without doubt counts: if anything that `after` needs cannot be
-/// read, it is an error.
+/// The files that `before` refers to and `after` does not. Fails if anything that `after` needs cannot be read.
 pub(super) async fn unneeded(table: &LoadedTable, before: &TableMetadata, after: &TableMetadata) -> Result<Unneeded> {
     let gone: Vec<SnapshotRef> =
         before.snapshots().filter(|snapshot| after.snapshot_by_id(snapshot.snapshot_id()).is_none()).cloned().collect();
-    // One file may be named in more than one way.
+    // The same file may be spelled in several ways.
     let kept_lists: HashSet<String> = after.snapshots().map(|snapshot| canonical(snapshot.manifest_list())).collect();
     let mut unneeded = Unneeded {
         lists: gone
@@ -125,7 +123,7 @@ pub(super) async fn unneeded(table: &LoadedTable, before: &TableMetadata, after:
     Ok(unneeded)
 }
 
-/// A path in one way of spelling it: `s3a://` is `s3://`, `file:/x` is `/x`.
+/// A path in canonical spelling: `s3a://` is `s3://`, `file:/x` is `/x`.
 fn canonical(path: &str) -> String {
     Location::parse(path).map_or_else(|_| path.to_owned(), |location| location.as_str().to_owned())
 }
@@ -136,7 +134,8 @@ pub(super) fn statistics(metadata: &TableMetadata) -> impl Iterator<Item = Strin
     of_table.chain(metadata.partition_statistics_iter().map(|file| file.statistics_path.clone()))
 }
 
-/// Gives every file that the table's metadata names: data, deletes, manifests, lists, statistics, metadata files.
+/// Passes on every file that the table's metadata refers to: data, deletes, manifests, lists, statistics, metadata
+/// files.
 pub(super) async fn for_each_named(table: &LoadedTable, on_path: &mut (dyn FnMut(&str) + Send)) -> Result<()> {
     let metadata = &table.metadata;
     on_path(&table.metadata_location);

@@ -1,9 +1,10 @@
-//! Which snapshots may go, by Iceberg's rules and ours.
+//! Decides which snapshots expire, by Iceberg's rules and ours.
 //!
-//! Iceberg's: a branch keeps its newest snapshots, so many and so old as it or the table says; a tag keeps its snapshot; a
-//! reference itself may be too old, main never; what no reference reaches goes by age alone.
-//! Ours: the watermark stays known. The way from main back to the nearest snapshot that has it is kept, and so is a snapshot
-//! that the table was rolled back from, or the rollback would be forgotten.
+//! Iceberg's: a branch keeps its newest snapshots, by number and age as the branch or the table sets; a tag keeps its
+//! snapshot; branches and tags themselves may expire, but not main; snapshots that no reference reaches expire by age
+//! alone.
+//! Ours: the watermark must remain known. The snapshots between main and the nearest one with a watermark are kept, and
+//! so is a snapshot from which the table was rolled back, since otherwise the rollback would go unnoticed.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,27 +14,27 @@ use crate::error::{Error, Result};
 use crate::table::watermark::{WATERMARK, ancestors, is_load, named_snapshot};
 use crate::time::Time;
 
-/// Table property: milliseconds that a snapshot is kept. 5 days if it is not set.
+/// Table property: milliseconds for which a snapshot is kept. Default: 5 days.
 pub const MAX_AGE: &str = "history.expire.max-snapshot-age-ms";
-/// Table property: snapshots of a branch that are kept however old they are. 1 if it is not set.
+/// Table property: number of snapshots of a branch that are kept whatever their age. Default: 1.
 pub const MIN_SNAPSHOTS: &str = "history.expire.min-snapshots-to-keep";
-/// Table property: milliseconds that a branch or tag is kept. For ever if it is not set.
+/// Table property: milliseconds for which a branch or tag is kept. Default: forever.
 pub const MAX_REF_AGE: &str = "history.expire.max-ref-age-ms";
-/// Table property: `false` says that files may belong to other tables too.
+/// Table property: `false` means that files may also belong to other tables.
 pub const GC: &str = "gc.enabled";
 
 const FIVE_DAYS: i64 = 5 * 24 * 60 * 60 * 1000;
 
-/// What the caller wants in place of the table's properties. A branch's own settings are stronger.
+/// Settings that override the table's properties. A branch's own settings take precedence.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Wanted {
-    /// Snapshots older than this go.
+    /// Snapshots older than this expire.
     pub older_than: Option<Time>,
-    /// The newest snapshots of each branch that are kept however old they are.
+    /// Number of newest snapshots of each branch that are kept whatever their age.
     pub retain_last: Option<usize>,
 }
 
-/// What may go.
+/// The snapshots and references to expire.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Retention {
     /// Snapshots, oldest first.
@@ -43,7 +44,7 @@ pub struct Retention {
 }
 
 impl Retention {
-    /// What may go of a table at a time.
+    /// The snapshots and references of a table to expire now.
     pub fn of(metadata: &TableMetadata, wanted: Wanted, now: Time) -> Result<Self> {
         let properties = metadata.properties();
         let now = now.timestamp_millis();
@@ -106,13 +107,13 @@ impl Retention {
         Ok(Self { snapshots: snapshots.iter().map(|snapshot| snapshot.snapshot_id()).collect(), references: gone })
     }
 
-    /// Nothing may go.
+    /// Whether nothing expires.
     pub fn is_empty(&self) -> bool {
         self.snapshots.is_empty() && self.references.is_empty()
     }
 }
 
-/// Refuses a table whose files may belong to others too.
+/// Refuses a table whose files may also belong to others.
 pub fn check_gc(metadata: &TableMetadata) -> Result<()> {
     match metadata.properties().get(GC) {
         Some(value) if value.trim().eq_ignore_ascii_case("false") => {
@@ -125,7 +126,7 @@ pub fn check_gc(metadata: &TableMetadata) -> Result<()> {
 
 /// The branches and tags of a table.
 pub fn references(metadata: &TableMetadata) -> Result<HashMap<String, SnapshotReference>> {
-    // The crate gives a reference by its name only; its JSON has them all.
+    // The crate returns references only by name; its JSON has all of them.
     let unreadable = |e: serde_json::Error| Error::failed("the table's branches and tags cannot be read").caused_by(e);
     let mut json = serde_json::to_value(metadata).map_err(unreadable)?;
     match json.get_mut("refs") {
@@ -144,7 +145,7 @@ fn number(properties: &HashMap<String, String>, name: &str, default: i64) -> Res
     }
 }
 
-/// A snapshot and its ancestors, newest first, as far as they are there.
+/// A snapshot and its ancestors, newest first, as far as they exist.
 fn line(metadata: &TableMetadata, from: i64) -> Vec<i64> {
     let mut ids = Vec::new();
     let mut next = metadata.snapshot_by_id(from);
@@ -166,7 +167,7 @@ fn for_the_watermark(metadata: &TableMetadata) -> Vec<i64> {
         }
     }
     if !marked {
-        // No ancestor has it any more, or the last load had no time: what is known without them.
+        // No ancestor has a watermark any more, or the last load had no time: none of them is needed.
         kept.clear();
     }
     kept.extend(named_snapshot(metadata).filter(|id| metadata.snapshot_by_id(*id).is_some()));

@@ -1,4 +1,5 @@
-//! The rows of one group of data files, written again as fewer: sorted files are merged by key, a few rows of each in memory.
+//! Rewrites the rows of one group of data files into fewer: sorted files are merged by key, with a few rows of each in
+//! memory.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -26,12 +27,12 @@ use crate::runtime::cancel::Cancel;
 use crate::runtime::progress::Progress;
 use crate::table::{DataFileWriter, DataPaths, DeleteCache, LiveFile, WriteOptions, conform, row_bytes, row_stream};
 
-/// Batches of one file that are in memory at a time: read, on their way, and being merged.
+/// Number of batches of one file in memory: being read, in transit, and being merged.
 const BATCHES_A_FILE: usize = 6;
-/// Bytes of a batch, at most and at least.
+/// Minimum and maximum bytes of a batch.
 const BATCH_BYTES: (usize, usize) = (16 * 1024, 4 * 1024 * 1024);
 
-/// What every group's rewriting needs.
+/// Shared state of rewriting all groups.
 #[derive(Debug)]
 pub(super) struct Rewriter {
     pub metadata: TableMetadataRef,
@@ -43,30 +44,30 @@ pub(super) struct Rewriter {
     pub schema: SchemaRef,
     pub arrow_schema: ArrowSchemaRef,
     pub key_fields: Vec<NestedFieldRef>,
-    /// The table's order by key, if its default order is that.
+    /// The table's sort order by key, if that is its default order.
     pub sort_order: Option<i32>,
     pub paths: DataPaths,
     pub options: WriteOptions,
     pub target_bytes: u64,
-    /// Bytes of rows that one group may hold.
+    /// Bytes of rows that one group may hold in memory.
     pub batch_memory: usize,
     pub progress: Arc<Progress>,
 }
 
-/// Files that a group has become so far.
+/// The files written from a group so far.
 struct Written {
     done: Vec<DataFile>,
     open: Option<DataFileWriter>,
-    /// Bytes of each file.
+    /// Target bytes of each file.
     goal: u64,
-    /// Files that are wanted: the last one takes what is left.
+    /// Number of files to write; the last one takes the remaining rows.
     wanted: u64,
-    /// Rows that were read and are not deleted.
+    /// Number of rows read that are not deleted.
     read: Arc<AtomicU64>,
 }
 
 impl Written {
-    /// Refuses files that lack a row, or have one twice.
+    /// Fails if the new files lack a row or duplicate one.
     fn check(&self) -> Result<()> {
         let (read, rows) = (self.read.load(Relaxed), self.done.iter().map(DataFile::record_count).sum::<u64>());
         if read == rows {
@@ -77,7 +78,7 @@ impl Written {
 }
 
 impl Rewriter {
-    /// Runs on a blocking thread.
+    /// Rewrites a group. Runs on a blocking thread.
     pub(super) fn run(self: &Arc<Self>, number: u32, group: &Group, stop: &Cancel) -> Result<Vec<DataFile>> {
         let wanted = ((group.bytes + self.target_bytes / 2) / self.target_bytes.max(1)).max(1);
         let mut written =
@@ -121,7 +122,8 @@ impl Rewriter {
         for live in &group.files {
             widest = widest.max(row_bytes(&self.file_io, &self.handle, live)?);
         }
-        // Streams: a thread for each file would wait for the merge, which may wait for a file that has got none.
+        // Streams, not threads: a thread per file would wait for the merge, which may wait for a file that has no
+        // thread.
         let sources = group.files.iter().map(|live| self.stream(live, batch_bytes, &written.read));
         let sources = streams(&self.arrow_schema, sources.collect::<Result<_>>()?)?;
         let merged: Arc<dyn ExecutionPlan> = Arc::new(SortPreservingMergeExec::new(self.order()?, sources));
@@ -134,7 +136,7 @@ impl Rewriter {
         Ok(())
     }
 
-    /// The rows of a file that are not deleted, counted in `read`.
+    /// The rows of a file that are not deleted; counts them in `read`.
     fn stream(&self, live: &LiveFile, batch_bytes: usize, read: &Arc<AtomicU64>) -> Result<BatchStream> {
         let without = self.deletes.positions(live)?;
         let (read, progress) = (Arc::clone(read), Arc::clone(&self.progress));
@@ -149,7 +151,7 @@ impl Rewriter {
         Ok(rows.chain(done).boxed())
     }
 
-    /// By key, ascending: the order in which every run is written.
+    /// By key, ascending: the sort order of every run.
     fn order(&self) -> Result<LexOrdering> {
         let fields = self.schema.as_struct().fields();
         let mut order = Vec::with_capacity(self.key_fields.len());

@@ -1,4 +1,5 @@
-//! Finds the old rows of changed keys, then writes the new images and whatever removes the old rows.
+//! Finds the old rows of changed keys, then writes the new images and the deletes or rewritten files that remove the
+//! old rows.
 
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::concat_batches;
@@ -14,7 +15,7 @@ use super::work::Work;
 use crate::error::{Error, Result};
 use crate::runtime::thread::spawn;
 
-/// What the changes of one window come to.
+/// The result of applying the changes of one window.
 #[derive(Default)]
 pub(super) struct Applied {
     pub counts: RowCounts,
@@ -22,7 +23,7 @@ pub(super) struct Applied {
     pub removed: Removed,
 }
 
-/// Consumes all changes, beginning with the batch `first`.
+/// Consumes all changes, starting with the batch `first`.
 pub(super) async fn apply(
     work: &Work,
     first: RecordBatch,
@@ -51,10 +52,10 @@ pub(super) async fn apply(
     Ok(Applied { counts, images, removed })
 }
 
-/// Where the old rows of the changed keys lie.
+/// Collects the positions of the old rows of changed keys.
 struct OldRows<'a> {
     work: &'a Work,
-    /// Keys, each with its kind behind it, that are not looked for yet.
+    /// Keys, each with its kind of change, that have not been looked up yet.
     chunk: Vec<RecordBatch>,
     chunk_bytes: usize,
     /// Positions by data file, in the order of [`LiveKeys::files`](super::locate::LiveKeys).
@@ -68,16 +69,16 @@ impl<'a> OldRows<'a> {
         Self { work, chunk: Vec::new(), chunk_bytes: 0, positions, counts: RowCounts::default() }
     }
 
-    /// Takes the newest changes of some keys.
+    /// Adds the newest changes of some keys.
     async fn add(&mut self, batch: &RecordBatch) -> Result<()> {
         let [.., deleted, _, _, _] = batch.columns() else {
             return Err(Error::failed("changes without their kind"));
         };
         let kept = batch.num_rows() - deleted.as_boolean().true_count();
-        // An insert until its old row is found.
+        // Counts as an insert until its old row is found.
         self.counts.inserted += u64::try_from(kept).unwrap_or(u64::MAX);
         let wanted: Vec<usize> = (0..=self.work.live.key_fields.len()).collect();
-        // The join's table takes about what the columns do that are not kept.
+        // The join's hash table takes about as much memory as the columns that are not kept.
         self.chunk_bytes += batch.get_array_memory_size();
         self.chunk.push(batch.project(&wanted)?);
         if self.chunk_bytes >= self.work.chunk_bytes {
@@ -86,7 +87,7 @@ impl<'a> OldRows<'a> {
         Ok(())
     }
 
-    /// Finds the old rows of the keys gathered so far.
+    /// Finds the old rows of the keys collected so far.
     async fn locate(&mut self) -> Result<()> {
         self.chunk_bytes = 0;
         let chunk = std::mem::take(&mut self.chunk);

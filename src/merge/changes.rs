@@ -1,4 +1,4 @@
-//! The newest change of each key of a window, in the order of keys: keys and what became of them, no images.
+//! The newest change of each key of a window, in key order: keys and kinds of change, without images.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,12 +27,12 @@ use crate::runtime::progress::Progress;
 use crate::schema::{Limits, NewFields, TableSchema};
 use crate::storage::Store;
 
-/// Bytes of rows after which a task hands on a batch; a batch of small rows ends at [`BATCH_ROWS`].
+/// Bytes of rows after which a task passes on a batch; a batch of small rows ends at [`BATCH_ROWS`].
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
-/// Names of key columns while changes are sorted and joined; the n-th has its number behind.
+/// Prefix of the names of key columns while changes are sorted and joined; the column's number follows.
 const KEY: &str = "__key";
 
-/// What the tasks found besides the changes.
+/// What the tasks found in addition to the changes.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     pub new: NewFields,
@@ -48,7 +48,7 @@ pub(crate) struct ChangeFiles {
     pub progress: Arc<Progress>,
 }
 
-/// What is kept of a change.
+/// The columns kept of a change.
 struct Kept {
     schema: ArrowSchemaRef,
     columns: Vec<usize>,
@@ -60,7 +60,7 @@ impl Kept {
     }
 }
 
-/// A stream of batches, one change a key, ordered by key.
+/// A stream of batches with one change per key, ordered by key.
 pub(crate) struct Newest {
     stream: SendableRecordBatchStream,
     keys: Vec<usize>,
@@ -71,12 +71,12 @@ pub(crate) struct Newest {
     spread: Arc<SharedLines>,
 }
 
-/// Records of files on their way into the sort, a batch of one file at a time.
+/// Builds batches of records for the sort, each from one file.
 struct Batches<'a> {
     builder: ChangeBuilder,
     kept: &'a Kept,
     send: &'a mut crate::engine::source::OnBatch<'a>,
-    /// The file that the builder's records are of.
+    /// The file of the builder's records.
     file: Option<DataFileRef>,
 }
 
@@ -133,11 +133,11 @@ impl ChangeFiles {
             let (spread, found) = &shared;
             let builder = ChangeBuilder::new(&self.table, self.limits)?;
             let mut batches = Batches { builder, kept: &kept, send, file: None };
-            // Whichever partition is free takes the next task; the lock is let go before the task is run.
+            // A free partition takes the next task; the lock is released before the task runs.
             let next = || tasks.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
             while let Some(task) = next() {
                 let mut on_line = |file: &DataFileRef, line: Line<'_>| batches.take(file, line);
-                // Whoever fails ends the stream, and all others when they next send something.
+                // A failure ends the stream, and the other tasks the next time they send.
                 spread.run(&task, &self.store, &self.progress, &Cancel::default(), &mut on_line)?;
             }
             batches.flush()?;
@@ -146,7 +146,8 @@ impl ChangeFiles {
             Ok(())
         });
         let read = source(&schema, partitions, &fill)?;
-        // One sort for all: of several, one that still reads would take the memory that another needs to merge what it spilled.
+        // One sort for all partitions: with several, one that still reads would take the memory that another needs to
+        // merge its spilled runs.
         let read: Arc<dyn ExecutionPlan> = Arc::new(CoalescePartitionsExec::new(read));
         let sorted: Arc<dyn ExecutionPlan> = Arc::new(SortExec::new(order, read));
         Ok(Newest {
@@ -160,9 +161,9 @@ impl ChangeFiles {
         })
     }
 
-    /// What is kept of a change: its key, its kind, its time and its place; and where these stand in a change.
+    /// The columns kept of a change (key, kind, time and place), and their indexes in a change.
     ///
-    /// Keys get names of their own: an attribute may have any name, that of a change's columns too.
+    /// Keys get generated names, since an attribute may have any name, including that of a change's column.
     fn columns(&self) -> Result<(ArrowSchemaRef, Vec<usize>)> {
         let wide = ChangeBuilder::schema(&self.arrow_schema);
         let fields = self.table.schema.as_struct().fields();
@@ -207,7 +208,7 @@ impl Newest {
         Ok(None)
     }
 
-    /// Remembers where the records lie that a newer one takes the place of.
+    /// Records the places of records that a newer one supersedes.
     fn note_superseded(&mut self, batch: &RecordBatch, newest: &BooleanArray) -> Result<()> {
         if newest.true_count() == newest.len() {
             return Ok(());
@@ -224,18 +225,18 @@ impl Newest {
         Ok(())
     }
 
-    /// Where the records lie that a newer one takes the place of; to be asked for after the last batch.
+    /// The places of records that a newer one supersedes; valid after the last batch.
     pub fn into_superseded(self) -> Result<Superseded> {
         self.spread.finish()?;
         Ok(self.superseded)
     }
 
-    /// What was found besides the changes: complete once the first batch, or `None`, has come, since sorting reads
-    /// everything before it gives anything.
+    /// What was found in addition to the changes. It is complete once the first batch, or `None`, was returned, since
+    /// sorting reads all of its input first.
     pub fn take_found(&self) -> Found {
         std::mem::take(&mut self.found.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// Records that a newer one of the same key takes the place of: lines by the order of their file.
+/// Records that a newer one of the same key supersedes: lines, by the ordinal of their file.
 pub(crate) type Superseded = BTreeMap<u64, BTreeSet<u64>>;

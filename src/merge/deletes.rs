@@ -10,8 +10,9 @@ use super::work::Work;
 use crate::error::Result;
 use crate::table::{DeleteGroup, LiveDeleteFile, LiveFile, PartitionKey, conform, write_position_deletes};
 
-/// Delete files that may apply to a data file before one takes the place of all of them. Every reader of the data file
-/// reads them all, so it bounds what a scan pays; merging at each window instead would write all positions every time.
+/// Maximum number of delete files that apply to a data file before one replaces all of them. Every reader of the data
+/// file reads them all, so this bounds the cost of a scan; merging them in each window would rewrite all positions
+/// every time.
 const DELETE_FILES: usize = 8;
 
 /// The old rows in one partition of one spec.
@@ -21,8 +22,8 @@ struct Group<'a> {
     files: Vec<(&'a LiveFile, Vec<u64>)>,
 }
 
-/// Writes position deletes, one file a partition. Where data files have gathered many delete files, the new one takes
-/// in what those say of live data files, and they go. Synchronous: for a thread that may wait.
+/// Writes position deletes, one file per partition. If data files have accumulated many delete files, the new one also
+/// contains their positions in live data files and replaces them. Synchronous: for a thread that may wait.
 pub(super) fn write_deletes(work: &Work, positions: Vec<Vec<u64>>) -> Result<Removed> {
     let mut groups: BTreeMap<usize, Group<'_>> = BTreeMap::new();
     let mut known: HashMap<(i32, PartitionKey), usize> = HashMap::new();
@@ -56,10 +57,10 @@ pub(super) fn write_deletes(work: &Work, positions: Vec<Vec<u64>>) -> Result<Rem
     Ok(removed)
 }
 
-/// Adds the positions of all delete files that apply in the group, and marks those files for removal.
+/// Adds the positions of all delete files that apply in the group, and marks these files for removal.
 ///
-/// A delete file applies to data files of its own partition only, unless it names its one data file; so once all data
-/// files of the group have its positions, nothing else needs it.
+/// A delete file applies only to data files of its own partition, unless it names its single data file. So once all
+/// data files of the group have its positions, it is not needed any more.
 fn take_in(work: &Work, group: &mut Group<'_>, replaced: &mut Vec<Arc<LiveDeleteFile>>) -> Result<()> {
     let mut old: BTreeMap<String, Arc<LiveDeleteFile>> = BTreeMap::new();
     for (live, positions) in &mut group.files {

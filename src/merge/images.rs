@@ -1,7 +1,7 @@
-//! The new images of a window, as data files sorted by key.
+//! Writes the new images of a window as data files sorted by key.
 //!
-//! The files are read a second time: the first time was for the keys alone, which tells the newest change of each key. So
-//! images never pass through a sort that may have to spill, and memory is bounded by bytes, however large an item is.
+//! The files are read twice: first only for the keys, to find the newest change of each key. So images never pass
+//! through a sort that may spill, and memory is bounded in bytes, however large an item is.
 
 use std::sync::Arc;
 
@@ -44,16 +44,17 @@ struct Written {
     rescued: Rescued,
 }
 
-/// What was written of a window's new images.
+/// The new images written for a window.
 #[derive(Default)]
 pub(super) struct NewImages {
     /// Data files, with their specs.
     pub files: Vec<(i32, DataFile)>,
-    /// What went into `_ddb_rescued`.
+    /// Values that went into `_ddb_rescued`.
     pub rescued: Rescued,
 }
 
-/// Writes the new images, in parallel where there are many; `expected` rows, or the export has changed since it was read.
+/// Writes the new images, in parallel if there are many. There must be `expected` rows, otherwise the export has
+/// changed since it was read.
 pub(super) async fn write_images(work: &Work, images: Images, expected: u64) -> Result<NewImages> {
     let partitioner = Partitioner::new(work.base.metadata.default_partition_spec(), &work.table.schema)?;
     let spec_id = partitioner.spec_id();
@@ -86,7 +87,7 @@ pub(super) async fn write_images(work: &Work, images: Images, expected: u64) -> 
         new.files.extend(written.files.into_iter().map(|file| (spec_id, file)));
         new.rescued.take_in(written.rescued);
     }
-    // Without an MD5 in the manifest nothing else would tell that the files were others the second time.
+    // Without an MD5 in the manifest, only this detects that the files changed between the two passes.
     if rows != expected {
         return Err(Error::input(format!(
             "the export changed while it was read: {expected} new images the first time, {rows} the second"
@@ -128,7 +129,7 @@ impl ImageTasks {
     }
 }
 
-/// Adds a record's new image, if it has one. The first reading has checked the rest of the record.
+/// Adds a record's new image, if it has one. The first pass has checked the rest of the record.
 fn append_image(line: &[u8], builder: &mut ItemBuilder) -> Result<()> {
     let mut parser = Parser::new(line)?;
     let mut scratch = String::new();

@@ -1,8 +1,8 @@
-//! Where the old rows of changed keys lie: DataFusion joins the keys with the key columns of the live data files.
+//! Locates the old rows of changed keys: DataFusion joins the keys with the key columns of the live data files.
 //!
-//! The changed keys are the join's build side, which does not spill: the caller hands them over in chunks that fit. Files and
-//! row groups within whose bounds none of the keys lies are not read, nor are files of partitions that none of the keys can
-//! be in.
+//! The changed keys are the join's build side, which does not spill: the caller passes them in chunks that fit into
+//! memory. Files and row groups are skipped if none of the keys is within their bounds, and files if none of the keys
+//! can be in their partition.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,10 +30,10 @@ use crate::table::{DeleteCache, KeyFile, KeyFilter, LiveFile, POSITION_COLUMN, P
 
 const CHANGE: &str = "__change";
 const FILE: &str = "__file";
-/// Data files that are opened ahead; each has its footer in memory.
+/// Number of data files that are opened ahead; the footer of each is in memory.
 const OPEN_AHEAD: usize = 16;
 
-/// The live data files of the table that a change is planned on.
+/// The live data files of the table on which a change is planned.
 #[derive(Debug)]
 pub(super) struct LiveKeys {
     pub file_io: FileIO,
@@ -45,25 +45,25 @@ pub(super) struct LiveKeys {
     pub deletes: DeleteCache,
 }
 
-/// What a chunk of changed keys met.
+/// The result for a chunk of changed keys.
 #[derive(Debug)]
 pub(super) struct Located {
-    /// A data file's place in [`LiveKeys::files`], and a row's position in it.
+    /// Index of the data file in [`LiveKeys::files`], and position of the row in it.
     pub rows: Vec<(u32, u64)>,
-    /// By row of the chunk: whether the key was in the table.
+    /// For each row of the chunk, whether the table has its key.
     pub found: arrow::buffer::BooleanBuffer,
 }
 
-/// Data files that are opened before it is their turn: storage that answers late answers many at a time.
+/// Opens data files ahead of their turn, since storage with high latency can answer many requests at a time.
 struct OpenAhead {
     live: Arc<LiveKeys>,
-    /// The next file to look at.
+    /// The next file to consider.
     next: usize,
     opening: VecDeque<(usize, JoinHandle<Result<KeyFile>>)>,
 }
 
 impl OpenAhead {
-    /// The next file that may hold a key, by its place, as it is opened; `None` after the last.
+    /// The next file that may contain a key, with its index, as it is being opened; `None` after the last.
     fn take(&mut self, may_hold: &dyn Fn(&LiveFile) -> bool) -> Option<(usize, JoinHandle<Result<KeyFile>>)> {
         while self.opening.len() < OPEN_AHEAD
             && let Some(file) = self.live.files.get(self.next)
@@ -88,7 +88,7 @@ impl Drop for OpenAhead {
     }
 }
 
-/// Finds the live rows of the keys; `keys` has the key columns only, sorted, each key once.
+/// Finds the live rows of the keys; `keys` has only the key columns, sorted, each key once.
 pub(super) async fn locate(engine: &Engine, live: &Arc<LiveKeys>, keys: &RecordBatch) -> Result<Located> {
     let count = u32::try_from(keys.num_rows()).map_err(|_| Error::failed("more than 2^32 keys in one chunk"))?;
     let width = keys.num_columns();
@@ -129,7 +129,7 @@ pub(super) async fn locate(engine: &Engine, live: &Arc<LiveKeys>, keys: &RecordB
         let right: PhysicalExprRef = Arc::new(Column::new(&name(&probe_schema), n));
         (left, right)
     });
-    // Of all columns only three are wanted: the change, the position, the file.
+    // Only three columns are needed: the change, the position, the file.
     let projection = vec![width, 2 * width + 1, 2 * width + 2];
     let join: Arc<dyn ExecutionPlan> = Arc::new(
         HashJoinExec::try_new(
@@ -179,8 +179,8 @@ pub(super) async fn locate(engine: &Engine, live: &Arc<LiveKeys>, keys: &RecordB
     Ok(Located { rows, found: found.finish() })
 }
 
-/// The rows in batches with buffers of their own: the join counts the memory of each batch that it takes in, and would count
-/// what slices share once for every slice.
+/// The rows as batches with their own buffers: the join counts the memory of each batch, and would count shared buffers
+/// once per slice.
 fn batches(rows: &RecordBatch) -> Result<Vec<RecordBatch>> {
     let starts = (0..rows.num_rows()).step_by(BATCH_ROWS);
     let copy = |start: usize| {

@@ -1,4 +1,4 @@
-//! The newest change of each key, where its old row lies, what to write and what to delete.
+//! Merges a window: the newest change of each key, the location of its old row, the files to write and to remove.
 
 mod apply;
 mod changes;

@@ -1,4 +1,4 @@
-//! What one window writes and removes, planned on one state of the table. A plan is made of files that nobody sees yet.
+//! What one window writes and removes, planned on one state of the table. Nothing refers to a plan's files yet.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::columns::Rescued;
 use crate::schema::TableSchema;
 use crate::table::{LiveDeleteFile, LiveFile};
 
-/// What one window does to the table.
+/// The changes that one window makes to the table.
 #[derive(Debug, Default)]
 pub struct Plan {
     /// The columns that the window adds.
@@ -17,43 +17,43 @@ pub struct Plan {
     pub rescued: Rescued,
     /// Data files of new images, with their specs.
     pub images: Vec<(i32, DataFile)>,
-    /// What removes old rows.
+    /// How old rows are removed.
     pub removed: Removed,
-    /// Rows by what becomes of them.
+    /// Counts of inserted, updated and deleted rows.
     pub counts: RowCounts,
 }
 
 /// The table's columns, if a window changes them.
 #[derive(Debug, Default)]
 pub struct Evolution {
-    /// The new columns; `None`: as they were.
+    /// The new columns; `None` if unchanged.
     pub table: Option<TableSchema>,
-    /// Full names of those that are added.
+    /// Full names of the added columns.
     pub added: Vec<String>,
-    /// What the user should know.
+    /// Warnings for the user.
     pub warnings: Vec<String>,
 }
 
-/// How old rows leave the table.
+/// How old rows are removed from the table.
 #[derive(Debug, Default)]
 pub struct Removed {
-    /// New position delete files, with the spec of what they delete from.
+    /// New position delete files, with the specs of the data files that they apply to.
     pub delete_files: Vec<(i32, DataFile)>,
     /// Data files written in place of `data_removed`, with their specs.
     pub rewritten: Vec<(i32, DataFile)>,
-    /// Data files that go.
+    /// Data files to remove.
     pub data_removed: Vec<LiveFile>,
-    /// Delete files that new ones replace, or whose data files go.
+    /// Delete files that are replaced by new ones, or whose data files are removed.
     pub deletes_removed: Vec<Arc<LiveDeleteFile>>,
 }
 
-/// Rows by what becomes of them.
+/// Counts of inserted, updated and deleted rows.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct RowCounts {
-    /// Of keys that were not in the table.
+    /// Rows of keys that were not in the table.
     pub inserted: u64,
-    /// Written in place of an old one.
+    /// Rows that replaced an old one.
     pub updated: u64,
-    /// Removed.
+    /// Rows removed.
     pub deleted: u64,
 }

@@ -1,4 +1,4 @@
-//! Plans windows: reads changes, finds old rows, and has files written, on one state of a table.
+//! Plans windows on one state of a table: reads changes, finds old rows, and writes files.
 
 use std::sync::Arc;
 
@@ -22,14 +22,14 @@ use crate::storage::Store;
 use crate::table::write::sorted_runs::Shares;
 use crate::table::{DataPaths, DeleteCache, WriteOptions, live_files_bounded_by};
 
-// Parts of the memory limit.
-/// Sorting the changes of a window; with more, a large one is not merged faster.
+// Fractions of the memory limit.
+/// Sorting the changes of a window; more memory does not speed up large windows.
 const SORT_PART: usize = 4;
-/// The changed keys that are looked for at once; the join holds them up to four times, with its table of hashes.
+/// Changed keys that are looked up at once; the join takes up to four times their size, including its hash table.
 const CHUNK_PART: usize = 16;
-/// Positions that delete files have.
+/// Cached positions of delete files.
 const CACHE_PART: usize = 16;
-/// Rows, and files that are written; what was sorted and joined is gone by then.
+/// Rows, and files being written; the sort and the join have finished by then.
 const IMAGES_PART: usize = 2;
 
 /// Plans windows on one state of a table.
@@ -37,24 +37,24 @@ const IMAGES_PART: usize = 2;
 pub struct Planner {
     /// Storage of the exports.
     pub exports: Store,
-    /// The table that the plan is for.
+    /// The table on which the plan is based.
     pub base: LoadedTable,
-    /// Its columns.
+    /// Its columns and key.
     pub table: TableSchema,
-    /// What happens to new attributes.
+    /// How new attributes are handled.
     pub new_attributes: NewAttributes,
-    /// How old rows are taken away.
+    /// How old rows are removed.
     pub write_mode: WriteMode,
-    /// Bounds of what is remembered.
+    /// Limits of collected information.
     pub limits: Limits,
-    /// What a plan may use.
+    /// Resources of the plan.
     pub resources: Resources,
 }
 
 impl Planner {
-    /// Reads a window's changes, writes their new images, finds their old rows, and writes what removes them.
+    /// Reads a window's changes, writes their new images, finds their old rows, and writes the files that remove them.
     ///
-    /// On error, what was written belongs to the base's `FileIO`: the commit's staging takes it back.
+    /// On error, the commit's staging, to which the base's `FileIO` belongs, deletes what was written.
     pub async fn plan(&self, export: &Export) -> Result<Plan> {
         let files = u64::try_from(export.files().len()).unwrap_or(u64::MAX);
         self.resources.progress.start("reading changes", files);
@@ -126,7 +126,7 @@ impl Planner {
             NewAttributes::Fail => {
                 let mut evolved = evolved()?;
                 evolved.added.extend(evolved.closed);
-                // What is NULL or empty only makes no column.
+                // Attributes that are only NULL or empty add no column.
                 if evolved.added.is_empty() {
                     return Ok(Evolution::default());
                 }

@@ -1,21 +1,21 @@
-//! What a user decides of a merge.
+//! Options of a merge that the user chooses.
 
 /// How old rows are removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WriteMode {
     /// Position deletes.
     MergeOnRead,
-    /// Rewrite the files that hold old rows.
+    /// Rewrite the files that contain old rows.
     CopyOnWrite,
 }
 
-/// What happens to an attribute that the table does not know.
+/// How attributes that the table does not have are handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum NewAttributes {
-    /// It becomes a column.
+    /// They become columns.
     #[default]
     Add,
-    /// It goes into `_ddb_rescued`.
+    /// They are kept in `_ddb_rescued`.
     Rescue,
     /// The command stops before any commit.
     Fail,

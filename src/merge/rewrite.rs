@@ -1,4 +1,4 @@
-//! Copy-on-write: the data files that hold old rows are written again without them.
+//! Copy-on-write: rewrites data files without their old rows.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -19,7 +19,8 @@ struct RewriteTask {
     positions: Vec<u64>,
 }
 
-/// Writes the files again, in parallel; one without a row left just goes. Deletes that applied are applied for good.
+/// Rewrites the files in parallel; a file without remaining rows is only removed. Deletes that applied to the files are
+/// applied.
 pub(super) async fn rewrite_files(work: &Work, positions: Vec<Vec<u64>>) -> Result<Removed> {
     let affected = work.live.files.iter().zip(positions).filter(|(_, positions)| !positions.is_empty());
     let tasks: Vec<_> = (1..)

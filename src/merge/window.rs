@@ -1,4 +1,4 @@
-//! One window merged into a table, with one commit.
+//! Merges one window into a table, in one commit.
 
 use std::collections::HashMap;
 
@@ -21,10 +21,10 @@ use crate::table::watermark::{EXPORT_ARN, GAPS, GAPS_SEEN, Gap, WATERMARK, WINDO
 use crate::time;
 use crate::time::Time;
 
-/// One window on its way into a table.
+/// A window to be merged into a table.
 #[derive(Debug)]
 pub struct WindowMerge<'a> {
-    /// Where the commit goes.
+    /// The catalog that commits it.
     pub catalog: &'a dyn Catalog,
     /// Storage of the exports.
     pub exports: Store,
@@ -34,53 +34,55 @@ pub struct WindowMerge<'a> {
     pub from: Time,
     /// The window's end, exclusive.
     pub to: Time,
-    /// A gap before the window, to be recorded.
+    /// A gap before the window, to be recorded in the table.
     pub gap: Option<Gap>,
     /// The table's columns and key.
     pub columns: TableSchema,
-    /// What happens to new attributes.
+    /// How new attributes are handled.
     pub new_attributes: NewAttributes,
     /// How old rows are removed.
     pub write_mode: WriteMode,
-    /// What the merge may use.
+    /// Resources of the merge.
     pub resources: Resources,
 }
 
 /// A window that was committed.
 #[derive(Debug)]
 pub struct Merged {
-    /// The table with it.
+    /// The table after the commit.
     pub table: LoadedTable,
-    /// The window's snapshot, unless it was expired meanwhile.
+    /// The window's snapshot, unless it has expired meanwhile.
     pub snapshot_id: Option<i64>,
-    /// What it did.
+    /// Its changes.
     pub effect: Effect,
 }
 
-/// What a window does to a table.
+/// The changes that a window made to a table.
 #[derive(Debug)]
 pub struct Effect {
-    /// Rows by what becomes of them.
+    /// Counts of inserted, updated and deleted rows.
     pub counts: RowCounts,
     /// Values kept in `_ddb_rescued`, by attribute.
     pub rescued: Rescued,
-    /// Full names of the columns that are added.
+    /// Full names of the added columns.
     pub columns_added: Vec<String>,
-    /// What the user should know.
+    /// Warnings for the user.
     pub warnings: Vec<String>,
-    /// Data files that are added.
+    /// Number of data files added.
     pub data_added: u64,
-    /// Data files that are removed.
+    /// Number of data files removed.
     pub data_removed: u64,
-    /// Delete files that are added.
+    /// Number of delete files added.
     pub deletes_added: u64,
 }
 
 impl WindowMerge<'_> {
-    /// Merges the window into the table as `base` has it; `None` if another writer was first, and the window is to be planned
-    /// again. `gaps_seen` makes the property of that name from the gaps that the commit records, as JSON, if they are new.
+    /// Merges the window into the table with state `base`. `None` if another writer committed first and the window must
+    /// be planned again. `gaps_seen` returns the property of that name for the gaps (as JSON) that the commit records,
+    /// if they are new.
     ///
-    /// Errors: [`Kind::Unknown`](crate::error::Kind::Unknown) if the outcome can't be learned; any other: nothing was changed.
+    /// Errors: [`Kind::Unknown`](crate::error::Kind::Unknown) if the outcome can't be determined; with any other error
+    /// nothing was changed.
     pub async fn run(
         self,
         base: &LoadedTable,
@@ -106,7 +108,7 @@ impl WindowMerge<'_> {
         Ok(Some(Merged { table, snapshot_id, effect }))
     }
 
-    /// Schema, snapshot and properties as one change, on the very base that the plan was made on.
+    /// Schema, snapshot and properties as one change, on the base on which the plan was made.
     fn change(
         &self,
         base: &LoadedTable,
@@ -153,7 +155,7 @@ impl WindowMerge<'_> {
         Ok((change, effect))
     }
 
-    /// Properties that the commit sets.
+    /// Properties to be set by the commit.
     fn properties(
         &self,
         base: &LoadedTable,

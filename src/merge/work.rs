@@ -1,4 +1,4 @@
-//! What every step of one window's merge works with.
+//! Shared state of the steps that merge one window.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::runtime::progress::Progress;
 use crate::schema::TableSchema;
 use crate::table::{DataPaths, WriteOptions};
 
-/// Everything that one window's merge needs.
+/// Everything that the merge of one window needs.
 #[derive(Clone)]
 pub(super) struct Work {
     /// Runs the joins.
@@ -24,7 +24,7 @@ pub(super) struct Work {
     pub table: TableSchema,
     pub arrow_schema: arrow::datatypes::SchemaRef,
     pub handle: Handle,
-    /// In-memory bytes of the changed keys that are looked for at once.
+    /// In-memory bytes of the changed keys that are looked up at once.
     pub chunk_bytes: usize,
     pub progress: Arc<Progress>,
 }

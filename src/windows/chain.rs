@@ -1,4 +1,4 @@
-//! Chains of windows that join, one starting where the one before ends.
+//! Chains of windows, each starting where the previous one ends.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::window::Window;
 use crate::time::Time;
 
-/// How good it is to go on with a window: the chain from it on reaches so far, with so few windows.
+/// The rank of continuing with a window: how far the chain reaches, and with how few windows.
 pub(super) type Rank = (Time, Reverse<usize>);
 
 struct Link {
@@ -16,17 +16,17 @@ struct Link {
 
 /// The best chain from each window on.
 pub(super) struct Chains {
-    /// By window; `None` for those that must not be applied.
+    /// By window; `None` for windows that must not be applied.
     links: Vec<Option<Link>>,
-    /// The best window of those that start at a time.
+    /// The best of the windows that start at a time.
     starts: HashMap<Time, usize>,
 }
 
 impl Chains {
-    /// `order` has the windows by start, then end; of chains that are equally good the first in this order is taken.
+    /// `order` has the windows by start, then end; of equal chains the first in this order wins.
     pub(super) fn new(windows: &[Window], order: &[usize], usable: impl Fn(&Window) -> bool) -> Self {
         let mut chains = Self { links: windows.iter().map(|_| None).collect(), starts: HashMap::new() };
-        // A window that another one goes on with starts later, so it comes first here.
+        // A window that continues another one starts later, so it is processed first.
         for &index in order.iter().rev() {
             let window = &windows[index];
             if !usable(window) {
@@ -46,7 +46,7 @@ impl Chains {
         chains
     }
 
-    /// The window to go on with from a time on.
+    /// The window with which to continue from a time on.
     pub(super) fn at(&self, time: Time) -> Option<usize> {
         self.starts.get(&time).copied()
     }
@@ -56,7 +56,7 @@ impl Chains {
         self.links.get(window)?.as_ref().map(|link| link.rank)
     }
 
-    /// The chain that begins with a window.
+    /// The chain that starts with a window.
     pub(super) fn from(&self, window: usize) -> impl Iterator<Item = usize> {
         std::iter::successors(Some(window), |window| self.links.get(*window)?.as_ref()?.next)
     }

@@ -1,4 +1,4 @@
-//! The choice of windows: data in, data out.
+//! Chooses the windows to apply: a pure function of plain values.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet};
@@ -13,96 +13,96 @@ use crate::time::Time;
 /// What the user allows.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Allow {
-    /// A window that starts after the watermark.
+    /// Applying a window that starts after the watermark.
     pub gap: bool,
-    /// A window that starts before the watermark and ends after it.
+    /// Applying a window that starts before the watermark and ends after it.
     pub overlap: bool,
 }
 
-/// Exports whose windows are not known, and may be the very ones that are missing.
+/// Exports with unknown windows, which may be the missing ones.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Unseen {
-    /// Exports that have not completed, of whatever table.
+    /// Number of exports that have not completed, of any table.
     pub pending: u64,
-    /// When the last of them was begun: its window had ended by then.
+    /// The start time of the newest of these exports: its window had ended by then.
     pub newest_pending: Option<Time>,
-    /// An export's manifests are damaged.
+    /// Whether an export's manifests are damaged.
     pub damaged: bool,
 }
 
 /// A window to apply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Due {
-    /// Which one.
+    /// Its index.
     pub window: usize,
-    /// A gap that it leaves behind, to be recorded.
+    /// The gap before it, to be recorded in the table.
     pub gap: Option<Gap>,
-    /// What the user should know.
+    /// Warnings for the user.
     pub warning: Option<String>,
 }
 
-/// A window that is not needed.
+/// A window that is skipped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Skipped {
-    /// Which one.
+    /// Its index.
     pub window: usize,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
-/// Why nothing goes on.
+/// Why no further window can be applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Why {
-    /// The next window starts later.
+    /// A gap: the next window starts later.
     Gap {
-        /// Exports that have not completed: one of them may fill it.
+        /// Number of exports that have not completed: one of them may fill the gap.
         pending: u64,
     },
-    /// The window starts before the watermark and ends after it, and nothing starts at it.
+    /// An overlap: the window starts before the watermark and ends after it, and no window starts at the watermark.
     Overlap {
-        /// As in a gap.
+        /// As for a gap.
         pending: u64,
     },
-    /// The window holds changes that a gap was recorded for: applied now, old images would be put over newer ones.
+    /// The window contains changes from a recorded gap: applying it now would overwrite newer rows with old images.
     Late(Gap),
-    /// It is not known up to which time the table is complete.
+    /// The time up to which the table is complete is unknown.
     NoWatermark {
-        /// Exports that have not completed: one of them may be earlier.
+        /// Number of exports that have not completed: one of them may be earlier.
         pending: u64,
     },
 }
 
-/// Where nothing goes on.
+/// The place where applying windows stops.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stop {
     /// The window that can't be applied.
     pub window: usize,
-    /// Why.
+    /// The reason.
     pub why: Why,
-    /// The time up to which the table is complete then.
+    /// The time up to which the table is complete at this point.
     pub reached: Option<Time>,
-    /// The window to export, so that it goes on.
+    /// The window to export in order to continue.
     pub missing: Option<Window>,
 }
 
-/// What becomes of each window.
+/// The decision for each window.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Choice {
-    /// Those to apply, in order.
+    /// Windows to apply, in order.
     pub due: Vec<Due>,
-    /// Those that the table has.
+    /// Windows that the table already has.
     pub already: Vec<usize>,
-    /// Those that are not needed, since others are applied for their time.
+    /// Windows that are skipped, since others are applied for their time.
     pub skipped: Vec<Skipped>,
-    /// Those behind the first stop.
+    /// Windows after the first stop.
     pub waiting: Vec<usize>,
-    /// What is an error once the due ones are applied: of a gap or an overlap the first, then late ones.
+    /// Errors to report after the due windows are applied: the first gap or overlap, then late windows.
     pub stops: Vec<Stop>,
-    /// How far the table is complete with the due ones.
+    /// The watermark after the due windows.
     pub reached: Option<Time>,
 }
 
-/// A recorded gap's times; of one that can't be read, all of time.
+/// A recorded gap's times; if they can't be parsed, all of time.
 struct Recorded<'a> {
     gap: &'a Gap,
     span: Window,
@@ -118,20 +118,21 @@ impl<'a> Recorded<'a> {
     }
 
     fn is_begun_by(&self, window: &Window) -> bool {
-        // Windows start at whole seconds; a gap may start at a load's milliseconds.
+        // Windows start at whole seconds; a gap may start at the milliseconds of a load.
         self.span.from.timestamp() <= window.from.timestamp() && window.from < self.span.to
     }
 }
 
-/// Whether a window starts in a recorded gap: it may be what was missing there, and it comes too late.
+/// Whether a window starts in a recorded gap: it may be the missing one, but it comes too late.
 pub(crate) fn late(gaps: &[Gap], window: &Window) -> bool {
     gaps.iter().map(Recorded::new).any(|gap| gap.is_begun_by(window))
 }
 
-/// Chooses from the watermark on: the chain of windows that reaches furthest, and of those the one of fewest windows. Where
-/// nothing continues, an overlap or a gap is gone over as far as that is allowed, and the chain behind it follows.
+/// Chooses windows from the watermark on: the chain that reaches furthest, and among equals the one with the fewest
+/// windows. If no window continues, skips an overlap or a gap as far as this is allowed, and continues with the chain
+/// after it.
 ///
-/// `windows` are in an order of the caller's; of equals the first is taken.
+/// `windows` are in the caller's order; among equals the first wins.
 pub fn choose(mark: Option<Watermark>, gaps: &[Gap], windows: &[Window], unseen: &Unseen, allow: Allow) -> Choice {
     let gaps: Vec<_> = gaps.iter().map(Recorded::new).collect();
     let recorded = |window: &Window| gaps.iter().find(|gap| gap.span.touches(window));
@@ -188,18 +189,19 @@ pub fn choose(mark: Option<Watermark>, gaps: &[Gap], windows: &[Window], unseen:
     choice
 }
 
-/// A window that starts before the watermark and ends after it: what its chain is worth, its end, its start and index.
+/// A window that starts before the watermark and ends after it: the rank of its chain, its end, its start and index.
 type Astride = (Rank, Time, Reverse<(Time, usize)>);
 
-/// On the way from the watermark on.
+/// The state of the walk from the watermark on.
 struct Walk<'a> {
     windows: &'a [Window],
     chains: Chains,
     /// Windows by start, then end.
     order: Vec<usize>,
-    /// Where in it those begin that start after `end`.
+    /// Index in `order` of the first window that starts after `end`.
     position: usize,
-    /// Windows that start before `end` and may end after it, the best on top: its chain's rank, the least overlap, the first.
+    /// Windows that start before `end` and may end after it, best first: by the rank of the chain, the smallest
+    /// overlap, the order.
     astride: BinaryHeap<Astride>,
     /// The time up to which the table is complete.
     end: Option<Time>,
@@ -207,7 +209,7 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Takes the chain at the watermark.
+    /// Applies the chain at the watermark.
     fn begin(&mut self, mark: Option<Watermark>, unseen: &Unseen, allow: Allow) {
         let usable = |index: &usize| self.chains.rank(*index).is_some();
         let Some(mark) = mark else {
@@ -224,7 +226,7 @@ impl Walk<'_> {
         if let Some(first) = self.chains.at(mark.time) {
             self.take(first, None, None);
         } else if mark.of_load {
-            // Windows start at whole seconds, a full export's time has milliseconds.
+            // Windows start at whole seconds; a full export's time has milliseconds.
             let begins = |index: &&usize| self.windows[**index].from.timestamp() == mark.time.timestamp();
             let astride =
                 |index: &&usize| self.windows[**index].from < mark.time && mark.time < self.windows[**index].to;
@@ -244,7 +246,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Goes over one overlap or gap, if that is allowed; `false` where the walk ends.
+    /// Skips one overlap or gap, if that is allowed; `false` if the walk ends.
     fn step(&mut self, unseen: &Unseen, allow: Allow) -> bool {
         let Some(end) = self.end else { return false };
         while let Some(index) = self.order.get(self.position).copied().filter(|i| self.windows[*i].from <= end) {
@@ -270,9 +272,9 @@ impl Walk<'_> {
                 );
                 self.take(index, None, Some(warning));
             }
-            // Something went on from the watermark: what is astride now was not needed for it.
+            // A window continued from the watermark: the overlapping ones were not needed.
             (Some(_), None) if !self.choice.due.is_empty() => return false,
-            // What a window holds is not given up for a gap.
+            // The changes of a window are not given up for a gap.
             (Some(index), None) => self.stop(index, Why::Overlap { pending }, None),
             (Some(index), Some(later)) if allow.gap => self.stop(index, Why::Overlap { pending }, Some(later)),
             (None, Some(index)) if allow.gap && !unseen.damaged && pending == 0 => {
@@ -286,7 +288,7 @@ impl Walk<'_> {
         true
     }
 
-    /// Takes the chain that begins with this window.
+    /// Applies the chain that starts with this window.
     fn take(&mut self, first: usize, gap: Option<Gap>, warning: Option<String>) {
         self.choice.due.push(Due { window: first, gap, warning });
         let rest = self.chains.from(first).skip(1).map(|window| Due { window, gap: None, warning: None });
@@ -294,7 +296,7 @@ impl Walk<'_> {
         self.end = self.choice.due.last().map(|due| self.windows[due.window].to);
     }
 
-    /// `later` is the first window behind.
+    /// `later` is the first window after the watermark.
     fn stop(&mut self, window: usize, why: Why, later: Option<usize>) {
         let missing = self.end.map(|end| {
             let joins = later.map(|later| self.windows[later].from);

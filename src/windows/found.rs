@@ -1,4 +1,4 @@
-//! What the arguments of `incremental` and `status` name, held against the table.
+//! Finds the exports that the arguments of `incremental` and `status` name, and compares them with the table.
 
 use std::collections::HashSet;
 
@@ -16,26 +16,26 @@ use crate::table::watermark;
 use crate::table::watermark::{EXPORT_ARN, Gap, TABLE_ARN};
 use crate::time::Time;
 
-/// What the arguments name.
+/// The exports that the arguments name.
 #[derive(Default)]
 pub struct Found {
     /// Each export once, ordered by window.
     exports: Vec<Export>,
     windows: Vec<Window>,
-    /// Exports of which the window is not known.
+    /// Exports with unknown windows.
     pub unseen: Unseen,
-    /// Windows of exports below a folder that a filter has cut.
+    /// Filtered windows of exports below a folder.
     pub filtered: Vec<(Window, Location)>,
-    /// The first export below a folder that is damaged; the others are warnings.
+    /// The first damaged export below a folder; further ones are warnings.
     pub damaged: Option<Error>,
-    /// Which folders were looked through.
+    /// The folders that were searched.
     pub seen: Seen,
-    /// What the user should know.
+    /// Warnings for the user.
     pub warnings: Vec<String>,
 }
 
 impl Found {
-    /// Sets the exports; those that are no windows are left out.
+    /// Sets the exports; those without a window are ignored.
     fn set(&mut self, mut exports: Vec<Export>) {
         let window = |export: &Export| export.window().map(|(from, to, _)| Window { from, to });
         exports.retain(|export| export.window().is_some());
@@ -49,19 +49,20 @@ impl Found {
         self.unseen.pending
     }
 
-    /// Which of the windows are due, for the table as it is now.
+    /// Chooses the due windows for the current state of the table.
     pub fn choose(&self, table: &LoadedTable, allow: Allow) -> Result<Choice> {
         let mark = watermark::watermark(&table.metadata)?;
         let gaps = watermark::gaps(&table.metadata)?;
         Ok(choose(mark, &gaps, &self.windows, &self.unseen, allow))
     }
 
-    /// Refuses exports of another table than the one that is known by now, whether they are due or not.
+    /// Refuses exports of another table than the one that is known by now, even if they are not due.
     pub fn check(&self, source: &Source) -> Result<()> {
         self.exports.iter().try_for_each(|export| source.check(export))
     }
 
-    /// Fails if the table stops where only a filtered export goes on; other filtered ones are left out with a warning.
+    /// Fails if only a filtered export continues from where the table stops; other filtered ones are skipped with a
+    /// warning.
     pub fn check_filtered(&self, reached: Option<Time>, warnings: &mut Vec<String>) -> Result<()> {
         let mut needed = None;
         for (window, folder) in &self.filtered {
@@ -82,7 +83,8 @@ impl Found {
         self.exports.get(window).zip(self.windows.get(window).copied())
     }
 
-    /// A stop as an error that names the export, and how to get what is missing. `arguments` say where exports lie.
+    /// Converts a stop to an error that names the export and the way to get the missing one. `arguments` are the
+    /// locations of exports.
     pub fn error(&self, stop: &Stop, table: &LoadedTable, arguments: &[String]) -> Error {
         let Some((export, window)) = self.get(stop.window) else {
             return Error::window("a window can't be applied");
@@ -93,8 +95,8 @@ impl Found {
     }
 }
 
-/// Finds the exports that the arguments name, as typed: exports, and folders of exports. On error what was found until then
-/// is worth telling.
+/// Finds the exports that the arguments name: exports, and folders of exports. Even on error, the findings so far are
+/// worth reporting.
 pub async fn discover(store: &Store, arguments: &[String], table: &LoadedTable) -> (Found, Result<()>) {
     let mut found = Found { seen: Seen::of_table(&table.metadata), ..Found::default() };
     let result = find(store, arguments, table, &mut found).await;
@@ -110,7 +112,7 @@ async fn find(store: &Store, arguments: &[String], table: &LoadedTable, found: &
     let (mut exports, mut damaged): (Vec<Export>, Vec<Error>) = (Vec::new(), Vec::new());
     for argument in arguments {
         let folder = Location::parse(argument)?;
-        // A window of a gap may come late; it must be seen, to be refused.
+        // A late window of a gap must be found, so that it can be refused.
         let back = found.seen.look_back(folder.as_str(), mark, &gaps);
         let mut resolved = resolve_back(store, argument, &hint, back).await?;
         found.unseen.pending += resolved.pending;
@@ -137,7 +139,8 @@ async fn find(store: &Store, arguments: &[String], table: &LoadedTable, found: &
     }
     let mut known = HashSet::new();
     let mut each = Vec::new();
-    // A table that does not know its source yet takes the first one's: others are refused before anything is applied.
+    // If the table does not record its source yet, the first export defines it: others are refused before anything is
+    // applied.
     let mut whose = source.clone();
     for export in exports {
         check_incremental(&export)?;
@@ -155,7 +158,7 @@ async fn find(store: &Store, arguments: &[String], table: &LoadedTable, found: &
     Ok(())
 }
 
-/// Whether the table does not have the window of an export below a folder: it ends after the watermark, or lies in a gap.
+/// Whether the table lacks the window of an export below a folder: it ends after the watermark, or is in a gap.
 fn is_open(export: &Export, mark: Option<Time>, gaps: &[Gap]) -> bool {
     let Some((from, to, _)) = export.window() else { return true };
     mark.is_none_or(|mark| mark < to) || gaps.iter().any(|gap| gap.touches(from, to))
@@ -171,7 +174,7 @@ fn check_incremental(export: &Export) -> Result<()> {
     Ok(())
 }
 
-/// The snapshot that holds an export, unless it was expired.
+/// The snapshot that contains an export, unless it has expired.
 pub fn holder(table: &LoadedTable, export: &Export) -> Option<String> {
     let arn = export.arn()?;
     watermark::ancestors(&table.metadata)

@@ -1,6 +1,6 @@
-//! Which windows are applied and in which order, where that stops and why, and which window to export next.
+//! Decides which windows are applied in which order, where and why that stops, and which window to export next.
 //!
-//! [`choose`] alone decides, for `incremental`, its dry run and `status`.
+//! All decisions are in [`choose`], for `incremental`, its dry run and `status`.
 
 mod chain;
 mod choose;

@@ -1,4 +1,4 @@
-//! The window to export next, and how the AWS CLI is asked for it.
+//! The window to export next, and the AWS CLI command for it.
 
 use chrono::{TimeDelta, TimeZone, Utc};
 
@@ -13,10 +13,10 @@ const SHORTEST: TimeDelta = TimeDelta::minutes(15);
 /// How far back point-in-time recovery reaches at most.
 pub const REACH: TimeDelta = TimeDelta::days(35);
 
-/// A window from `from` on that DynamoDB can export: whole seconds, 15 minutes to 24 hours.
+/// A window starting at `from` that DynamoDB can export: whole seconds, 15 minutes to 24 hours.
 ///
-/// It ends at `joins`, where the next window starts. If that is too near, it ends at the first of the `bounds` of other windows
-/// that is far enough away, so that they join behind it.
+/// It ends at `joins`, where the next window starts. If that is too near, it ends at the first of the `bounds` of other
+/// windows that is far enough away, so that these continue after it.
 pub fn exportable(from: Time, joins: Option<Time>, bounds: impl Iterator<Item = Time>) -> Window {
     let second = |time: Time| Utc.timestamp_opt(time.timestamp(), 0).single().unwrap_or(time);
     let from = second(from);
@@ -25,8 +25,8 @@ pub fn exportable(from: Time, joins: Option<Time>, bounds: impl Iterator<Item = 
     Window { from, to: to.map_or(soonest, second).min(latest) }
 }
 
-/// How the AWS CLI is asked for a window. New images suffice: old rows are found by key. The bucket is that of the first of
-/// `locations` on S3.
+/// The AWS CLI command to export a window. New images suffice, since old rows are found by key. The bucket is that of
+/// the first location on S3.
 pub fn export_command(arn: &str, window: Window, locations: &[String]) -> String {
     let locations = locations.iter().filter_map(|argument| Location::parse(argument).ok());
     let target = locations.filter(Location::is_s3).map(|location| target(location.as_str())).next();
@@ -43,7 +43,7 @@ pub fn export_command(arn: &str, window: Window, locations: &[String]) -> String
     )
 }
 
-/// Bucket and prefix of the folder that exports lie in: what stands before `AWSDynamoDB`.
+/// Bucket and prefix of the folder that contains exports: the part before `AWSDynamoDB`.
 fn target(location: &str) -> (String, Option<String>) {
     let path = location.strip_prefix("s3://").unwrap_or(location);
     let mut parts = path.split('/').take_while(|part| *part != "AWSDynamoDB");
@@ -52,7 +52,7 @@ fn target(location: &str) -> (String, Option<String>) {
     (bucket, (!prefix.is_empty()).then_some(prefix))
 }
 
-/// A word for a shell.
+/// Quotes a word for a shell.
 fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@+".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
@@ -96,10 +96,10 @@ mod tests {
         let whole = "14T10:00:00.000 14T10:30:00.000";
         assert_eq!(made("14T10:00:00", Some("14T10:30:00"), &["14T10:20:00"]), whole);
         assert_eq!(made("14T10:00:00.622", Some("14T10:30:00"), &[]), whole, "windows start at whole seconds");
-        // Too short a gap: it ends where the window behind it does.
+        // The gap is too short: the window ends with the one after it.
         assert_eq!(made("14T10:00:00", Some("14T10:05:00"), &["14T10:05:00", "14T10:45:00", "14T10:30:00"]), whole);
         assert_eq!(made("14T10:00:00", None, &["14T10:14:59"]), "14T10:00:00.000 14T10:15:00.000");
-        // Too long a one: its first day.
+        // The gap is too long: the first day of it.
         assert_eq!(made("14T10:00:00", Some("20T10:00:00"), &[]), "14T10:00:00.000 15T10:00:00.000");
     }
 }

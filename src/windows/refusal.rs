@@ -1,4 +1,4 @@
-//! A stop in words.
+//! Messages for stops.
 
 use super::choose::{Stop, Why};
 use super::window::Window;
@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::time;
 
 impl Stop {
-    /// The error, of kind `Window`; `window` and `export` are those of the stop, `command` exports the missing one.
+    /// The error, of kind `Window`. `window` and `export` belong to the stop; `command` exports the missing window.
     pub fn error(&self, window: Window, export: &str, command: Option<&str>) -> Error {
         let window = format!("the window {window} ({export})");
         let mark = self.reached.map(time::format).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Which exports were looked at, so that a recorded gap does not have all manifests since read in every run.
+//! Remembers which exports were checked, so that runs do not read all manifests since a recorded gap again.
 
 use std::collections::BTreeMap;
 
@@ -13,22 +13,22 @@ use crate::table::watermark::{GAPS, GAPS_SEEN, Gap};
 use crate::time;
 use crate::time::Time;
 
-/// For so long a window of a gap can still be asked for and completed: point-in-time recovery, and a day for the export.
+/// How long a window of a gap can still be requested and completed: point-in-time recovery, and a day for the export.
 const MISSED: TimeDelta = TimeDelta::days(36);
-/// More folders, or more exports in one that must be read again, are not remembered.
+/// Maximum number of folders, and of exports per folder that must be read again, that are remembered.
 const MOST: usize = 32;
 
-/// What was found in folders of exports: in earlier runs, and in this one.
+/// What was found in folders of exports, in earlier runs and in this one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Seen {
-    /// The gaps that folders are looked through for, as the table has them.
+    /// The table's gaps for which folders are searched.
     gaps: String,
     known: BTreeMap<String, Looked>,
     now: BTreeMap<String, Looked>,
 }
 
-/// The property's form. What was found counts only for the very gaps that it was found for: another one may make a late
-/// window of an export that was passed over.
+/// The property's format. It is valid only for the gaps for which it was recorded: another gap may make the window of a
+/// skipped export a late one.
 #[derive(Serialize, Deserialize)]
 struct Property {
     gaps: String,
@@ -36,7 +36,7 @@ struct Property {
 }
 
 impl Seen {
-    /// What the table remembers. What can't be read is forgotten: more is read then.
+    /// The table's record. If it can't be parsed it is ignored, and more is read.
     pub fn of_table(metadata: &TableMetadata) -> Self {
         let gaps = gaps_of(metadata);
         let property =
@@ -45,7 +45,7 @@ impl Seen {
         Self { gaps, known: known.unwrap_or_default(), now: BTreeMap::new() }
     }
 
-    /// How far back a folder must be looked through for late windows of gaps.
+    /// How far back a folder must be searched for late windows of gaps.
     pub fn look_back(&self, folder: &str, mark: Option<Time>, gaps: &[Gap]) -> Option<LookBack<'_>> {
         let mark = mark?;
         let times = gaps.iter().filter_map(|gap| time::parse(&gap.from).zip(time::parse(&gap.to)));
@@ -53,7 +53,7 @@ impl Seen {
         (since < mark).then(|| LookBack { since, known: self.known.get(folder) })
     }
 
-    /// Notes what was found in a folder. Late windows are read again, since an error tells them each time.
+    /// Records what was found in a folder. Late windows are read again, since each run reports them as an error.
     pub fn note(&mut self, folder: &str, mut looked: Looked, exports: &[Export], gaps: &[Gap]) {
         let late = exports
             .iter()
@@ -64,8 +64,8 @@ impl Seen {
         }
     }
 
-    /// Goes on after a commit that recorded a gap of this run's own. The gap ends where the next window starts that was found
-    /// in any of the folders of this run, so none of theirs is late by it. Of other folders that is not known.
+    /// Continues after a commit that recorded a gap from this run. The gap ends where the next window in any folder of
+    /// this run starts, so none of their windows is late for it. For other folders this is unknown.
     pub fn record(&mut self, before: &TableMetadata, after: &TableMetadata) {
         if gaps_of(before) == self.gaps {
             self.gaps = gaps_of(after);
@@ -73,7 +73,8 @@ impl Seen {
         }
     }
 
-    /// The property's text, if any folder was looked through; `gap` is the text of the gaps if the commit records one on `base`.
+    /// The property's value, if any folder was searched; `gap` is the value for the gaps if the commit records one on
+    /// `base`.
     pub fn property(&self, base: &TableMetadata, gap: Option<&str>) -> Option<String> {
         if self.now.is_empty() {
             return None;

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::time;
 use crate::time::Time;
 
-/// A window's time, start inclusive, end exclusive.
+/// The time range of a window, start inclusive, end exclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Window {
     /// Start, inclusive.
