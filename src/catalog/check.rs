@@ -1,43 +1,43 @@
-//! What `ddb-iceberg catalog check` learns from a catalog.
+//! The findings of `ddb-iceberg catalog check` about a catalog.
 
 use iceberg::TableIdent;
 use uuid::Uuid;
 
 use crate::error::Result;
 
-/// What one step looked at, in the order in which a catalog is used.
+/// The subject of a step, in the order in which a catalog is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum About {
-    /// Whether the catalog is there and answers.
+    /// Whether the catalog is reachable and answers.
     Reach,
-    /// Whether it knows us.
+    /// Whether the sign-in succeeds.
     SignIn,
-    /// Whether its tables can be listed, and changed as far as that can be told without a change.
+    /// Whether its tables can be listed, and changed, as far as this can be found out without a change.
     List,
 }
 
-/// One step and how it went.
+/// One step and its result.
 #[derive(Debug)]
 pub struct Step {
-    /// What was looked at.
+    /// The subject.
     pub about: About,
-    /// What was found, in words.
+    /// The finding, as text.
     pub outcome: Result<String>,
 }
 
 impl Step {
-    /// A step that went well; `found` is a sentence without a stop.
+    /// A successful step; `found` is a sentence without a full stop.
     pub fn good(about: About, found: impl Into<String>) -> Self {
         Self { about, outcome: Ok(found.into()) }
     }
 
-    /// How a step went.
+    /// A step with its result.
     pub fn new(about: About, outcome: Result<String>) -> Self {
         Self { about, outcome }
     }
 }
 
-/// The name of a table that surely does not exist: looking for it shows whether a catalog answers.
+/// The name of a table that certainly does not exist: looking it up shows whether a catalog answers.
 pub(super) fn nobody() -> Result<TableIdent> {
     let name = format!("check_{}", Uuid::new_v4().simple());
     Ok(TableIdent::from_strs(["ddb_iceberg_check", &name])?)

@@ -1,7 +1,7 @@
-//! Changes to tables whose last change lies in the future: a writer's clock was ahead, or this machine's is behind.
+//! Changes to tables whose last change is in the future: a writer's clock was ahead, or this machine's is behind.
 //!
-//! A table's times never descend. A snapshot's time is ours to choose; `iceberg` gives all other changes the machine's time,
-//! and refuses that, as Java does, where it lies more than a minute before the last change.
+//! A table's times never decrease. We choose a snapshot's time; for all other changes `iceberg` uses the machine's
+//! time, and, like Java, refuses it if it is more than a minute before the last change.
 
 use iceberg::TableUpdate;
 use iceberg::spec::{MetadataLog, TableMetadata, TableMetadataBuilder};
@@ -13,19 +13,20 @@ const LAST: &str = "last-updated-ms";
 const TIME: &str = "timestamp-ms";
 const LOGS: [&str; 2] = ["snapshot-log", "metadata-log"];
 
-/// A builder for changes that are tried out, or that another program makes: whatever the clocks say, it builds. Its times
-/// mean nothing.
+/// A builder for trial changes, or for changes that another program makes: it builds whatever the clocks say. Its times
+/// are meaningless.
 pub fn draft(metadata: &TableMetadata) -> Result<TableMetadataBuilder> {
     Ok(shifted(metadata.clone(), -ahead(metadata))?.into_builder(None))
 }
 
-/// The metadata after these updates, and what fell out of its log of metadata files. `location` is that of the base's.
+/// The metadata after these updates, and the entries removed from its log of metadata files. `location` is that of the
+/// base's.
 pub fn updated(
     base: &TableMetadata,
     location: &str,
     updates: Vec<TableUpdate>,
 ) -> Result<(TableMetadata, Vec<MetadataLog>)> {
-    // A new snapshot brings its time along.
+    // A new snapshot has its own time.
     let is_timed = updates.iter().any(|update| matches!(update, TableUpdate::AddSnapshot { .. }));
     let ahead = if is_timed { 0 } else { ahead(base) };
     let mut builder = shifted(base.clone(), -ahead)?.into_builder(Some(location.to_owned()));
@@ -41,7 +42,7 @@ fn ahead(metadata: &TableMetadata) -> i64 {
     metadata.last_updated_ms().saturating_sub(chrono::Utc::now().timestamp_millis()).max(0)
 }
 
-/// The same table with other times in its logs.
+/// The same table with shifted times in its logs.
 fn shifted(metadata: TableMetadata, milliseconds: i64) -> Result<TableMetadata> {
     if milliseconds == 0 {
         return Ok(metadata);
@@ -73,7 +74,7 @@ mod tests {
 
     use super::*;
 
-    /// A table with one snapshot, made so many milliseconds from now.
+    /// A table with one snapshot, created this many milliseconds from now.
     fn table(from_now: i64) -> TableMetadata {
         let schema = Schema::builder().build().unwrap();
         let creation = TableCreation::builder().name("t".to_owned()).location("s3://b/t".to_owned()).schema(schema);

@@ -1,4 +1,4 @@
-//! A catalog made of properties.
+//! Connects to a catalog, by its properties.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,22 +12,23 @@ use crate::catalog::sql::sqlite::SqliteCatalog;
 use crate::error::{Error, Result};
 use crate::storage::{Location, Store};
 
-/// The warehouse when nothing is configured: a folder in the working directory.
+/// The default warehouse: a folder in the working directory.
 pub const DEFAULT_WAREHOUSE: &str = "warehouse";
-/// The SQLite file inside the warehouse when no `uri` is configured.
+/// The default SQLite file in the warehouse, without a `uri`.
 pub const DEFAULT_FILE: &str = "catalog.db";
 
 const SUPPORTED: &str = "Supported are \"rest\", \"glue\", and \"sql\" with a sqlite:/// or a postgresql:// uri";
 
-/// Makes the catalog `name` of PyIceberg's properties. Nothing is opened or written yet; a REST catalog is asked for its
-/// configuration.
+/// Creates the catalog `name` from PyIceberg's properties. Nothing is opened or written yet, but a REST catalog's
+/// configuration is requested.
 ///
-/// A `uri` of `postgresql://` is a PostgreSQL database; it needs a `warehouse` to create tables in.
-/// `allowed-locations` names places besides the warehouse in which tables may lie.
-/// With neither `uri` nor `warehouse` it is the SQLite file `warehouse/catalog.db` in the working directory; with a local
-/// `warehouse` alone, the file `catalog.db` in it. A warehouse on S3 needs a `uri`. `name` is the value of the column `catalog_name`.
+/// - A `uri` of `postgresql://` is a PostgreSQL database; it needs a `warehouse` to create tables in.
+/// - `allowed-locations` names locations besides the warehouse that may hold tables.
+/// - With neither `uri` nor `warehouse`, the catalog is the SQLite file `warehouse/catalog.db` in the working
+///   directory; with only a local `warehouse`, the file `catalog.db` in it. A warehouse on S3 needs a `uri`. `name` is
+///   the value of the column `catalog_name`.
 ///
-/// Errors: [`Kind::Usage`](crate::error::Kind::Usage) for whatever is not supported or makes no sense.
+/// Errors: [`Kind::Usage`](crate::error::Kind::Usage) for unsupported or invalid properties.
 pub async fn connect(name: &str, properties: &BTreeMap<String, String>, store: Store) -> Result<Arc<dyn Catalog>> {
     property::remember(properties);
     let get = |key: &str| properties.get(key).map(String::as_str).filter(|value| !value.is_empty());
@@ -45,7 +46,7 @@ pub async fn connect(name: &str, properties: &BTreeMap<String, String>, store: S
         (None, Some(uri)) => match uri.split_once(':').map_or("", |(scheme, _)| scheme) {
             "http" | "https" => "rest".to_owned(),
             "thrift" => "hive".to_owned(),
-            // Which database it is, is looked at below.
+            // The kind of database is checked below.
             _ => "sql".to_owned(),
         },
     };
@@ -87,7 +88,7 @@ pub async fn connect(name: &str, properties: &BTreeMap<String, String>, store: S
     Ok(Arc::new(SqliteCatalog::at(name, &path, allowed, store)))
 }
 
-/// SQLite's file can't lie on S3 beside the tables.
+/// SQLite's file can't be stored on S3 with the tables.
 fn no_uri(name: &str, warehouse: &Location) -> Error {
     Error::usage(format!("the warehouse is {warehouse}, but catalog {name:?} has no uri: where its tables are listed"))
         .advice(

@@ -1,4 +1,4 @@
-//! Metadata files, whoever wrote them.
+//! Reads metadata files, whichever program wrote them.
 
 use std::io::Read as _;
 
@@ -11,9 +11,9 @@ use crate::error::{Error, Result};
 use crate::storage::{most_of_a_file, too_large};
 
 const GZIP: [u8; 2] = [0x1f, 0x8b];
-/// A JSON value takes so many bytes while its kind is not known yet.
+/// Bytes that a JSON value takes before its type is known.
 const VALUE: u64 = 64;
-/// What is read of JSON takes at most so many times its limit.
+/// Maximum memory of parsed JSON, as a multiple of its size limit.
 const TIMES: u64 = 4;
 
 /// Reads a table's metadata file, compressed or not.
@@ -37,7 +37,7 @@ fn inflate(bytes: &[u8]) -> Result<Bytes> {
     Ok(text.into())
 }
 
-/// Refuses JSON of so many small values that they would take much more memory than their text.
+/// Refuses JSON with so many small values that they would take much more memory than their text.
 pub(super) fn check_json(text: &[u8]) -> Result<()> {
     let most = most_of_a_file().saturating_mul(TIMES) / VALUE;
     let mut in_text = false;

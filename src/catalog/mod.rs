@@ -1,14 +1,15 @@
-//! Load, create and commit: what the rest needs of a catalog, behind one small trait.
+//! Load, create and commit: the catalog operations that other rooms need, behind one small trait.
 //!
-//! - [`connect`] makes a catalog of PyIceberg's properties ([`property`] knows their names).
-//! - [`sql`] keeps pointers to metadata files in SQLite or PostgreSQL, [`glue`] in the AWS Glue Data Catalog; [`pointer`] is the rest of such
-//!   a catalog: it writes the metadata file and swaps the pointer.
+//! - [`connect`] creates a catalog from PyIceberg's properties ([`property`] knows their names).
+//! - [`sql`] keeps pointers to metadata files in SQLite or PostgreSQL, [`glue`] in the AWS Glue Data Catalog;
+//!   [`pointer`]
+//!   is the common part of such catalogs: it writes the metadata file and swaps the pointer.
 //! - [`rest`] is a client of the REST catalog protocol: the server writes the metadata.
 //! - [`place`] decides in which folders a table's files may be, whatever its metadata says.
-//! - [`settle`] learns what became of a commit whose answer was not a plain success. Callers commit through it.
+//! - [`settle`] determines the outcome of a commit whose answer was not a plain success. Callers commit through it.
 //!
-//! Why not the `iceberg` crate's own `Catalog`? Its commit carries only changes that the crate itself can make, and
-//! nothing outside of it can commit a delete.
+//! Why not the `iceberg` crate's own `Catalog`? Its commit accepts only changes that the crate itself can make, so code
+//! outside of it cannot commit a delete.
 
 pub mod check;
 pub mod clock;
@@ -38,7 +39,7 @@ use crate::storage::Place;
 use check::{About, Step, nobody};
 use patience::Patience;
 
-/// A table as a catalog gave it: the base that a change is planned on.
+/// A table as loaded from a catalog: the base on which a change is planned.
 #[derive(Debug, Clone)]
 pub struct LoadedTable {
     /// The name.
@@ -47,11 +48,11 @@ pub struct LoadedTable {
     pub metadata: TableMetadataRef,
     /// Where the metadata file is.
     pub metadata_location: String,
-    /// Where its files may lie.
+    /// The folders in which its files may be.
     pub place: Place,
-    /// Storage for the table's files: that of its place.
+    /// Storage for the table's files, limited to its place.
     pub file_io: FileIO,
-    /// The catalog's own version token, where it has one.
+    /// The catalog's own version token, if it has one.
     pub version: Option<String>,
 }
 
@@ -63,25 +64,25 @@ impl LoadedTable {
     }
 }
 
-/// Table property of a table that was created empty because its catalog can't create it with its first snapshot: a random
-/// id. It is gone with the commit of that snapshot.
+/// Table property of a table that was created empty, because its catalog can't create it with its first snapshot: a
+/// random id. The commit of that snapshot removes it.
 pub const LOADING: &str = "ddb-iceberg.loading";
 
-/// Whether a table is only the place that a first load was given, and the load has not finished. See [`LOADING`].
+/// Whether a table is only a placeholder for a first load that has not finished. See [`LOADING`].
 pub fn is_unfinished(metadata: &TableMetadata) -> bool {
     metadata.current_snapshot_id().is_none() && metadata.properties().contains_key(LOADING)
 }
 
-/// The place of a table that does not exist yet.
+/// The location of a table that does not exist yet.
 #[derive(Debug, Clone)]
 pub struct TableHome {
-    /// The table's location, without a last slash.
+    /// The table's location, without a trailing slash.
     pub location: String,
     /// Storage for the table's files.
     pub file_io: FileIO,
-    /// The id that the catalog has given the table already.
+    /// The id that the catalog has already assigned to the table.
     pub uuid: Option<Uuid>,
-    /// Properties that the catalog gives new tables; those of the load go over them.
+    /// The catalog's properties for new tables; those of the load override them.
     pub properties: HashMap<String, String>,
 }
 
@@ -94,39 +95,40 @@ pub struct NewTable {
     pub updates: Vec<TableUpdate>,
 }
 
-/// The answer to one attempt to commit.
+/// The result of one attempt to commit.
 #[derive(Debug)]
 pub enum Commit {
     /// The change is in the table.
     Done(LoadedTable),
-    /// Surely not applied: a requirement does not hold, or another writer was first.
+    /// Certainly not applied: a requirement does not hold, or another writer committed first.
     Conflict(String),
     /// It may or may not have been applied.
     Unknown(String),
 }
 
-/// What a catalog does for us. Every method answers for one attempt: nothing in here retries a commit.
+/// The operations of a catalog. Each call is one attempt: nothing in here retries a commit.
 ///
-/// An `Err` of [`create`](Catalog::create) and [`commit`](Catalog::commit) means: surely not applied, and trying again does not help by
-/// itself. Whatever leaves that open is [`Commit::Unknown`]; [`settle`] finds out.
+/// An `Err` from [`create`](Catalog::create) and [`commit`](Catalog::commit) means: certainly not applied, and a retry
+/// alone does not help. If this is uncertain, the result is [`Commit::Unknown`]; [`settle`] determines the outcome.
 #[async_trait]
 pub trait Catalog: Debug + Send + Sync {
-    /// How long to look for what became of a commit. It depends on what lies between us and the catalog.
+    /// How long to search for the outcome of a commit. It depends on the path between us and the catalog.
     fn patience(&self) -> Patience {
         Patience::default()
     }
 
-    /// Where a new table of this name goes; `None` if the name is taken. `planned` is the table but for its id and its
-    /// location; the catalog may refuse it now. What it makes, if anything, is an empty table that is marked as [`LOADING`],
-    /// which the next load takes over.
+    /// The location of a new table of this name; `None` if the name is taken. `planned` is the table except for its id
+    /// and location; the catalog may refuse it now. It may create an empty table marked as [`LOADING`], which the next
+    /// load takes over.
     async fn prepare(&self, ident: &TableIdent, planned: &TableMetadata) -> Result<Option<TableHome>>;
 
-    /// Where new tables go, and storage for it; `None` if the catalog alone decides that, table by table.
+    /// The location of new tables, and storage for it; `None` if the catalog chooses it for each table.
     fn warehouse(&self) -> Option<(&str, &FileIO)> {
         None
     }
 
-    /// Reaches the catalog, signs in and looks around, changing nothing: the steps up to the first that failed.
+    /// Connects to the catalog, signs in and inspects it, without changing anything. Returns the steps up to the first
+    /// failure.
     async fn check(&self) -> Vec<Step> {
         let found = match nobody() {
             Ok(ident) => self.load(&ident).await.map(|_| "the catalog answers".to_owned()),
@@ -135,27 +137,27 @@ pub trait Catalog: Debug + Send + Sync {
         vec![Step::new(About::Reach, found)]
     }
 
-    /// Which catalog it is and where, without secrets. It continues "in": for whoever looks in the wrong one.
+    /// Which catalog it is and where, without secrets, as a continuation of "in". It helps users who use the wrong one.
     fn place(&self) -> String {
         "the catalog".to_owned()
     }
 
-    /// Names of tables, to guess what was meant by one that does not exist: some of them, or none where asking is dear.
+    /// Names of some tables, to suggest one for a name that does not exist; none if listing is expensive.
     async fn some_tables(&self, _near: &TableIdent) -> Result<Vec<String>> {
         Ok(Vec::new())
     }
 
-    /// The table, or `None` if there is none.
+    /// The table, or `None` if it does not exist.
     async fn load(&self, ident: &TableIdent) -> Result<Option<LoadedTable>>;
 
     /// Makes sure that the namespace exists.
     async fn ensure_namespace(&self, namespace: &NamespaceIdent) -> Result<()>;
 
-    /// Creates the table at the place that [`prepare`](Catalog::prepare) gave, complete with its first snapshot;
+    /// Creates the table at the location from [`prepare`](Catalog::prepare), complete with its first snapshot;
     /// [`Commit::Conflict`] if the name is taken.
     async fn create(&self, ident: &TableIdent, table: NewTable) -> Result<Commit>;
 
-    /// Applies the updates if every requirement holds and nobody has moved the table since `base`.
+    /// Applies the updates if every requirement holds and nobody has changed the table since `base`.
     async fn commit(
         &self,
         base: &LoadedTable,

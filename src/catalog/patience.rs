@@ -1,18 +1,18 @@
-//! How long the outcome of a commit is looked for.
+//! Time limits for determining the outcome of a commit.
 
 use std::time::Duration;
 
-/// How long to look.
+/// Time limits for determining the outcome of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
-    /// The pause after the first look; it doubles with each. 100 ms: most outages are a lost connection.
+    /// The pause after the first attempt; it doubles each time. 100 ms: most outages are a lost connection.
     pub first_pause: Duration,
-    /// The longest pause. 5 s: seldom enough for a catalog that is coming up again.
+    /// The maximum pause. 5 s: not too often for a catalog that is restarting.
     pub longest_pause: Duration,
-    /// How long to go on when the table can't be loaded. 30 s: a restart or a fail-over of a catalog.
+    /// How long to continue if the table can't be loaded. 30 s: a restart or failover of a catalog.
     pub reload: Duration,
-    /// How long a commit of unknown outcome may be under way. 60 s: the time limit that gateways and servers commonly
-    /// put on one request.
+    /// How long a commit of unknown outcome may be pending. 60 s: the usual time limit of gateways and servers for one
+    /// request.
     pub in_flight: Duration,
 }
 

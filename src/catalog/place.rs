@@ -1,4 +1,4 @@
-//! A table's place, of what its metadata says and what the configuration vouches for: the one function that makes it.
+//! Derives a table's place from its metadata and from what the configuration vouches for. Only this function does so.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,13 +8,13 @@ use iceberg::spec::TableMetadata;
 use crate::error::Result;
 use crate::storage::{ALLOWED_LOCATIONS, AllowedLocations, Lent, Location, Place, Store};
 
-/// Table properties that move files out of the table's location, newest names first.
+/// Table properties that set folders outside of the table's location, newest names first.
 const FOLDERS: [&str; 4] =
     ["write.data.path", "write.metadata.path", "write.object-storage.path", "write.folder-storage.path"];
 
-/// What a catalog's properties vouch for, besides the warehouse.
+/// The locations that a catalog's properties vouch for, besides the warehouse.
 ///
-/// Errors: [`Kind::Usage`](crate::error::Kind::Usage) for what is no location.
+/// Errors: [`Kind::Usage`](crate::error::Kind::Usage) for an invalid location.
 pub fn allowed(properties: &BTreeMap<String, String>, warehouse: Option<Location>) -> Result<AllowedLocations> {
     let named = properties.get(ALLOWED_LOCATIONS).map_or("", String::as_str);
     AllowedLocations::below(warehouse).and_named(named)
@@ -32,7 +32,7 @@ pub(crate) fn of_table(
     Place::new(&ident.to_string(), &folders(location, properties), allowed, lent, store)
 }
 
-/// The place of a table after a change, which may have moved it.
+/// The place of a table after a change that may have moved it.
 pub fn moved(place: &Place, metadata: &TableMetadata) -> Place {
     place.now_at(&folders(metadata.location(), metadata.properties()))
 }

@@ -1,12 +1,12 @@
-//! "Write the metadata file, then swap the pointer": the half that all pointer catalogs share.
+//! "Write the metadata file, then swap the pointer": the common half of all pointer catalogs.
 //!
-//! A pointer catalog keeps, for each table, the location of its newest metadata file, and can replace it only where it
-//! still is what the writer saw. The rules, in this order:
+//! A pointer catalog keeps the location of each table's current metadata file, and replaces it only if it still is what
+//! the writer read. The rules, in this order:
 //!
-//! - A change is planned on a base; if the pointer is not the base's metadata file any more, it is a conflict.
+//! - A change is planned on a base; if the pointer is not the base's metadata file any more, this is a conflict.
 //! - Every requirement is checked against the base, then every update is applied.
-//! - The new metadata file has a name that nobody else can have, and is durable before the pointer moves.
-//! - The metadata file of an attempt that surely failed is deleted; while the outcome is open nothing is deleted.
+//! - The new metadata file has a unique name, and is durable before the pointer moves.
+//! - The metadata file of an attempt that certainly failed is deleted; while the outcome is unknown nothing is deleted.
 
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -26,39 +26,39 @@ use super::{Catalog, Commit, LoadedTable, NewTable, TableHome, clock, metadata_f
 use crate::error::{Error, Result};
 use crate::storage::{ALLOWED_LOCATIONS, AllowedLocations, Lent, Location, Place, Store};
 
-/// Loads that find the metadata file gone look at the pointer again, so often: another writer may have moved it and
-/// removed the old file in between.
+/// Number of attempts to load a table whose metadata file is missing: another writer may have moved the pointer and
+/// deleted the old file meanwhile.
 const LOAD_ATTEMPTS: u32 = 3;
 /// Table property: folder of the metadata files, by default `metadata` below the table's location.
 const METADATA_PATH: &str = "write.metadata.path";
-/// Table property: delete metadata files that fell out of the metadata log.
+/// Table property: whether to delete metadata files that were dropped from the metadata log.
 const DELETE_AFTER_COMMIT: &str = "write.metadata.delete-after-commit.enabled";
 
-/// What a catalog holds for one table.
+/// A catalog's entry for a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pointer {
-    /// Where the newest metadata file is.
+    /// The location of the current metadata file.
     pub location: String,
-    /// The catalog's own version token, where it has one.
+    /// The catalog's own version token, if it has one.
     pub version: Option<String>,
 }
 
-/// The answer to one attempt to set a pointer.
+/// The result of one attempt to set a pointer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Swap {
     /// It is set.
     Done,
-    /// Surely not set, now or later: the pointer was another one. A client that retries by itself can't know that after
-    /// its first attempt, and has to answer [`Swap::Unknown`].
+    /// Certainly not set, now or later: the pointer had changed. A client that retries by itself can't know that after
+    /// its first attempt, and must return [`Swap::Unknown`].
     Conflict(String),
     /// It may be set, now or later.
     Unknown(String),
 }
 
-/// Compare-and-swap on pointers: what one pointer catalog has to bring. An `Err` means: surely not set.
+/// Compare-and-swap on pointers: the part that each pointer catalog implements. An `Err` means: certainly not set.
 #[async_trait]
 pub trait Pointers: Debug + Send + Sync {
-    /// The pointer of a table, or `None` if there is no such table. Makes nothing.
+    /// The pointer of a table, or `None` if the table does not exist. Creates nothing.
     async fn read_pointer(&self, ident: &TableIdent) -> Result<Option<Pointer>>;
 
     /// Sets the pointer of a table that does not exist.
@@ -76,24 +76,24 @@ pub trait Pointers: Debug + Send + Sync {
     /// Makes sure that the namespace exists.
     async fn ensure_namespace(&self, namespace: &NamespaceIdent) -> Result<()>;
 
-    /// The folder of a namespace's new tables, without a last slash; `None` if nothing says where that is.
+    /// The folder of a namespace's new tables, without a trailing slash; `None` if it is not configured.
     async fn folder(&self, namespace: &NamespaceIdent, warehouse: Option<&str>) -> Result<Option<String>> {
-        // One folder for all levels of a namespace, as PyIceberg has it: a folder a level would put the table a.b.data
-        // into the data folder of the table a.b.
+        // One folder for all levels of a namespace, as in PyIceberg: with a folder per level, the table a.b.data would
+        // be in the data folder of the table a.b.
         Ok(warehouse.map(|warehouse| format!("{warehouse}/{}", namespace.join("."))))
     }
 
-    /// As [`Catalog::place`].
+    /// Like [`Catalog::place`].
     fn place(&self) -> String {
         "the catalog".to_owned()
     }
 
-    /// As [`Catalog::some_tables`].
+    /// Like [`Catalog::some_tables`].
     async fn some_tables(&self) -> Result<Vec<String>> {
         Ok(Vec::new())
     }
 
-    /// As [`Catalog::check`].
+    /// Like [`Catalog::check`].
     async fn check(&self) -> Vec<Step> {
         let found = match nobody() {
             Ok(ident) => self.read_pointer(&ident).await.map(|_| "the catalog answers".to_owned()),
@@ -113,7 +113,7 @@ pub struct PointerCatalog<P> {
 }
 
 impl<P: Pointers> PointerCatalog<P> {
-    /// A catalog whose tables lie where `allowed` says, new ones below its warehouse.
+    /// A catalog whose tables are in locations that `allowed` vouches for; new ones are below its warehouse.
     pub fn new(pointers: P, store: Store, allowed: AllowedLocations) -> Self {
         Self { pointers, file_io: store.file_io(), store, allowed }
     }
@@ -122,8 +122,8 @@ impl<P: Pointers> PointerCatalog<P> {
         self.allowed.warehouse().map(Location::as_str)
     }
 
-    /// The place of a table whose metadata file is at `metadata`, if it has one; what the catalog itself says of a namespace's
-    /// folder on S3 counts as its warehouse.
+    /// The place of a table whose metadata file is at `metadata`, if it has one. A namespace's folder on S3 according
+    /// to the catalog counts as its warehouse.
     async fn place_of(
         &self,
         ident: &TableIdent,
@@ -155,7 +155,7 @@ impl<P: Pointers> PointerCatalog<P> {
         }
     }
 
-    /// Where a new table goes, without a last slash.
+    /// The location of a new table, without a trailing slash.
     async fn location(&self, ident: &TableIdent) -> Result<String> {
         for name in ident.namespace().iter().chain([&ident.name().to_owned()]) {
             check_name(name)?;
@@ -173,7 +173,7 @@ impl<P: Pointers> PointerCatalog<P> {
         }
     }
 
-    /// Judges the answer of the one attempt to set the pointer to `location`.
+    /// Interprets the result of the single attempt to set the pointer to `location`.
     async fn answer(
         &self,
         ident: &TableIdent,
@@ -196,7 +196,7 @@ impl<P: Pointers> PointerCatalog<P> {
         }
     }
 
-    /// Writes a metadata file; a broken one is taken away again.
+    /// Writes a metadata file; deletes it again if that fails.
     async fn write(&self, metadata: &TableMetadata, version: u32) -> Result<String> {
         let (location, content) = encode(metadata, version)?;
         let written = match self.file_io.new_output(&location) {
@@ -213,7 +213,7 @@ impl<P: Pointers> PointerCatalog<P> {
 
 #[async_trait]
 impl<P: Pointers> Catalog for PointerCatalog<P> {
-    /// Makes nothing.
+    /// Creates nothing.
     async fn prepare(&self, ident: &TableIdent, planned: &TableMetadata) -> Result<Option<TableHome>> {
         let location = self.location(ident).await?;
         let place = self.place_of(ident, &location, planned.properties(), None).await;
@@ -320,7 +320,7 @@ impl<P: Pointers> Catalog for PointerCatalog<P> {
     }
 }
 
-/// A name that is one plain path segment in every file system and in every reader's idea of a URI.
+/// Whether a name is one plain path segment in every file system and for every reader of URIs.
 fn check_name(name: &str) -> Result<()> {
     let bad = name.is_empty()
         || name == "."
@@ -354,8 +354,8 @@ fn encode(metadata: &TableMetadata, version: u32) -> Result<(String, Vec<u8>)> {
     Ok((format!("{folder}/{version:05}-{}{suffix}.metadata.json", Uuid::new_v4()), content))
 }
 
-/// The version after the one in a metadata file's name (`00003-<uuid>.metadata.json`, `v3.metadata.json`); of any other
-/// name 0: the number is for people, only the pointer says which file is the newest.
+/// The version after the one in a metadata file's name (`00003-<uuid>.metadata.json`, `v3.metadata.json`); 0 for any
+/// other name. The number is informative: only the pointer determines the current file.
 fn next_version(location: &str) -> u32 {
     let name = location.rsplit('/').next().unwrap_or(location);
     let name = name.strip_prefix('v').unwrap_or(name);
@@ -363,11 +363,11 @@ fn next_version(location: &str) -> u32 {
     if !digits.bytes().all(|b| b.is_ascii_digit()) {
         return 0;
     }
-    // Other writers hold the number in a signed 32-bit integer.
+    // Other writers keep the number in a signed 32-bit integer.
     digits.parse::<i32>().ok().and_then(|n| n.checked_add(1)).and_then(|n| u32::try_from(n).ok()).unwrap_or(0)
 }
 
-/// The metadata files that the table asks to have deleted. The log is not to be trusted with other files.
+/// The metadata files to delete by the table's settings. Other files in the log are not trusted.
 fn deletable(metadata: &TableMetadata, expired: &[MetadataLog]) -> Vec<String> {
     let wanted = metadata.properties().get(DELETE_AFTER_COMMIT).is_some_and(|v| v.eq_ignore_ascii_case("true"));
     if !wanted {

@@ -1,4 +1,4 @@
-//! Names of catalog properties, which are PyIceberg's: which exist, which are secret.
+//! Names of catalog properties, which are PyIceberg's: which exist, and which are secret.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use crate::secrets;
 use crate::spelling::distance;
 use crate::storage::ALLOWED_LOCATIONS;
 
-/// Known by its full name.
+/// Properties known by their full name.
 const NAMES: &[&str] = &[
     "type",
     "uri",
@@ -99,7 +99,7 @@ const NAMES: &[&str] = &[
     "s3.remote-signing-enabled",
 ];
 
-/// Known by their beginning: other people's words, not ours to list.
+/// Properties known by their prefix: other programs define their names.
 const FAMILIES: &[&str] = &[
     "header.",
     "auth.",
@@ -118,7 +118,7 @@ const FAMILIES: &[&str] = &[
     "table-override.",
 ];
 
-/// What is said of a key that does not exist, or that is one slip of the keyboard from one that does: `None` if it is fine.
+/// A message about an unknown key, or one that is misspelled; `None` if the key is fine.
 pub fn unknown(key: &str) -> Option<String> {
     let bare = key.strip_prefix("export.").filter(|rest| rest.starts_with("s3.")).unwrap_or(key);
     if NAMES.contains(&bare) {
@@ -140,7 +140,7 @@ pub fn unknown(key: &str) -> Option<String> {
     })
 }
 
-/// Whether this is one of the properties that are known by their full names.
+/// Whether this property is known by its full name.
 pub fn is_name(key: &str) -> bool {
     NAMES.contains(&key)
 }
@@ -168,8 +168,8 @@ pub fn is_secret(key: &str) -> bool {
         || key.ends_with("connection-string")
 }
 
-/// Whether the value of this key gives access. What only looks like it is not shown either, but stays in messages that have
-/// it by chance: flags, addresses, names, and headers for other things.
+/// Whether the value of this key grants access. Values of similar keys are not shown either, but are not masked in
+/// messages that contain them by chance: flags, addresses, names, and headers for other purposes.
 fn gives_access(key: &str) -> bool {
     const NOT: [&str; 8] = ["-enabled", "-url", "_url", "-uri", "scope", "client-id", "client_id", "username"];
     const HEADERS: [&str; 6] = ["auth", "cookie", "token", "key", "secret", "password"];
@@ -181,16 +181,16 @@ fn gives_access(key: &str) -> bool {
     }
 }
 
-/// Whether this is a secret that gives access, or holds one.
+/// Whether this is a secret that grants access, or contains one.
 pub fn holds_secret(key: &str, value: &str) -> bool {
-    // The id of a KMS key is not shown, but gives no access. A warehouse has no user.
+    // The id of a KMS key is not shown, but grants no access. A warehouse has no user.
     !value.is_empty()
         && key != "warehouse"
         && !key.contains("kms-key")
         && (gives_access(key) || password(value).is_some() || value.contains("password="))
 }
 
-/// Remembers what is secret in these properties, so that no server's message repeats it.
+/// Registers the secrets in these properties, so that no server's message repeats them.
 pub fn remember(properties: &BTreeMap<String, String>) {
     for (key, value) in properties.iter().filter(|(key, value)| holds_secret(key, value)) {
         if let Some(password) = password(value) {
@@ -206,22 +206,22 @@ pub fn remember(properties: &BTreeMap<String, String>) {
     }
 }
 
-/// The password in a URL, as it stands there.
+/// The password in a URL, as written there.
 fn password(value: &str) -> Option<&str> {
     let (_, rest) = value.split_once("://")?;
-    // It may have any character in it, even where it should have been percent-encoded.
+    // It may contain any character, even one that should have been percent-encoded.
     let (user, host) = rest.rsplit_once('@')?;
     let (user, password) = user.split_once(':')?;
-    // A word that stands in the address anyway.
+    // A word that is part of the address anyway.
     let is_name = password == user || host.rsplit('/').next() == Some(password);
     (!password.is_empty() && !is_name).then_some(password)
 }
 
-/// What is said of secrets that these properties send over a network as they are, one line a server.
+/// Warnings about secrets that these properties send over a network in clear, one line per server.
 pub fn unencrypted(properties: &BTreeMap<String, String>) -> Vec<String> {
     let open = |key: &str| properties.get(key).is_some_and(|url| url.starts_with("http://") && !is_loopback(url));
     let is_true = |key: &str| properties.get(key).is_some_and(|value| value.eq_ignore_ascii_case("true"));
-    // What signs in to a REST catalog.
+    // Credentials for a REST catalog.
     let sign_in: Vec<&str> = properties
         .iter()
         .filter(|(key, value)| !value.is_empty() && is_secret(key))
@@ -249,13 +249,13 @@ pub fn unencrypted(properties: &BTreeMap<String, String>) -> Vec<String> {
     said
 }
 
-/// The value as it may be shown: secrets as `***`, user names and passwords in URIs too.
+/// The value as it may be shown: secrets, and user names and passwords in URIs, as `***`.
 pub fn shown(key: &str, value: &str) -> String {
     if is_secret(key) {
         return "***".to_owned();
     }
-    // A password may have any character in it, even where it should have been percent-encoded: all up to the last @ may be
-    // one. A warehouse has none, and a path may have an @.
+    // A password may contain any character, even one that should have been percent-encoded: everything up to the last @
+    // may belong to it. A warehouse has none, and a path may contain an @.
     let mask = |text: &str| match text.rsplit_once('@') {
         Some((_, rest)) => format!("***@{rest}"),
         None => text.to_owned(),

@@ -1,14 +1,17 @@
-//! What became of a commit.
+//! Determines the outcome of a commit.
 //!
-//! After any answer but [`Commit::Done`] the table is loaded again and searched for our own snapshot:
+//! After any answer but [`Commit::Done`], the table is loaded again and searched for our own snapshot:
 //!
-//! - It is there: the commit is in the table, whatever the answer was. Even a conflict can be our own first attempt, sent
-//!   twice by something between us and the catalog.
-//! - It is not there after a conflict, at two looks: another writer was first. The first may have got an answer that was
-//!   kept somewhere from before; so we also go on looking, for a while, as long as the table seems to be as it was.
-//! - It is not there after an unknown answer: if the table no longer meets what the commit required, it can't be applied
-//!   any more, and another writer was first. Else it may still be under way; we go on looking for [`Patience::in_flight`].
-//! - What can't be learned is an error of [`Kind::Unknown`]. Nothing that the commit refers to may be deleted then.
+//! - It is there: the commit succeeded, whatever the answer was. Even a conflict can be caused by our own first
+//!   attempt,
+//!   if something between us and the catalog sent the request twice.
+//! - It is missing after a conflict, in two attempts: another writer committed first. The first attempt may have got a
+//!   cached answer; so as long as the table seems unchanged, the search continues for a while.
+//! - It is missing after an unknown answer: if the table no longer meets the commit's requirements, the commit can't be
+//!   applied any more, and another writer committed first. Otherwise it may still be pending; the search continues for
+//!   [`Patience::in_flight`].
+//! - If the outcome can't be determined, this is an error of [`Kind::Unknown`]. None of the commit's files may be
+//!   deleted then.
 
 use iceberg::spec::TableMetadata;
 use iceberg::{TableIdent, TableRequirement, TableUpdate};
@@ -19,17 +22,18 @@ use super::patience::Patience;
 use super::{Catalog, Commit, LoadedTable, NewTable};
 use crate::error::{Error, Kind, Result};
 
-/// Looks at a table after a conflict, before what was written for the change is given up.
+/// Number of attempts after a conflict, before the files written for the change are given up.
 const LOOKS: u32 = 2;
-/// The same where the table does not seem to have changed, for [`Patience::longest_pause`] at least.
+/// The same if the table seems unchanged, for [`Patience::longest_pause`] at least.
 const LOOKS_AT_THE_SAME: u32 = 4;
 
-/// What became of a change.
+/// The outcome of a change.
 #[derive(Debug)]
 pub enum Outcome {
-    /// It is in the table; the table as it was found (others may have changed it further).
+    /// It is in the table; the table as loaded (others may have changed it further).
     Committed(LoadedTable),
-    /// It is not and will not be: another writer was first. The table as it is now, `None` if there is none.
+    /// It is not in the table and will not be: another writer committed first. The current table, `None` if there is
+    /// none.
     Moved(Option<LoadedTable>),
 }
 
@@ -40,12 +44,12 @@ impl Outcome {
     }
 }
 
-/// How a change is recognised in the table.
+/// How to recognise a change in the table.
 #[derive(Debug, Clone, Copy)]
 enum Mark<'a> {
     Snapshot(i64),
     Table(Uuid),
-    /// None of these snapshots is there any more.
+    /// None of these snapshots exists any more.
     Without(&'a [i64]),
 }
 
@@ -59,16 +63,16 @@ impl Mark<'_> {
     }
 }
 
-/// Learns what became of the commit of the snapshot `snapshot_id`, with the default [`Patience`].
+/// Determines the outcome of the commit of the snapshot `snapshot_id`, with the default [`Patience`].
 ///
-/// Errors: [`Kind::Unknown`] if it can't be learned.
+/// Errors: [`Kind::Unknown`] if it can't be determined.
 pub async fn settle(catalog: &dyn Catalog, ident: &TableIdent, answer: Commit, snapshot_id: i64) -> Result<Outcome> {
     find(catalog, ident, answer, Mark::Snapshot(snapshot_id), |_| false, Patience::default()).await
 }
 
-/// Creates a table and learns what became of it: [`Outcome::Moved`] if the name was taken.
+/// Creates a table and determines the outcome: [`Outcome::Moved`] if the name was taken.
 ///
-/// Errors: [`Kind::Unknown`] if it can't be learned; any other: the table was not created.
+/// Errors: [`Kind::Unknown`] if it can't be determined; with any other error the table was not created.
 pub async fn create_and_settle(
     catalog: &dyn Catalog,
     ident: &TableIdent,
@@ -78,16 +82,16 @@ pub async fn create_and_settle(
     let mark = table.metadata.current_snapshot_id().map_or(Mark::Table(table.metadata.uuid()), Mark::Snapshot);
     let place = table.metadata.uuid();
     let answer = catalog.create(ident, table).await?;
-    // A catalog may have made the place already: then the table exists, and the creation can be applied all the same.
+    // A catalog may have created a placeholder: then the table exists, but the creation can still be applied.
     let cannot_apply =
         |now: &LoadedTable| !(now.metadata.uuid() == place && now.metadata.current_snapshot_id().is_none());
     find(catalog, ident, answer, mark, cannot_apply, patience).await
 }
 
-/// Commits a change whose new snapshot is `snapshot_id`, and learns what became of it: [`Outcome::Moved`] if another
-/// writer was first. It is sent once; planning again is the caller's.
+/// Commits a change whose new snapshot is `snapshot_id`, and determines the outcome: [`Outcome::Moved`] if another
+/// writer committed first. The commit is sent once; the caller plans again.
 ///
-/// Errors: [`Kind::Unknown`] if it can't be learned; any other: the change was not applied.
+/// Errors: [`Kind::Unknown`] if it can't be determined; with any other error the change was not applied.
 pub async fn commit_and_settle(
     catalog: &dyn Catalog,
     base: &LoadedTable,
@@ -102,8 +106,8 @@ pub async fn commit_and_settle(
     find(catalog, &base.ident, answer, Mark::Snapshot(snapshot_id), cannot_apply, patience).await
 }
 
-/// Commits the removal of these snapshots, and learns what became of it, as [`commit_and_settle`] does. That
-/// another writer removed them is the same.
+/// Commits the removal of these snapshots, and determines the outcome like [`commit_and_settle`]. If another writer
+/// removed them, this counts as success.
 pub async fn remove_and_settle(
     catalog: &dyn Catalog,
     base: &LoadedTable,
@@ -118,7 +122,7 @@ pub async fn remove_and_settle(
     find(catalog, &base.ident, answer, Mark::Without(removed), cannot_apply, patience).await
 }
 
-/// `cannot_apply`: whether the table as it is now refuses the change for good.
+/// `cannot_apply`: whether the current table permanently refuses the change.
 async fn find(
     catalog: &dyn Catalog,
     ident: &TableIdent,
@@ -153,7 +157,7 @@ async fn find(
                     Some(table) if mark.is_in(&table.metadata) => return Ok(Outcome::Committed(table)),
                     now if !unknown => {
                         looks += 1;
-                        // A replica of the catalog's may lag behind.
+                        // A replica of the catalog may lag behind.
                         let is_the_same = looks >= LOOKS_AT_THE_SAME && start.elapsed() >= same_for;
                         if is_the_same || (looks >= LOOKS && now.as_ref().is_some_and(&cannot_apply)) {
                             return Ok(Outcome::Moved(now));

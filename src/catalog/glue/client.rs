@@ -1,8 +1,8 @@
-//! The SDK's clients, made of a [`GlueConfig`].
+//! The SDK's clients, built from a [`GlueConfig`].
 //!
-//! There are two. One reads, and tries again whatever may pass. The other writes, and the SDK sends each request once: of a
-//! second attempt nobody could tell whether its conflict is another writer's success or that of the first attempt. Only
-//! what Glue surely did not look at, because it throttled us, is sent again here ([`Clients::once`]).
+//! There are two. The reading client retries transient errors. With the writing client, the SDK sends each request
+//! once: after a second attempt, a conflict could be due to another writer's success or to that of the first attempt.
+//! Only requests that Glue certainly did not process, because it throttled us, are sent again here ([`Clients::once`]).
 
 use std::future::Future;
 use std::time::Duration;
@@ -19,25 +19,25 @@ use super::failure;
 use crate::error::{Error, Result};
 use crate::storage::RetryPolicy;
 
-/// For a connection with its handshake.
+/// Timeout for connecting, including the handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// For one attempt to read.
+/// Timeout for one read attempt.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
-/// For all attempts to read together: an address where nobody answers is reported within half a minute.
+/// Timeout for all read attempts together: an unreachable address is reported within half a minute.
 const READ_TOTAL: Duration = Duration::from_secs(25);
-/// For the one attempt to write; after that its outcome is looked for.
+/// Timeout for the single write attempt; after that its outcome is looked up.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Clone)]
 pub(super) struct Clients {
     pub(super) reader: Client,
     pub(super) writer: Client,
-    /// Where requests go: endpoint and region.
+    /// The address of requests: endpoint and region.
     pub(super) place: String,
     policy: RetryPolicy,
 }
 
-/// Reads variables and profile files; Glue is not asked yet.
+/// Reads variables and profile files; does not call Glue yet.
 pub(super) async fn connect(config: &GlueConfig) -> Result<Clients> {
     let policy = RetryPolicy {
         attempts: config.attempts,
@@ -81,7 +81,7 @@ fn builder(shared: &SdkConfig, config: &GlueConfig) -> Builder {
 }
 
 impl Clients {
-    /// Sends a write until Glue has looked at it once: an answer that says "too many requests" was given before that.
+    /// Sends a write until Glue has processed it once: "too many requests" means that it was not processed.
     pub(super) async fn once<T, E, F>(&self, send: impl Fn() -> F) -> Result<T, SdkError<E>>
     where
         E: ProvideErrorMetadata,

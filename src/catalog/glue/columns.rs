@@ -1,7 +1,8 @@
-//! A table's columns as Glue shows them. Readers take the schema from the metadata file; these are for the console, for
-//! Lake Formation and for what lists columns. Types are spelled as Iceberg's Java spells them (`IcebergToGlueConverter`).
+//! A table's columns as shown in Glue. Readers take the schema from the metadata file; these columns are for the
+//! console, Lake Formation and programs that list columns. Types are spelled as in Iceberg's Java implementation
+//! (`IcebergToGlueConverter`).
 //!
-//! What Glue could not hold must not stop a commit: it is shortened or left out, with a warning. The limits are those of
+//! What Glue cannot hold must not stop a commit: it is shortened or omitted, with a warning. The limits are those of
 //! the page "Column" in AWS Glue's API reference.
 
 use std::collections::{HashMap, HashSet};
@@ -14,11 +15,11 @@ use crate::error::{Error, Result};
 const LONGEST_NAME: usize = 255;
 const LONGEST_COMMENT: usize = 255;
 const LONGEST_TYPE: usize = 131_072;
-/// In place of a type that is too long.
+/// Replaces a type that is too long.
 const SHORTENED: &str = "string";
 
-/// The columns of the schema, and what is to be said of them. A comment that somebody gave a column in Glue stays unless
-/// the field has its own.
+/// The columns of the schema, and warnings about them. A comment that someone gave a column in Glue is kept unless the
+/// field has its own.
 pub(super) fn columns(schema: &Schema, existing: &[Column]) -> Result<(Vec<Column>, Vec<String>)> {
     let comments: HashMap<String, &str> =
         existing.iter().filter_map(|c| Some((c.name().to_lowercase(), c.comment()?))).collect();
@@ -69,7 +70,7 @@ fn column(name: &str, spelled: String, comment: Option<String>, field: &NestedFi
         .map_err(|e| Error::failed("a column could not be described to Glue").caused_by(e))
 }
 
-/// A type, as Hive would spell it.
+/// A type in Hive's spelling.
 fn type_string(kind: &Type) -> String {
     match kind {
         Type::Primitive(primitive) => match primitive {
@@ -102,14 +103,14 @@ fn type_string(kind: &Type) -> String {
     }
 }
 
-/// Without the characters that Glue's single lines can't have.
+/// Removes characters that Glue's single-line strings can't contain.
 fn single_line(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() && c != '\t' || matches!(c, '\u{FFFE}' | '\u{FFFF}') { ' ' } else { c })
         .collect()
 }
 
-/// At most so many bytes, whole characters.
+/// Truncates to at most this many bytes, at a character boundary.
 fn truncated(text: &str, longest: usize) -> String {
     let mut end = longest.min(text.len());
     while !text.is_char_boundary(end) {

@@ -1,4 +1,5 @@
-//! How Glue is reached, with PyIceberg's names (its page "Configuration", section Glue Catalog), and two of Iceberg's Java.
+//! Configuration for connecting to Glue, with PyIceberg's names (its page "Configuration", section Glue Catalog), and
+//! two from Iceberg's Java implementation.
 
 use std::collections::BTreeMap;
 
@@ -6,25 +7,26 @@ use crate::aws::access::AwsAccess;
 use crate::aws::properties::Properties;
 use crate::error::Result;
 
-/// Attempts in all, as PyIceberg has it.
+/// Default number of attempts, as in PyIceberg.
 const ATTEMPTS: u32 = 10;
 
-/// How Glue is reached.
+/// How to connect to Glue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct GlueConfig {
     pub(super) access: AwsAccess,
-    /// The Data Catalog: an account's number. The caller's own account if it is not given.
+    /// The Data Catalog: an account number. Default: the caller's own account.
     pub(super) id: Option<String>,
-    /// Whether Glue keeps no old version of a table entry. It keeps a limited number of them, and then refuses commits.
+    /// Whether Glue does not archive previous versions of a table entry. It keeps a limited number of them, then
+    /// refuses commits.
     pub(super) skip_archive: bool,
-    /// How often a request is sent at most.
+    /// Maximum number of attempts per request.
     pub(super) attempts: u32,
-    /// Whether names that Athena can't take are passed on to Glue.
+    /// Whether names that Athena does not accept are passed on to Glue.
     pub(super) any_name: bool,
 }
 
 impl GlueConfig {
-    /// `glue.*`, and `client.*` where that is not given. Other properties are passed over.
+    /// Reads `glue.*`, and `client.*` for what is not set. Other properties are ignored.
     pub(super) fn from_properties(properties: &BTreeMap<String, String>) -> Result<Self> {
         let properties = Properties::new(properties, "");
         if properties.flag("glue.lakeformation-enabled")? == Some(true) {

@@ -1,9 +1,11 @@
-//! A table's entry in Glue: what we read of it, and what we write.
+//! A table's entry in Glue: reading and writing.
 //!
-//! - `table_type` and `metadata_location` among the parameters are what counts; `previous_metadata_location` is for people.
-//! - Whatever else is there stays: other parameters, description, owner, retention, partition keys, the storage
-//!   descriptor's parameters and serializer, comments of columns.
-//! - Parameters that copy a property of the table follow it: PyIceberg copies all of them, and an old copy would mislead.
+//! - The parameters `table_type` and `metadata_location` are authoritative; `previous_metadata_location` is
+//!   informative.
+//! - Everything else is kept: other parameters, description, owner, retention, partition keys, the storage descriptor's
+//!   parameters and serializer, comments of columns.
+//! - Parameters that copy a table property are updated: PyIceberg copies all of them, and an outdated copy would
+//!   mislead.
 
 use std::collections::HashMap;
 
@@ -20,18 +22,18 @@ const ICEBERG: &str = "ICEBERG";
 const METADATA_LOCATION: &str = "metadata_location";
 const PREVIOUS_METADATA_LOCATION: &str = "previous_metadata_location";
 const EXTERNAL_TABLE: &str = "EXTERNAL_TABLE";
-/// Table property that Java shows as the description of the entry.
+/// Table property that Java shows as the entry's description.
 const COMMENT: &str = "comment";
-/// Longest value of a parameter.
+/// Maximum length of a parameter's value.
 const LONGEST_PARAMETER: usize = 512_000;
-/// Longest description, in bytes.
+/// Maximum length of a description, in bytes.
 const LONGEST_DESCRIPTION: usize = 2048;
-/// From this size on, in bytes, a warning is given. Glue refuses requests that are too large ("Payload size of request
-/// exceeded limit") and nowhere says where that begins; entries of 3,600 columns, about 600 KB, were refused
+/// Size in bytes from which a warning is given. Glue refuses requests that are too large ("Payload size of request
+/// exceeded limit") without documenting the limit; entries of 3,600 columns, about 600 KB, were refused
 /// (apache/iceberg-go issue 701).
 const LARGE: usize = 300_000;
 
-/// What the entry points to.
+/// The target of an entry.
 pub(super) fn pointer(ident: &TableIdent, table: &Table) -> Result<Pointer> {
     let get = |name: &str| table.parameters().and_then(|p| p.get(name)).map(String::as_str);
     if let Some(target) = table.target_table() {
@@ -63,12 +65,12 @@ pub(super) fn pointer(ident: &TableIdent, table: &Table) -> Result<Pointer> {
 /// An entry to be written.
 pub(super) struct Entry {
     pub(super) input: TableInput,
-    /// What Glue can't show, or soon can't hold.
+    /// Warnings about what Glue can't show, or soon can't hold.
     pub(super) warnings: Vec<String>,
 }
 
 impl Entry {
-    /// Of a table that is not in Glue yet.
+    /// The entry of a table that is not in Glue yet.
     pub(super) fn new(name: &str, location: &str, metadata: &TableMetadata) -> Result<Self> {
         let parameters = HashMap::from([
             (TABLE_TYPE.to_owned(), ICEBERG.to_owned()),
@@ -78,7 +80,7 @@ impl Entry {
         Self::made(name, TableInput::builder().table_type(EXTERNAL_TABLE), parameters, descriptor, None, metadata)
     }
 
-    /// In place of `old`.
+    /// The entry that replaces `old`.
     pub(super) fn updated(old: &Table, previous: &str, location: &str, metadata: &TableMetadata) -> Result<Self> {
         let mut parameters = old.parameters().cloned().unwrap_or_default();
         parameters.retain(|name, value| {
@@ -136,7 +138,7 @@ impl Entry {
     }
 }
 
-/// About the bytes of columns and parameters in a request.
+/// Approximate size of columns and parameters in a request, in bytes.
 fn size(columns: &[Column], parameters: &HashMap<String, String>) -> usize {
     let pairs = |map: &HashMap<String, String>| map.iter().map(|(k, v)| k.len() + v.len() + 6).sum::<usize>();
     let columns = columns.iter().map(|column| {

@@ -1,11 +1,11 @@
-//! What Glue said, in words: which permission, and what to do; and whether a write may have been applied.
+//! Error messages for Glue: the missing permission and what to do, and whether a write may have been applied.
 
 use aws_sdk_glue::error::{ProvideErrorMetadata, SdkError};
 
 use crate::aws::failure::{causes, shorten, without_credentials};
 use crate::error::Error;
 
-/// What was being done.
+/// The action that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Act {
     GetTable,
@@ -37,7 +37,7 @@ impl Act {
         }
     }
 
-    /// As Lake Formation's page "Lake Formation permissions reference" has it.
+    /// As in Lake Formation's page "Lake Formation permissions reference".
     fn lake_formation(self) -> &'static str {
         match self {
             Self::GetTable => "DESCRIBE on the table",
@@ -58,8 +58,8 @@ const THROTTLED: [&str; 6] = [
     "RequestThrottledException",
 ];
 
-/// Given before anything is changed. Glue's `OperationTimeoutException`, `GlueEncryptionException` and
-/// `FederationSourceException` have a status of 400 too, but do not say so.
+/// Error codes that are returned before anything is changed. Glue's `OperationTimeoutException`,
+/// `GlueEncryptionException` and `FederationSourceException` also have status 400, but do not guarantee that.
 const REFUSED: [&str; 18] = [
     "AccessDeniedException",
     "AlreadyExistsException",
@@ -85,13 +85,13 @@ pub(super) fn is_code<E: ProvideErrorMetadata>(error: &SdkError<E>, code: &str) 
     error.code() == Some(code)
 }
 
-/// Whether Glue had too many requests to look at this one.
+/// Whether Glue throttled this request instead of processing it.
 pub(super) fn is_throttled<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
     error.code().is_some_and(|code| THROTTLED.contains(&code)) || status(error) == Some(429)
 }
 
-/// Whether a write was surely not applied, and will not be. Everything else may have been: an answer that was lost, a
-/// time-out, a failure inside of Glue, a code that is not known here.
+/// Whether a write was certainly not applied, and will not be. Everything else may have been: a lost answer, a timeout,
+/// a failure inside Glue, an unknown code.
 pub(super) fn is_refused<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
     match error {
         // Not sent: no credentials, for example.
@@ -109,7 +109,7 @@ fn status<E>(error: &SdkError<E>) -> Option<u16> {
     error.raw_response().map(|response| response.status().as_u16())
 }
 
-/// The error for people. `name` is the table's or the database's, `place` where Glue is.
+/// The error for the user. `name` is the table's or database's name, `place` is where Glue is.
 #[expect(clippy::needless_pass_by_value, reason = "as `map_err` gives it")]
 pub(super) fn failed<E>(act: Act, name: &str, place: &str, error: SdkError<E>) -> Error
 where
@@ -125,12 +125,12 @@ where
     said.explain(act, name)
 }
 
-/// An answer to a wrong signature repeats the request's headers, and the session token with them.
+/// An answer to a wrong signature repeats the request's headers, including the session token.
 fn without_request(message: &str) -> &str {
     message.split_once("The Canonical String").map_or(message, |(text, _)| text)
 }
 
-/// No answer: the network, or no credentials to sign a request with.
+/// No answer: the network failed, or there are no credentials to sign a request with.
 fn unanswered<E: std::error::Error + Send + Sync + 'static>(
     act: Act,
     name: &str,
@@ -148,7 +148,7 @@ fn unanswered<E: std::error::Error + Send + Sync + 'static>(
         .advice("Check the network, glue.endpoint and the region, then run again")
 }
 
-/// An answer that is an error.
+/// An error response.
 struct Said {
     status: u16,
     code: String,

@@ -1,11 +1,12 @@
-//! Pointers in the AWS Glue Data Catalog, in the entries that Iceberg's Java, PyIceberg and Athena use.
+//! Pointers in the AWS Glue Data Catalog, in the entries that Iceberg's Java implementation, PyIceberg and Athena use.
 //!
 //! - A namespace is a database: one level.
-//! - The compare-and-swap is `UpdateTable` with the `VersionId` of the entry whose `metadata_location` was looked at: Glue
-//!   refuses it if the entry was changed since, by whomever.
-//! - A write is sent once, or again only where Glue throttled it (`client.rs`). What is not surely refused is
+//! - The compare-and-swap is `UpdateTable` with the `VersionId` of the entry whose `metadata_location` was read: Glue
+//!   refuses it if anyone has changed the entry since.
+//! - A write is sent once, and again only if Glue throttled it (`client.rs`). An outcome that is not certainly a
+//!   refusal is
 //!   [`Swap::Unknown`].
-//! - What Glue can't show of a table is a warning in the log, never a failure.
+//! - What Glue can't show of a table causes a warning in the log, never a failure.
 
 mod client;
 mod columns;
@@ -29,17 +30,17 @@ use config::GlueConfig;
 use entry::Entry;
 use failure::{Act, failed, is_code, is_refused};
 
-/// How the connection of a database of Amazon S3 Tables is named.
+/// Name of the connection of a database of Amazon S3 Tables.
 const S3_TABLES: &str = "aws:s3tables";
 
 /// A catalog in Glue.
 pub type GlueCatalog = PointerCatalog<GluePointers>;
 
 impl GlueCatalog {
-    /// The catalog that `glue.*` and `client.*` among the properties lead to, with PyIceberg's names; new tables go into
-    /// their database's location, or else below the warehouse. Glue is not asked yet.
+    /// The catalog that the properties `glue.*` and `client.*` configure, with PyIceberg's names. New tables go into
+    /// their database's location, otherwise below the warehouse. Does not call Glue yet.
     ///
-    /// Errors: [`Kind::Usage`](crate::error::Kind::Usage) for a value that makes no sense, or if no region is known.
+    /// Errors: [`Kind::Usage`](crate::error::Kind::Usage) for an invalid value, or if no region is known.
     pub async fn glue(properties: &BTreeMap<String, String>, allowed: AllowedLocations, store: Store) -> Result<Self> {
         let config = GlueConfig::from_properties(properties)?;
         let clients = client::connect(&config).await?;
@@ -88,7 +89,7 @@ impl GluePointers {
         Ok(database)
     }
 
-    /// Where a database that is made here has its tables.
+    /// The location of tables in a database that is created here.
     fn default_folder(&self, database: &str) -> Option<String> {
         self.warehouse.as_ref().map(|warehouse| format!("{warehouse}/{database}.db"))
     }
@@ -117,7 +118,7 @@ impl Pointers for GluePointers {
             Err(error) if is_code(&error, "AlreadyExistsException") => {
                 Ok(Swap::Conflict(format!("table {ident} exists")))
             }
-            // Two creations at once, of which this is the one that Glue gave up.
+            // Two concurrent creations, of which Glue abandoned this one.
             Err(error) if is_code(&error, "ConcurrentModificationException") => {
                 Ok(Swap::Conflict(format!("table {ident} is being created by another writer")))
             }
@@ -149,7 +150,7 @@ impl Pointers for GluePointers {
                 .advice("Without it two writers could undo each other's commits; is glue.endpoint really Glue?"));
         };
         let Entry { mut input, warnings } = Entry::updated(&table, &old.location, location, metadata)?;
-        // Glue's own spelling of the name may be another.
+        // Glue may spell the name differently.
         name.clone_into(&mut input.name);
         warn(ident, &warnings);
         let request = self

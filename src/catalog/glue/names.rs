@@ -1,17 +1,17 @@
-//! Names that Glue and Athena can take.
+//! Names that Glue and Athena accept.
 
 use iceberg::{NamespaceIdent, TableIdent};
 
 use crate::error::{Error, Result};
 
-/// Longest name of a database, as Iceberg's Java has it.
+/// Maximum length of a database name, as in Iceberg's Java implementation.
 const LONGEST_DATABASE: usize = 252;
-/// Longest name of a table, in Glue.
+/// Maximum length of a table name in Glue.
 const LONGEST_TABLE: usize = 255;
 
 /// The database of a namespace.
 ///
-/// Glue stores names in lower case, and Athena takes letters, digits and the underscore only; `any` leaves that to them.
+/// Glue stores names in lower case, and Athena accepts only letters, digits and underscores; `any` skips this check.
 pub(super) fn database(namespace: &NamespaceIdent, any: bool) -> Result<&str> {
     let [name] = namespace.as_ref().as_slice() else {
         return Err(Error::usage(format!(

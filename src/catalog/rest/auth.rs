@@ -1,4 +1,4 @@
-//! The header that signs a request in.
+//! The header that authenticates a request.
 
 use std::time::{Duration, Instant};
 
@@ -14,10 +14,10 @@ use super::wire::{OAuthToken, form};
 use crate::error::{Error, Result};
 use crate::secrets;
 
-/// A token is renewed so long before it expires, or at half of its time if that is sooner.
+/// How long before its expiry a token is renewed; at half of its lifetime if that is sooner.
 const MARGIN: Duration = Duration::from_mins(1);
 
-/// Signs in, and keeps the token in memory only.
+/// Authenticates requests, and keeps the token only in memory.
 pub(super) enum Auth {
     None,
     Fixed(HeaderValue),
@@ -42,7 +42,7 @@ impl Auth {
         })
     }
 
-    /// The header for the next request. `refused` is the one that the server did not take.
+    /// The header for the next request. `refused` is the header that the server did not accept.
     ///
     /// With a refused header, `None` means that there is no other.
     pub async fn header(&self, http: &Http, refused: Option<&HeaderValue>) -> Result<Option<HeaderValue>> {
@@ -65,7 +65,7 @@ impl Auth {
     }
 }
 
-/// A header with a token or a password, which a server may repeat: with its scheme, or without.
+/// A header with a token or a password, which a server may repeat with or without its scheme.
 fn header(value: &str) -> Result<HeaderValue> {
     secrets::remember(value);
     if let Some((_, secret)) = value.split_once(' ') {

@@ -1,9 +1,9 @@
-//! Requests and their answers: signing in, time limits, and what is asked again.
+//! Requests and responses: authentication, time limits and retries.
 //!
-//! - What changes nothing (and what may be done twice) is asked again when the connection fails, or after 429 and 5xx, within
-//!   [`ASK_LIMIT`].
-//! - A commit is sent once; again only after 401 or 419, which says that it was not looked at.
-//! - Connections are not kept: a commit on one that the other side has just closed would have an unknown outcome.
+//! - Requests that change nothing (or may be done twice) are retried if the connection fails, or after 429 and 5xx,
+//!   within [`ASK_LIMIT`].
+//! - A commit is sent once, and again only after 401 or 419, which mean that it was not processed.
+//! - Connections are not reused: a commit on one that the other side has just closed would have an unknown outcome.
 //! - Redirects are not followed.
 
 use std::time::Duration;
@@ -18,7 +18,7 @@ use super::settings::Settings;
 use super::signer::Signer;
 use crate::error::{Error, Result};
 
-/// Sends requests, signed in.
+/// Sends authenticated requests.
 pub(crate) struct Client {
     http: Http,
     auth: Auth,
@@ -35,7 +35,7 @@ impl Client {
         Ok(Self { http: Http::new(settings)?, auth, signer })
     }
 
-    /// The same with other settings; signed in as it is, if that has not changed.
+    /// The same client with other settings; stays signed in if the sign-in settings are the same.
     pub async fn renewed(self, settings: Settings) -> Result<Self> {
         let auth = if self.http.settings.sign_in == settings.sign_in { self.auth } else { Auth::new(&settings)? };
         let signer = match (&settings.signing, self.signer) {
@@ -50,9 +50,9 @@ impl Client {
         &self.http.settings
     }
 
-    /// Asks what changes nothing, or what may be done twice. `path` follows `/v1/`.
+    /// Sends a request that changes nothing, or may be done twice. `path` follows `/v1/`.
     ///
-    /// Errors: no answer; one of 429 or 5xx to the last attempt is an answer.
+    /// Errors: no response. A 429 or 5xx for the last attempt is a response.
     pub async fn ask(&self, method: Method, path: &str, body: Bytes) -> Result<Answer> {
         let mut attempts = Attempts::new();
         let answer = loop {
@@ -101,7 +101,7 @@ impl Client {
         let mut headers = self.http.settings.headers.clone();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         if method == Method::GET {
-            // What became of a commit is not to be read out of a cache.
+            // The outcome of a commit must not come from a cache.
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         }
         if !body.is_empty() {
@@ -111,14 +111,14 @@ impl Client {
             headers.insert(AUTHORIZATION, authorization.clone());
         }
         if let Some(signer) = &self.signer {
-            // The address as it is sent, and its host, which is signed too.
+            // The address as it is sent, and its host, which is also signed.
             let sent = reqwest::Url::parse(&url).map_err(|_| Error::usage("the catalog's uri is no address"))?;
             let host = sent.host_str().unwrap_or_default();
             let host = sent.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
             if let Ok(host) = HeaderValue::from_str(&host) {
                 headers.insert(HOST, host);
             }
-            // A user's own Authorization moves, as Java and PyIceberg have it.
+            // A user's own Authorization is moved, as in Java and PyIceberg.
             if let Some(own) = headers.remove(AUTHORIZATION) {
                 headers.insert("original-authorization", own);
             }

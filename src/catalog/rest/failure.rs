@@ -1,4 +1,4 @@
-//! What a server said, in words.
+//! Error messages for a server's responses.
 
 use reqwest::StatusCode;
 
@@ -7,15 +7,15 @@ use super::wire::{ErrorModel, ErrorResponse, OAuthError};
 use crate::error::Error;
 use crate::secrets;
 
-/// A message longer than this is cut: some servers send a stack trace.
+/// Longer messages are truncated: some servers send a stack trace.
 const LONGEST: usize = 400;
 
-/// The answer's `ErrorModel`, if it has one.
+/// The response's `ErrorModel`, if it has one.
 pub(crate) fn model(answer: &Answer) -> Option<ErrorModel> {
     serde_json::from_slice::<ErrorResponse>(&answer.body).ok().map(|response| response.error)
 }
 
-/// Status and message, in one line.
+/// Status and message on one line.
 pub(crate) fn said(answer: &Answer) -> String {
     let reason = StatusCode::from_u16(answer.status).ok().and_then(|s| s.canonical_reason()).unwrap_or_default();
     let mut text = format!("{} {reason}", answer.status).trim_end().to_owned();
@@ -36,15 +36,15 @@ pub(crate) fn said(answer: &Answer) -> String {
     text
 }
 
-/// The first line, without secrets, and not too long.
+/// The first line, without secrets, truncated.
 fn plain(message: &str) -> String {
     let line = message.trim().lines().next().unwrap_or_default();
     let line: String = line.chars().filter(|c| !c.is_control()).collect();
-    // Cut afterwards: half a secret would stay.
+    // Truncated after masking: otherwise part of a secret could remain.
     secrets::strike(&line).chars().take(LONGEST).collect()
 }
 
-/// The error for an answer that is no success. `asked` continues "when asked to …".
+/// The error for an unsuccessful response. `asked` continues "when asked to …".
 pub(crate) fn refused(asked: &str, answer: &Answer) -> Error {
     let error = Error::failed(format!("the catalog answered {} when asked to {asked}", said(answer)));
     match answer.status {

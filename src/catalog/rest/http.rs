@@ -1,4 +1,4 @@
-//! Requests to a REST server without credentials: limits, attempts, and what an answer may be.
+//! Requests to a REST server without authentication: limits, retries, and valid responses.
 
 use std::time::Duration;
 
@@ -12,25 +12,25 @@ use super::settings::Settings;
 use crate::catalog::metadata_file::check_json;
 use crate::error::{Error, Result};
 
-/// An answer, of any status.
+/// A response, with any status.
 pub(crate) struct Answer {
     pub status: u16,
     pub body: Bytes,
-    /// What the server asked to wait.
+    /// How long the server asked to wait.
     pub retry_after: Option<Duration>,
 }
 
-/// No answer.
+/// No response.
 pub(crate) enum Lost {
-    /// The request surely was not sent; another attempt may have more luck.
+    /// The request was certainly not sent; another attempt may succeed.
     NotSent(Error),
-    /// The request surely was not sent, and another would not be.
+    /// The request was certainly not sent; another attempt would also fail.
     Never(Error),
-    /// It may have been.
+    /// It may have been sent.
     Unknown(String),
 }
 
-/// Sends requests, without signing in.
+/// Sends requests without authentication.
 pub(crate) struct Http {
     client: reqwest::Client,
     pub(crate) settings: Settings,
@@ -105,7 +105,7 @@ impl Http {
         Ok(Answer { status, body: body.freeze(), retry_after })
     }
 
-    /// Asks for a token. The user's own headers go to the catalog's own server only.
+    /// Requests a token. The user's own headers are sent only to the catalog's own server.
     pub async fn token(&self, url: &str, form: String, basic: Option<HeaderValue>) -> Result<Answer, Lost> {
         let own = url.starts_with(&format!("{}/", self.settings.base.trim_end_matches("/v1")));
         let mut headers = if own { self.settings.headers.clone() } else { HeaderMap::new() };
@@ -133,7 +133,7 @@ pub(crate) struct Request {
     pub(crate) limit: Duration,
 }
 
-/// Attempts of what may be done twice.
+/// Attempts of a request that may be done twice.
 pub(crate) struct Attempts {
     made: u32,
     until: Instant,
@@ -144,7 +144,7 @@ impl Attempts {
         Self { made: 0, until: Instant::now() + ASK_LIMIT }
     }
 
-    /// How long to wait before the next attempt; `None`: this answer is the last.
+    /// How long to wait before the next attempt; `None`: no further attempt.
     pub(crate) fn pause(&mut self, answer: &Result<Answer, Lost>) -> Option<Duration> {
         self.made += 1;
         let asked = match answer {
@@ -157,39 +157,40 @@ impl Attempts {
     }
 }
 
-/// How long to wait after so many attempts (from 1): random in the upper half, so that clients do not come back at once.
+/// How long to wait after this many attempts (from 1): random in the upper half, so that clients do not retry at the
+/// same time.
 pub(crate) fn backoff(attempts: u32) -> Duration {
     let longest = PAUSE.saturating_mul(2_u32.saturating_pow(attempts.saturating_sub(1))).min(LONGEST_PAUSE);
     let [.., random] = *Uuid::new_v4().as_bytes();
     longest / 2 + longest / 512 * u32::from(random)
 }
 
-/// For a connection, with its handshake.
+/// Timeout for connecting, including the handshake.
 pub(crate) const CONNECT_LIMIT: Duration = Duration::from_secs(6);
 
-/// For one question and its answer.
+/// Timeout for one request and its response.
 pub(crate) const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 
-/// For all attempts of a question together, until the last one begins: 28 s in all.
+/// Time limit for all attempts of a request, up to the start of the last one: 28 s in total.
 const ASK_LIMIT: Duration = Duration::from_secs(8);
 
-/// Attempts of a question.
+/// Maximum number of attempts.
 const ATTEMPTS: u32 = 5;
 
-/// For a commit: servers write a metadata file meanwhile.
+/// Timeout for a commit: servers write a metadata file meanwhile.
 pub(crate) const COMMIT_LIMIT: Duration = Duration::from_mins(1);
 
-/// The first pause between attempts; it doubles with each.
+/// The first pause between attempts; it doubles each time.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// A longer `Retry-After` is not waited for.
+/// A longer `Retry-After` is not respected.
 pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// An answer of more bytes is none: tables with thousands of snapshots have some MiB of metadata. Read, it takes four times
-/// as much, which must fit into the least memory limit.
+/// Maximum bytes of a response: tables with thousands of snapshots have some MiB of metadata. Parsed, it takes four
+/// times as much memory, which must fit into the minimum memory limit.
 const LONGEST_ANSWER: usize = 64 << 20;
 
-/// Words for a request that has no answer; without the address, which the caller names.
+/// A message for a request without a response; without the address, which the caller names.
 pub(crate) fn words(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut text = match (error.is_timeout(), error.is_connect()) {

@@ -1,14 +1,15 @@
-//! A client of the REST catalog protocol, as Apache Iceberg's OpenAPI document has it: the server checks the requirements,
+//! A client of the REST catalog protocol (Apache Iceberg's OpenAPI document): the server checks the requirements,
 //! applies the updates and writes the metadata.
 //!
-//! - **Creating.** The table is staged: the server says where it goes, and nothing can be seen yet; one commit then makes it,
-//!   with its first snapshot. A server that can't stage makes an empty table that is marked with [`LOADING`]; the commit of the
-//!   first snapshot takes the mark away. A load that finds such a table goes on with it. Of two that do, one wins.
-//! - **Answers to a commit.** 200 is done, 409 a conflict, 404 a table that is gone. 429 and 503 say to come again: the same
-//!   commit is sent again some times, which is safe because its requirements hold only once. Whatever else the OpenAPI document
-//!   gives for "not applied" (400, 401, 403, 406, 419, 422 and the like) is an error; 500, 502, 504, 408 and no answer at all are
-//!   unknown.
-//! - **Secrets** are in no message and no log, whatever a server says.
+//! - **Creating.** The table is staged: the server chooses its location, and nothing is visible yet; one commit then
+//!   creates it with its first snapshot. A server that can't stage creates an empty table marked with [`LOADING`]; the
+//!   commit of the first snapshot removes the mark. A load that finds such a table continues with it. If two do, one
+//!   wins.
+//! - **Responses to a commit.** 200 is done, 409 a conflict, 404 a missing table. 429 and 503 ask to retry: the same
+//!   commit is sent again a few times, which is safe because its requirements hold only once. All other statuses that
+//!   the OpenAPI document defines as "not applied" (400, 401, 403, 406, 419, 422 etc.) are errors; 500, 502, 504, 408
+//!   and no response at all are unknown.
+//! - **Secrets** appear in no message and no log, whatever a server says.
 
 mod auth;
 mod client;
@@ -44,9 +45,9 @@ use wire::{
     LoadTableResult,
 };
 
-/// How often a commit is sent when the server says to come again.
+/// How often a commit is sent if the server asks to retry.
 const SENDS: u32 = 4;
-/// The property by which a table's format is asked for; it is not kept.
+/// The property that requests a table's format version; it is not stored.
 const FORMAT: &str = "format-version";
 
 /// A catalog behind the REST protocol.
@@ -54,7 +55,7 @@ pub struct RestCatalog {
     session: Arc<Session>,
     lending: Lending,
     allowed: AllowedLocations,
-    /// Places of tables that are being created, by their id.
+    /// Locations of tables that are being created, by their id.
     homes: Mutex<HashMap<Uuid, Place>>,
 }
 
@@ -66,13 +67,13 @@ impl fmt::Debug for RestCatalog {
 }
 
 impl RestCatalog {
-    /// The catalog at the property `uri`, asked for its configuration. `store` is how `properties` say.
+    /// The catalog at the property `uri`; requests its configuration. `store` is configured by `properties`.
     ///
-    /// Errors: [`Kind::Usage`](crate::error::Kind::Usage) for properties that make no sense, else whatever keeps the
-    /// server from answering.
+    /// Errors: [`Kind::Usage`](crate::error::Kind::Usage) for invalid properties, otherwise the reason why the server
+    /// did not answer.
     pub async fn connect(name: &str, properties: &BTreeMap<String, String>, store: Store) -> Result<Self> {
         let session = Session::open(name, properties).await?;
-        // The server may say more of the storage than the user did.
+        // The server may know more about the storage than the user.
         let config = S3Config::from_properties(&session.properties)?;
         let store = if config == S3Config::from_properties(properties)? {
             store
@@ -96,7 +97,7 @@ impl RestCatalog {
         Ok(LoadedTable::new(ident.clone(), table.metadata, table.metadata_location.unwrap_or_default(), place))
     }
 
-    /// Makes the place of a table: staged, or empty and marked.
+    /// Creates the placeholder of a table: staged, or empty and marked.
     async fn place(&self, ident: &TableIdent, planned: &TableMetadata) -> Result<Option<LoadedTable>> {
         let asked = format!("create table {ident}");
         let path = self.session.tables(ident.namespace());
@@ -105,7 +106,7 @@ impl RestCatalog {
         match answer.status {
             200 => return self.loaded(ident, self.session.read(&asked, &answer)?, Some(&request)).map(Some),
             409 => return self.adopt(ident).await,
-            // Servers that do not stage say so with one of these.
+            // Servers that do not stage answer with one of these.
             400 | 405 | 406 | 422 | 501 => {}
             _ => return Err(self.session.refused(&asked, &answer)),
         }
@@ -129,7 +130,7 @@ impl RestCatalog {
         }
     }
 
-    /// The table, if it is one that a load has not finished.
+    /// The table, if it belongs to an unfinished load.
     async fn adopt(&self, ident: &TableIdent) -> Result<Option<LoadedTable>> {
         let found = self.load(ident).await?.filter(|table| is_unfinished(&table.metadata));
         if found.is_some() {
@@ -173,9 +174,9 @@ impl RestCatalog {
                 Err(_) => Commit::Unknown("the catalog's answer can't be understood".to_owned()),
             },
             409 => Commit::Conflict(failure::said(&answer)),
-            // Sent before, it may have been applied then.
+            // If it was sent before, it may have been applied then.
             _ if sends > 1 => Commit::Unknown(failure::said(&answer)),
-            // For a creation it says that the namespace is gone, or that the server can't create a table in this way.
+            // For a creation this means that the namespace is gone, or that the server can't create a table this way.
             404 if !creates => Commit::Conflict(failure::said(&answer)),
             300..=407 | 410..=499 | 501 if answer.status != 429 => {
                 return Err(self.session.refused(&format!("commit to table {ident}"), &answer));
@@ -221,7 +222,7 @@ impl Catalog for RestCatalog {
         format!("the REST catalog at {}", property::shown("uri", &self.session.client.settings().base))
     }
 
-    /// Those of the same namespace, as far as one answer holds them.
+    /// Those of the same namespace, as far as one response lists them.
     async fn some_tables(&self, near: &TableIdent) -> Result<Vec<String>> {
         let path = self.session.tables(near.namespace());
         let answer = self.session.client.ask(Method::GET, &path, Bytes::new()).await?;
@@ -237,7 +238,7 @@ impl Catalog for RestCatalog {
         table.map(|table| self.loaded(ident, table, None)).transpose()
     }
 
-    /// Each level, from the outermost on: some servers want those above to exist.
+    /// Each level, from the outermost on: some servers require the parents to exist.
     async fn ensure_namespace(&self, namespace: &NamespaceIdent) -> Result<()> {
         let mut level: Vec<String> = Vec::new();
         for name in namespace.iter() {
@@ -246,7 +247,7 @@ impl Catalog for RestCatalog {
             let client = &self.session.client;
             let found = client.ask(Method::GET, &self.session.namespace(&level), Bytes::new()).await?;
             match found.status {
-                // Whoever may not look may create tables there all the same.
+                // A user without permission to look may still create tables there.
                 200 | 204 | 403 => continue,
                 404 => {}
                 _ => return Err(self.session.refused(&format!("look for namespace {shown}"), &found)),
@@ -301,7 +302,7 @@ impl Catalog for RestCatalog {
                         default_spec_id: table.metadata.default_partition_spec_id(),
                     },
                 ];
-                // Its columns, partitions and order are there already.
+                // Its columns, partitions and sort order already exist.
                 let mut updates: Vec<TableUpdate> = table
                     .updates
                     .into_iter()
@@ -331,7 +332,7 @@ impl Catalog for RestCatalog {
     }
 }
 
-/// What the user's configuration vouches for. A `warehouse` that is a name or an ARN is no location.
+/// What the user's configuration vouches for. A `warehouse` that is a name or an ARN is not a location.
 fn allowed(properties: &BTreeMap<String, String>) -> Result<AllowedLocations> {
     let get = |key: &str| properties.get(key).map(String::as_str).filter(|value| !value.is_empty());
     let is_location = |text: &&str| strip_scheme(text).is_some() || text.starts_with("file:") || text.starts_with('/');
@@ -339,8 +340,8 @@ fn allowed(properties: &BTreeMap<String, String>) -> Result<AllowedLocations> {
     place::allowed(properties, warehouse)
 }
 
-/// The request that stages a table, or creates it empty. It has the mark in either case: a server that knows nothing of
-/// staging may create the table all the same.
+/// The request that stages a table, or creates it empty. It always has the mark: a server that does not know staging
+/// may create the table anyway.
 fn create_request(
     ident: &TableIdent,
     planned: &TableMetadata,
@@ -366,8 +367,8 @@ fn create_request(
     })
 }
 
-/// What a table that a server made has otherwise than it was asked for. Servers give fields new ids; ours are those that
-/// they give (1 to n, level by level), and files would be misread if they were not.
+/// The differences between a table that a server created and the request. Servers assign new field ids; ours are those
+/// that they assign (1 to n, level by level), since files would be misread otherwise.
 fn difference(planned: &TableMetadata, made: &TableMetadata) -> Option<&'static str> {
     let keys = |table: &TableMetadata| table.current_schema().identifier_field_ids().collect::<BTreeSet<_>>();
     let (spec, order) = (planned.default_partition_spec(), planned.default_sort_order());

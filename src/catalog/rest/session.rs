@@ -1,4 +1,4 @@
-//! One server, with what its configuration says, and paths on it.
+//! A session with one server: its configuration, and paths on it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,25 +17,25 @@ use super::{failure, trust};
 use crate::error::{Error, Result};
 use crate::percent::encode;
 
-/// As `endpoints` of a server's configuration names it.
+/// As named in `endpoints` of a server's configuration.
 const LOAD_CREDENTIALS: &str = "GET /v1/{prefix}/namespaces/{namespace}/tables/{table}/credentials";
 
-/// A server that answers.
+/// A server that has answered.
 pub(crate) struct Session {
     pub client: Client,
-    /// The user's properties, with what is taken of the server's defaults below and of its overrides above.
+    /// The user's properties, with the accepted defaults of the server below and its accepted overrides above them.
     pub properties: BTreeMap<String, String>,
-    /// What the server says of S3, for where it lends keys.
+    /// The server's S3 settings, for locations for which it vends keys.
     pub with_keys: BTreeMap<String, String>,
-    /// The names of the properties that the user gave a value: they go before what comes without keys.
+    /// The names of the properties that the user set: they take precedence over settings without keys.
     pub own: BTreeSet<String>,
-    /// The server's configuration has keys, which are used for whatever it lends no others for.
+    /// The server's configuration has keys, which are used wherever it vends no others.
     pub lends_keys: bool,
     lends: bool,
 }
 
 impl Session {
-    /// Asks the server for its configuration.
+    /// Requests the server's configuration.
     pub async fn open(name: &str, properties: &BTreeMap<String, String>) -> Result<Self> {
         let client = Client::new(Settings::new(name, properties)?).await?;
         let warehouse = properties.get("warehouse").filter(|value| !value.is_empty());
@@ -55,12 +55,12 @@ impl Session {
         })?;
         let lends = config.endpoints.iter().flatten().any(|endpoint| endpoint == LOAD_CREDENTIALS);
         let trust::Merged { properties: merged, with_keys } = trust::of_catalog(properties, config)?;
-        // Requests to the server are signed as the user says, whatever keys it lends for files.
+        // Requests to the server are signed as the user configured, whatever keys it vends for files.
         let mut of_server = merged.clone();
         of_server.retain(|key, _| !is_identity(key));
         of_server.extend(properties.iter().filter(|(key, _)| is_identity(key)).map(|(k, v)| (k.clone(), v.clone())));
         let settings = Settings::new(name, &of_server)?;
-        // The token that was got for the first question is good for the next ones too.
+        // The token from the first request is also valid for the following ones.
         let client = client.renewed(settings).await?;
         let lends_keys = merged.get(KEY_ID).is_some_and(|id| properties.get(KEY_ID) != Some(id));
         let own = properties.iter().filter(|(_, value)| !value.is_empty()).map(|(key, _)| key.clone()).collect();
@@ -84,24 +84,24 @@ impl Session {
         format!("{}/{}", self.tables(ident.namespace()), encode(ident.name()))
     }
 
-    /// The error for an answer that is no success.
+    /// The error for an unsuccessful response.
     pub fn refused(&self, asked: &str, answer: &Answer) -> Error {
         failure::refused(asked, answer).in_file(&self.client.settings().base)
     }
 
-    /// The table, or `None` if there is none.
+    /// The table, or `None` if it does not exist.
     pub async fn load(&self, ident: &TableIdent) -> Result<Option<LoadTableResult>> {
         let asked = format!("load table {ident}");
         let answer = self.client.ask(Method::GET, &self.table(ident), Bytes::new()).await?;
         match answer.status {
             200 => self.read(&asked, &answer).map(Some),
-            // Without a message it may be a path at which there is no catalog at all.
+            // Without a message, there may be no catalog at all at this path.
             404 if failure::model(&answer).is_some() => Ok(None),
             _ => Err(self.refused(&asked, &answer)),
         }
     }
 
-    /// Keys for a table's files, again; `None` where the server has no endpoint for that.
+    /// New keys for a table's files; `None` if the server has no endpoint for that.
     pub async fn credentials(&self, ident: &TableIdent) -> Result<Option<Vec<StorageCredential>>> {
         if !self.lends {
             return Ok(None);
@@ -115,10 +115,10 @@ impl Session {
         Ok(Some(read.storage_credentials))
     }
 
-    /// What an answer of status 200 holds.
+    /// The content of a response with status 200.
     pub fn read<T: DeserializeOwned>(&self, asked: &str, answer: &Answer) -> Result<T> {
         serde_json::from_slice(&answer.body).map_err(|error| {
-            // The parser's message may quote the answer, which may hold keys: only its place.
+            // The parser's message may quote the response, which may contain keys, so only the position is used.
             Error::failed(format!(
                 "the catalog's answer when asked to {asked} can't be understood (line {}, column {})",
                 error.line(),

@@ -1,4 +1,4 @@
-//! How a server is reached and signed in to, read off properties with PyIceberg's names.
+//! How to connect to a server and sign in, from properties with PyIceberg's names.
 
 use std::collections::BTreeMap;
 
@@ -8,36 +8,36 @@ use crate::catalog::property;
 use crate::error::{Error, Result};
 use crate::percent::{decode, encode};
 
-/// Between the levels of a namespace in paths, unless the server names another.
+/// The separator between the levels of a namespace in paths, unless the server sets another.
 const SEPARATOR: &str = "\u{1f}";
 
 /// How to sign in.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum SignIn {
-    /// Not at all, or by a header of the user's.
+    /// None, or a header of the user's.
     None,
-    /// By a header that stays.
+    /// By a constant header.
     Fixed(String),
-    /// By a token that the server gives for a credential.
+    /// By a token that the server issues for a credential.
     OAuth(OAuth),
 }
 
 /// OAuth2 client credentials.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct OAuth {
-    /// The token to begin with.
+    /// The initial token.
     pub token: Option<String>,
-    /// The client's id, where there is one, and its secret.
+    /// The client's id, if there is one, and its secret.
     pub client: (Option<String>, String),
-    /// Id and secret go into a header, not into the form.
+    /// Whether id and secret are sent in a header instead of the form.
     pub by_header: bool,
-    /// Where tokens come from.
+    /// The address that issues tokens.
     pub server: String,
     /// `scope`, `audience`, `resource`.
     pub parameters: Vec<(&'static str, String)>,
 }
 
-/// Signatures of AWS (SigV4) on every request.
+/// AWS signatures (SigV4) on every request.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Signing {
     pub region: Option<String>,
@@ -47,24 +47,24 @@ pub(crate) struct Signing {
     pub profile: Option<String>,
 }
 
-/// How a server is reached.
+/// How to connect to a server.
 #[derive(Clone)]
 pub(crate) struct Settings {
     /// The catalog's `uri` and `/v1`.
     pub base: String,
-    /// What the server wants between `/v1/` and the rest, with a slash at its end; else empty.
+    /// The prefix between `/v1/` and the rest of the path, with a trailing slash; otherwise empty.
     pub prefix: String,
-    /// Between the levels of a namespace, encoded for a path.
+    /// The separator between the levels of a namespace, encoded for a path.
     pub separator: String,
     pub headers: HeaderMap,
     pub sign_in: SignIn,
     pub signing: Option<Signing>,
-    /// A file of certificates to trust besides the system's.
+    /// A file of certificates to trust in addition to the system's.
     pub ca_bundle: Option<String>,
 }
 
 impl Settings {
-    /// Errors: [`Kind::Usage`](crate::error::Kind::Usage) for what makes no sense or is not supported.
+    /// Errors: [`Kind::Usage`](crate::error::Kind::Usage) for invalid or unsupported properties.
     pub fn new(name: &str, properties: &BTreeMap<String, String>) -> Result<Self> {
         let get = |key: &str| properties.get(key).map(String::as_str).filter(|value| !value.is_empty());
         let wrong = |key: &str, why: &str| Error::usage(format!("catalog {name:?}: the property {key} {why}"));
@@ -95,7 +95,7 @@ impl Settings {
             return Err(wrong(key, "asks for a client's certificate, which is not supported"));
         }
         let signing = signing(properties, &wrong)?;
-        // Java and PyIceberg put the signature where the token would be.
+        // Java and PyIceberg put the signature in place of the token.
         let sign_in = if signing.is_some() { SignIn::None } else { sign_in(properties, &base, &headers, &wrong)? };
         let prefix = get("prefix").map(|prefix| format!("{}/", prefix.trim_matches('/'))).unwrap_or_default();
         let separator = get("namespace-separator").map_or_else(|| SEPARATOR.to_owned(), decode);
@@ -111,7 +111,7 @@ impl Settings {
         })
     }
 
-    /// Whether the server is this machine, which no proxy reaches.
+    /// Whether the server is this machine, which is not reached through a proxy.
     pub fn is_loopback(&self) -> bool {
         crate::aws::access::is_loopback(&self.base)
     }
@@ -148,7 +148,7 @@ fn signing(properties: &BTreeMap<String, String>, wrong: &dyn Fn(&str, &str) -> 
     }))
 }
 
-/// `token`, `credential`, or one of the `auth.type`s of PyIceberg that need no library of another cloud.
+/// `token`, `credential`, or one of PyIceberg's `auth.type`s that need no other cloud's library.
 fn sign_in(
     properties: &BTreeMap<String, String>,
     base: &str,
@@ -164,7 +164,7 @@ fn sign_in(
     };
     let server = |key: &str| match get(key) {
         Some(server) if server.starts_with("https://") || server.starts_with("http://") => Ok(server.to_owned()),
-        // Java takes a path below the catalog's address too.
+        // Java also accepts a path below the catalog's address.
         Some(path) if !path.contains("://") => {
             Ok(format!("{}/{}", base.trim_end_matches("/v1"), path.trim_start_matches('/')))
         }

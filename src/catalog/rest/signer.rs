@@ -1,4 +1,4 @@
-//! Signatures of AWS (SigV4), which Glue's and S3 Tables' endpoints ask for.
+//! AWS signatures (SigV4), which the endpoints of Glue and S3 Tables require.
 
 use std::time::SystemTime;
 
@@ -17,7 +17,7 @@ use super::settings::Signing;
 use crate::aws::access::{AwsAccess, StaticKeys};
 use crate::error::{Error, Result};
 
-/// Signs requests with keys that were given or that the standard AWS chain finds.
+/// Signs requests with given keys, or with those that the standard AWS chain finds.
 pub(super) struct Signer {
     region: String,
     service: String,

@@ -1,4 +1,4 @@
-//! The properties of S3 credentials in a REST server's answers.
+//! The properties of S3 credentials in a REST server's responses.
 
 use crate::storage::strip_scheme;
 
@@ -10,7 +10,7 @@ pub(crate) const TOKEN: &str = "s3.session-token";
 
 pub(crate) const EXPIRES: &str = "s3.session-token-expires-at-ms";
 
-/// What says who asks, and is never mixed of two sources.
+/// Properties that identify the caller; they never come from different sources.
 const IDENTITY: [&str; 11] = [
     KEY_ID,
     SECRET,
@@ -25,7 +25,7 @@ const IDENTITY: [&str; 11] = [
     "s3.remote-signing-enabled",
 ];
 
-/// Whether credentials with this prefix are for S3; some servers give none, or only "s3".
+/// Whether credentials with this prefix are for S3; some servers set none, or only "s3".
 pub(crate) fn is_of_s3(prefix: &str) -> bool {
     prefix.is_empty() || prefix == "s3" || strip_scheme(prefix).is_some()
 }

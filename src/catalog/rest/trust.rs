@@ -1,7 +1,8 @@
-//! What is taken of a server's word. It may say how its own interface is to be used, and lend keys; it may not send the user's
-//! secrets elsewhere, choose where requests with the user's keys go, or run the user's programs.
+//! Selects the settings that are accepted from a server. It may define how to use its own interface, and vend keys. It
+//! may not send the user's secrets elsewhere, choose where requests with the user's keys go, or run the user's
+//! programs.
 //!
-//! What is not taken is told, and allowed by name: whoever wants it gives the same property in the configuration.
+//! Rejected settings are reported by name; to allow one, the user sets the same property in the configuration.
 
 use std::collections::BTreeMap;
 
@@ -14,14 +15,14 @@ use crate::error::{Error, Result};
 
 type Map = BTreeMap<String, String>;
 
-/// Of a catalog's configuration, whatever else is in it.
+/// Always accepted from a catalog's configuration.
 const OF_CATALOG: [&str; 4] = ["prefix", "namespace-separator", "warehouse", "token"];
-/// What a token is asked for, and where: only as long as the user leaves signing in to the server.
+/// Settings for requesting a token: accepted only if the user leaves the sign-in to the server.
 const OF_SIGNING_IN: [&str; 4] = ["scope", "audience", "resource", SIGN_IN];
 const SIGN_IN: &str = "oauth2-server-uri";
-/// Of a catalog's configuration too, by how they begin: properties of new tables.
+/// Also accepted from a catalog's configuration, by prefix: properties of new tables.
 const OF_TABLES: [&str; 2] = ["table-default.", "table-override."];
-/// What belongs to keys that are lent: taken with them only.
+/// Settings of vended keys: accepted only together with them.
 const WITH_KEYS: [&str; 15] = [
     KEY_ID,
     SECRET,
@@ -39,20 +40,20 @@ const WITH_KEYS: [&str; 15] = [
     "s3.signer",
     "s3.remote-signing-enabled",
 ];
-/// Taken without keys too: names of regions, and what only leads to an error.
+/// Also accepted without keys: names of regions, and settings that only lead to an error.
 const WITHOUT_KEYS: [&str; 4] = ["s3.region", "client.region", "s3.signer", "s3.remote-signing-enabled"];
-/// Where they would change what this program does, the user is told that they are not taken.
+/// If these would change this program's behaviour, the user is told that they are rejected.
 const FOLLOWED: [&str; 5] = ["rest.", "header.", "auth.", "ssl.", "credential"];
 
-/// What came of the user's properties and a server's configuration.
+/// The user's properties combined with a server's configuration.
 pub(super) struct Merged {
-    /// The user's properties, with what is taken of the server's defaults below and of its overrides above.
+    /// The user's properties, with the accepted defaults of the server below and its accepted overrides above them.
     pub properties: Map,
-    /// What the server says of S3, for where it lends keys: endpoint, region, path style.
+    /// The server's S3 settings, for locations for which it vends keys: endpoint, region, path style.
     pub with_keys: Map,
 }
 
-/// Takes what is taken of a server's configuration.
+/// Selects the accepted settings of a server's configuration.
 ///
 /// Errors: [`Kind::Failed`](crate::error::Kind::Failed) if the server names another server for itself.
 pub(super) fn of_catalog(user: &Map, config: CatalogConfig) -> Result<Merged> {
@@ -67,7 +68,7 @@ pub(super) fn of_catalog(user: &Map, config: CatalogConfig) -> Result<Merged> {
     let mut properties = defaults;
     properties.extend(user.iter().map(|(key, value)| (key.clone(), value.clone())));
     properties.extend(overrides);
-    // Its own keys, which go with where it says that they are good. The user's own stay.
+    // The server's own keys, with the locations for which they are valid. The user's own keys are kept.
     if keys_in(&with_keys) && !user.keys().any(|key| is_identity(key)) {
         properties.extend(with_keys.clone());
     }
@@ -75,7 +76,7 @@ pub(super) fn of_catalog(user: &Map, config: CatalogConfig) -> Result<Merged> {
     Ok(Merged { properties, with_keys })
 }
 
-/// Goes through what a server gives.
+/// Processes the settings of a server.
 struct Judge<'a> {
     uri: &'a str,
     user: &'a Map,
@@ -83,7 +84,7 @@ struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    /// What is taken, and what it says of S3.
+    /// The accepted settings, and the S3 settings.
     fn taken(&mut self, given: BTreeMap<String, Option<String>>, is_override: bool) -> Result<(Map, Map)> {
         let (mut taken, mut of_s3) = (Map::new(), Map::new());
         for (key, value) in given {
@@ -108,16 +109,16 @@ impl Judge<'_> {
             } else if key.starts_with("s3.") || key.starts_with("client.") {
                 of_s3.insert(key, value);
             } else if own != Some(&value) && (is_override || own.is_none()) {
-                // Of other people's names only the family is told.
+                // For names defined by other programs, only the prefix is reported.
                 self.refused
                     .extend(FOLLOWED.iter().find(|name| key.starts_with(**name)).map(|name| format!("{name}*")));
             }
         }
         let (lent, left) = of_storage(&of_s3);
-        // What goes with keys may find its keys with a table.
+        // Settings that belong to keys may apply to the keys of a table.
         let alone = left.into_iter().filter(|key| !WITH_KEYS.contains(&key.as_str()));
         self.refused.extend(alone.filter(|key| self.user.get(key) != of_s3.get(key)));
-        // Without keys, what the user says goes before it.
+        // Without keys, the user's setting takes precedence.
         let is_free = |key: &String| WITHOUT_KEYS.contains(&key.as_str()) && !self.user.contains_key(key);
         let plain = lent.iter().filter(|(key, value)| is_free(key) && is_plain(value));
         taken.extend(plain.map(|(key, value)| (key.clone(), value.clone())));
@@ -130,8 +131,8 @@ fn keys_in(given: &Map) -> bool {
     [KEY_ID, SECRET].iter().all(|key| given.get(*key).is_some_and(|value| !value.is_empty()))
 }
 
-/// Of what a server says of storage: with keys what belongs to them, else next to nothing. Second, the names of what is left
-/// out, as far as this program knows them.
+/// The accepted storage settings of a server: with keys, those that belong to them; otherwise almost none. Second, the
+/// names of the rejected ones, as far as this program knows them.
 pub(super) fn of_storage(given: &Map) -> (Map, Vec<String>) {
     let lends = keys_in(given);
     let is_taken = |key: &str, value: &str| {
@@ -142,7 +143,7 @@ pub(super) fn of_storage(given: &Map) -> (Map, Vec<String>) {
     (taken, left.into_keys().filter(|key| property::is_name(key)).collect())
 }
 
-/// Tells what was not taken.
+/// Reports what was rejected.
 pub(super) fn tell(whose: &str, mut refused: Vec<String>) {
     refused.sort_unstable();
     refused.dedup();
@@ -154,12 +155,12 @@ pub(super) fn tell(whose: &str, mut refused: Vec<String>) {
     }
 }
 
-/// A region's name or the like, and nothing that could change a host's name.
+/// A region's name or similar, without anything that could change a host's name.
 fn is_plain(value: &str) -> bool {
     value.len() <= 32 && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
-/// Whether an address is of the same server, and not less well protected.
+/// Whether an address belongs to the same server, and is not less secure.
 fn is_same_server(own: &str, other: &str) -> bool {
     let (Ok(own), Ok(other)) = (Url::parse(own), Url::parse(other)) else { return false };
     let has_password = !other.username().is_empty() || other.password().is_some();
@@ -211,7 +212,7 @@ mod tests {
         assert!(merged(&[], &[], &[("uri", "https://evil/api")]).is_err());
         assert!(merged(&[], &[], &[("uri", "http://h/api")]).is_err());
         assert_eq!(merged(&[], &[], &[("uri", "https://h/x")]).unwrap()["uri"], "https://h/x");
-        // The user's own word goes before a default.
+        // The user's own setting takes precedence over a default.
         assert_eq!(merged(&[], &[("uri", "https://evil/x")], &[]).unwrap()["uri"], "https://h/api");
     }
 
@@ -226,7 +227,7 @@ mod tests {
         for other in ["https://evil/t", "https://login/u", "https://h/t", "t"] {
             assert_eq!(merged(&own, &[], &[(oauth, other)]).unwrap(), user, "{other}");
         }
-        // Tokens of the user's login server are for what the user says.
+        // Tokens from the user's login server are for the addresses that the user sets.
         for key in ["scope", "audience", "resource"] {
             assert_eq!(merged(&own, &[(key, "all")], &[(key, "all")]).unwrap(), user, "{key}");
             assert_eq!(merged(&[(key, "mine")], &[(key, "all")], &[(key, "all")]).unwrap()[key], "mine");
@@ -271,12 +272,12 @@ mod tests {
                 assert_eq!(merged(own, defaults, overrides).unwrap(), user, "{own:?}");
             }
         }
-        // The user's keys go to no host that a region makes.
+        // The user's keys are sent to no host that a region produces.
         let region = [&keys[..], &[("client.region", "x.evil/"), ("s3.region", "x.evil/")]].concat();
         let own = [(KEY_ID, "MINE"), (SECRET, "m")];
         let user = map(&[&[("uri", "https://h/api")][..], &own].concat());
         assert_eq!(merged(&own, &region, &region).unwrap(), user);
-        // An endpoint waits for the keys of a table; an id without its secret is no key.
+        // An endpoint is kept for the keys of a table; an id without its secret is not a key.
         let alone = [("s3.endpoint", "http://e"), (KEY_ID, "A"), ("s3.session-token", "t")];
         let given = alone.iter().map(|(k, v)| ((*k).to_owned(), Some((*v).to_owned()))).collect();
         let config = CatalogConfig { defaults: BTreeMap::new(), overrides: given, endpoints: None };

@@ -1,9 +1,9 @@
-//! Storage for one table's files, with what is taken of what the server says of it: `config` and `storage-credentials` over the
-//! catalog's own properties. For each file the credentials with the longest prefix of its location count, as in Java's `S3FileIO`; for
-//! what no prefix is for, `config`.
+//! Storage for one table's files, with the server's accepted settings for it: `config` and `storage-credentials` over
+//! the catalog's own properties. For each file the credentials with the longest prefix of its location apply, as in
+//! Java's `S3FileIO`; without a matching prefix, `config` applies.
 //!
-//! Keys that come with their end are asked for again before it, others once S3 says that they have expired: by loading the
-//! table's credentials or, where the server has none to load, the table; for a table that is only staged, by staging it
+//! Keys with an expiry time are renewed before it, others once S3 reports that they have expired: by loading the
+//! table's credentials or, if the server has no endpoint for that, the table. A table that is only staged is staged
 //! again.
 
 use std::collections::{BTreeMap, HashMap};
@@ -24,30 +24,30 @@ use super::wire::{LoadTableResult, StorageCredential};
 use crate::error::{Error, Result};
 use crate::storage::{CredentialsProvider, Lent, S3Access, S3Config, Store, VendedCredentials};
 
-/// Stores that are kept for tables; a program has one or two.
+/// Number of stores kept for tables; a program has one or two.
 const MOST_KEPT: usize = 64;
 
-/// A table's location; in all and below each prefix what the server says without keys, and whether it lends any.
+/// A table's location; in general and for each prefix, the server's settings without keys, and whether it vends any.
 type StoreId = (String, Vec<(String, BTreeMap<String, String>, bool)>);
 
 /// Storage by table.
 pub(crate) struct Lending {
-    /// Storage for tables of which the server says nothing.
+    /// Storage for tables for which the server sends no settings.
     pub store: Store,
     /// By location and configuration without keys: a store renews its keys itself.
     kept: Mutex<HashMap<StoreId, Store>>,
-    /// The user was told what is not taken.
+    /// Whether the user was told what is rejected.
     told: AtomicBool,
 }
 
 impl Lending {
-    /// `store` is how the catalog's own properties say.
+    /// `store` is configured by the catalog's own properties.
     pub fn new(store: Store) -> Self {
         Self { store, kept: Mutex::default(), told: AtomicBool::default() }
     }
 
-    /// Storage for the files of a table, and where it goes there with keys that the server lent; `staged` is the request that
-    /// staged it.
+    /// Storage for the files of a table, and the locations for which the server vends keys; `staged` is the request
+    /// that staged it.
     pub fn of_table(
         &self,
         session: &Arc<Session>,
@@ -59,7 +59,7 @@ impl Lending {
         let credentials = table.storage_credentials.as_deref().unwrap_or_default();
         let prefixes: Vec<&str> = credentials.iter().map(|c| c.prefix.as_str()).filter(|p| is_of_s3(p)).collect();
         let config = table.config.as_ref();
-        // What no prefix is for comes first.
+        // The entry without a prefix comes first.
         let mut refused = Vec::new();
         let mut taken = |prefix: &str, credentials: &[StorageCredential]| {
             let (taken, left) = given(prefix, config, credentials);
@@ -70,7 +70,7 @@ impl Lending {
             std::iter::once(taken("", &[])).chain(prefixes.iter().map(|prefix| taken(prefix, credentials))).collect();
         let lends = session.lends_keys || places.iter().any(|(_, given)| keys(given).is_some());
         refused.extend(session.with_keys.keys().filter(|key| !session.own.contains(*key)).cloned());
-        // What goes with the keys of a prefix is missing beside those that are for no prefix.
+        // Settings of a prefix's keys do not apply to keys without a prefix.
         if !lends && !self.told.swap(true, Ordering::Relaxed) {
             trust::tell(&format!("the catalog's configuration of {ident}"), refused);
         }
@@ -100,7 +100,7 @@ impl Lending {
                 properties.extend(session.with_keys.clone());
             }
             properties.extend(given.into_iter().filter(|(key, _)| {
-                // A server that offers to sign requests offers keys beside it.
+                // A server that offers to sign requests also offers keys.
                 let is_other_way = lends && (key.starts_with("s3.signer") || key == "s3.remote-signing-enabled");
                 !is_other_way && (keys.is_some() || !session.own.contains(key))
             }));
@@ -127,8 +127,8 @@ impl Lending {
     }
 }
 
-/// What the server says of S3 below a prefix or location: of credentials those with its longest prefix, over the table's
-/// `config`. Second, the names of what is not taken.
+/// The server's S3 settings for a prefix or location: the credentials with the longest matching prefix, over the
+/// table's `config`. Second, the names of rejected settings.
 fn given(
     location: &str,
     config: Option<&BTreeMap<String, String>>,
@@ -139,12 +139,12 @@ fn given(
         map.iter().filter(|(key, value)| known(key) && !value.is_empty()).map(|(k, v)| (k.clone(), v.clone())).collect()
     };
     let mut given: BTreeMap<String, String> = config.map(of_s3).unwrap_or_default().into_iter().collect();
-    // A prefix may end with the slash that a location is without.
+    // A prefix may end with a slash, which a location does not have.
     let location = format!("{}/", location.trim_end_matches('/'));
     let best = credentials.iter().filter(|c| location.starts_with(&c.prefix)).max_by_key(|c| c.prefix.len());
     if let Some(best) = best {
         let mut best: BTreeMap<String, String> = of_s3(&best.config).into_iter().collect();
-        // Keys are never mixed of both, nor an id without its secret taken for one.
+        // Keys are never mixed from both, and an id without its secret is not a key.
         if keys(&best).is_some() {
             given.retain(|key, _| !is_identity(key));
         } else {
@@ -165,13 +165,13 @@ fn keys(given: &BTreeMap<String, String>) -> Option<VendedCredentials> {
     })
 }
 
-/// Renews the keys of one table, or of what is below a prefix.
+/// Renews the keys of one table, or of a prefix.
 struct Lender {
     session: Arc<Session>,
     ident: TableIdent,
-    /// What the keys are for.
+    /// The location of the keys.
     path: String,
-    /// They are those of the table's `config`, beside others by prefix.
+    /// Whether these are the keys of the table's `config`, while others have prefixes.
     of_config: bool,
     staged: Option<Bytes>,
     current: tokio::sync::Mutex<VendedCredentials>,
@@ -184,7 +184,7 @@ impl fmt::Debug for Lender {
 }
 
 impl Lender {
-    /// Those of these keys that are for our path.
+    /// Those of these keys that apply to our location.
     fn ours(
         &self,
         config: Option<&BTreeMap<String, String>>,
@@ -253,7 +253,7 @@ mod tests {
         let found = given("s3://b/t/x", &credentials);
         assert_eq!(found, map(&[("s3.endpoint", "http://e"), (KEY_ID, "2"), (SECRET, "s")]));
         assert_eq!(given("s3://c", &credentials)[KEY_ID], "1");
-        // An id without its secret is no key, and an endpoint without keys is not followed.
+        // An id without its secret is not a key, and an endpoint without keys is ignored.
         assert_eq!(given("file:///x", &credentials), map(&[]));
         assert!(keys(&found).unwrap().are_fresh());
         assert!(!keys(&map(&[(KEY_ID, "a"), (SECRET, "s"), (EXPIRES, "1")])).unwrap().are_fresh());

@@ -1,5 +1,5 @@
-//! Bodies of requests and answers that `iceberg` has no public types for, as Apache Iceberg's OpenAPI document
-//! (`rest-catalog-open-api.yaml`) names them.
+//! Bodies of requests and responses for which `iceberg` has no public types, named as in Apache Iceberg's OpenAPI
+//! document (`rest-catalog-open-api.yaml`).
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -38,7 +38,7 @@ pub(super) struct LoadCredentialsResponse {
     pub storage_credentials: Vec<StorageCredential>,
 }
 
-/// `StorageCredential`: for locations that begin with the prefix.
+/// `StorageCredential`: for locations that start with the prefix.
 #[derive(Deserialize)]
 pub(crate) struct StorageCredential {
     pub prefix: String,
@@ -106,7 +106,7 @@ pub(super) struct ErrorResponse {
     pub error: ErrorModel,
 }
 
-/// `ErrorModel`; servers leave parts of it out.
+/// `ErrorModel`; servers omit parts of it.
 #[derive(Deserialize, Default)]
 pub(super) struct ErrorModel {
     #[serde(default)]
@@ -129,7 +129,7 @@ pub(super) struct OAuthError {
     pub error_description: Option<String>,
 }
 
-/// A form of `application/x-www-form-urlencoded`.
+/// A body of type `application/x-www-form-urlencoded`.
 pub(super) fn form(fields: &[(&str, &str)]) -> String {
     let fields: Vec<String> =
         fields.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();

@@ -1,11 +1,11 @@
-//! Pointers in the tables of Java's `JdbcCatalog`, which PyIceberg's `SqlCatalog` has too.
+//! Pointers in the tables of Java's `JdbcCatalog`, which PyIceberg's `SqlCatalog` also uses.
 //!
-//! - Looking never makes anything; the first write makes the tables that are missing.
-//! - New tables have the form V1 (with `iceberg_type`). Tables of the form V0 are used as they are.
-//! - The pointer moves by `UPDATE … WHERE metadata_location = <old>` in a transaction of its own: it moved if a row changed and
-//!   COMMIT succeeded. Nothing is open while a metadata file is written.
+//! - Reads never create anything; the first write creates missing tables.
+//! - New tables have schema version V1 (with `iceberg_type`). Tables of version V0 are used unchanged.
+//! - The pointer moves by `UPDATE … WHERE metadata_location = <old>` in its own transaction: it moved if a row changed
+//!   and COMMIT succeeded. No transaction is open while a metadata file is written.
 //!
-//! [`sqlite`] and [`postgres`] bring the connection, what their errors mean, and what a failed COMMIT leaves open.
+//! [`sqlite`] and [`postgres`] implement the connection, the meaning of its errors, and the outcome of a failed COMMIT.
 
 pub mod postgres;
 mod postgres_address;
@@ -24,7 +24,7 @@ const TABLES: &str = "iceberg_tables";
 /// The table of namespaces.
 const NAMESPACES: &str = "iceberg_namespace_properties";
 
-// Column for column what Java's JdbcUtil makes for schema version V1.
+// Column for column as Java's JdbcUtil creates them for schema version V1.
 const CREATE_TABLES: &str = "CREATE TABLE IF NOT EXISTS iceberg_tables (\
        catalog_name VARCHAR(255) NOT NULL, \
        table_namespace VARCHAR(255) NOT NULL, \
@@ -40,20 +40,20 @@ const CREATE_NAMESPACES: &str = "CREATE TABLE IF NOT EXISTS iceberg_namespace_pr
        property_value VARCHAR(1000), \
        PRIMARY KEY (catalog_name, namespace, property_key))";
 
-/// Catalog, namespace; any row: it exists.
+/// Parameters: catalog, namespace. A row means that it exists.
 const FIND_NAMESPACE: &str =
     "SELECT 1 FROM iceberg_namespace_properties WHERE catalog_name = $1 AND namespace = $2 LIMIT 1";
-/// Catalog, namespace. The property is the one that Java and PyIceberg write.
+/// Parameters: catalog, namespace. The property is the one that Java and PyIceberg write.
 const INSERT_NAMESPACE: &str = "INSERT INTO iceberg_namespace_properties \
      (catalog_name, namespace, property_key, property_value) VALUES ($1, $2, 'exists', 'true') ON CONFLICT DO NOTHING";
-/// Catalog; the numbers of its tables and of their namespaces.
+/// Parameter: catalog. Returns the number of its tables and of their namespaces.
 const COUNT_TABLES: &str =
     "SELECT count(*), count(DISTINCT table_namespace) FROM iceberg_tables WHERE catalog_name = $1";
-/// Catalog; some of its tables, by namespace and name.
+/// Parameter: catalog. Returns some of its tables, by namespace and name.
 const SOME_TABLES: &str = "SELECT table_namespace, table_name FROM iceberg_tables WHERE catalog_name = $1 \
      ORDER BY table_namespace, table_name LIMIT 1000";
 
-/// Which of the two forms `iceberg_tables` has.
+/// The schema version of `iceberg_tables`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Version {
     V0,
@@ -61,7 +61,7 @@ enum Version {
 }
 
 impl Version {
-    /// By the names of the table's columns; `None` if there are none, and so no table.
+    /// By the names of the table's columns; `None` without columns, since the table does not exist then.
     fn of(columns: &[String]) -> Option<Self> {
         match columns {
             [] => None,
@@ -70,7 +70,7 @@ impl Version {
         }
     }
 
-    /// Catalog, namespace, name; location and type.
+    /// Parameters: catalog, namespace, name. Returns location and type.
     fn select(self) -> &'static str {
         match self {
             Self::V0 => {
@@ -84,7 +84,7 @@ impl Version {
         }
     }
 
-    /// Catalog, namespace, name, location.
+    /// Parameters: catalog, namespace, name, location.
     fn insert(self) -> &'static str {
         match self {
             Self::V0 => {
@@ -99,7 +99,7 @@ impl Version {
         }
     }
 
-    /// New location, old location, catalog, namespace, name, old location.
+    /// Parameters: new location, old location, catalog, namespace, name, old location.
     fn swap(self) -> &'static str {
         match self {
             Self::V0 => {
@@ -115,7 +115,7 @@ impl Version {
     }
 }
 
-/// The pointer that a row holds; `place` is the catalog, for messages.
+/// The pointer in a row; `place` describes the catalog in messages.
 fn pointer(ident: &TableIdent, place: &str, location: Option<String>, kind: Option<&str>) -> Result<Pointer> {
     match (kind, location) {
         // PyIceberg, and Java before views, leave the type null.

@@ -1,12 +1,14 @@
 //! A catalog in a PostgreSQL database.
 //!
-//! - Every operation connects anew, so that none of ours is idle between the commits of a long load, and a server that was
-//!   restarted is no matter. Statements have no name: a pooler in front of the server may hand each transaction to another one.
-//! - A commit is `BEGIN`, one statement, `COMMIT`, at `READ COMMITTED` whatever the role's default is: a writer that waited for
-//!   another one sees that one's row and changes nothing. All that fails before `COMMIT` was sent is undone by the server when
-//!   the connection goes; whatever is no plain success after that is [`Swap::Unknown`].
-//! - No server is trusted with more than it needs: see `postgres_guard.rs`.
-//! - Nothing waits for ever: not for a connection, an answer, nor another writer's lock.
+//! - Every operation opens a new connection, so that none is idle between the commits of a long load, and a server
+//!   restart
+//!   does no harm. Statements have no name: a pooler may assign each transaction to another server connection.
+//! - A commit is `BEGIN`, one statement, `COMMIT`, at `READ COMMITTED` whatever the role's default is: a writer that
+//!   waited
+//!   for another one sees its row and changes nothing. The server undoes any failure before `COMMIT` was sent when the
+//!   connection closes; anything but plain success after that is [`Swap::Unknown`].
+//! - The server gets only the trust that it needs: see `postgres_guard.rs`.
+//! - Every wait has a time limit: for a connection, an answer, and another writer's lock.
 
 use std::fmt;
 use std::time::Duration;
@@ -30,26 +32,26 @@ use crate::catalog::pointer::{Pointer, PointerCatalog, Pointers, Swap};
 use crate::error::{Error, Result};
 use crate::storage::{AllowedLocations, Store};
 
-/// How long to wait for the answer to one statement; for another writer's lock too.
+/// Time limit for one statement, and for another writer's lock.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(14);
-/// How long to wait for the answer to `COMMIT`: it may wait for a standby.
+/// Time limit for `COMMIT`: it may wait for a standby.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long to wait while saying good-bye.
+/// Time limit for closing the connection.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
-/// Tables that others are making too are looked for again, so often.
+/// Number of attempts to find tables that others are creating at the same time.
 const CREATE_ATTEMPTS: u32 = 5;
 
-/// The lock's time is a little shorter than [`STATEMENT_TIMEOUT`], so that the server says what it was.
+/// The lock's time limit is a little shorter than [`STATEMENT_TIMEOUT`], so that the server reports the cause.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = '10s'";
-/// Of the table that the search path finds, whoever owns it; no row if there is none.
+/// For the table on the search path, whoever owns it; no row if there is none.
 const COLUMNS: &str = "SELECT attname::text FROM pg_catalog.pg_attribute \
      WHERE attrelid = to_regclass('iceberg_tables') AND attnum > 0 AND NOT attisdropped";
 const MISSING: &str =
     "SELECT to_regclass('iceberg_tables') IS NULL, to_regclass('iceberg_namespace_properties') IS NULL";
-/// The rights that the role has not, of those that a writer needs on the table named.
+/// The permissions needed by a writer on the named table that the role lacks.
 const LACKING: &str = "SELECT string_agg(p, ', ') FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE']) AS p \
      WHERE NOT has_table_privilege(to_regclass($1), p)";
-/// User, schema in which tables would be made, whether they may be.
+/// The user, the schema in which tables would be created, and whether that is permitted.
 const WHERE_TO_CREATE: &str = "SELECT current_user::text, current_schema()::text, \
      coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)";
 
@@ -58,10 +60,10 @@ pub type PostgresCatalog = PointerCatalog<PostgresPointers>;
 
 impl PostgresCatalog {
     /// The catalog `name` at an SQLAlchemy URL, `postgresql://user:password@host:port/database`.
-    /// What the URL leaves out comes from libpq's variables (`PGPASSWORD`, `PGSSLMODE`, …) and its password
-    /// file. Nothing is connected yet.
+    /// Parts that the URL omits come from libpq's variables (`PGPASSWORD`, `PGSSLMODE`, …) and its password file.
+    /// Nothing is connected yet.
     ///
-    /// Errors: [`Kind::Usage`](crate::error::Kind::Usage) for a URL that can't be used.
+    /// Errors: [`Kind::Usage`](crate::error::Kind::Usage) for an invalid URL.
     pub fn at(name: &str, uri: &str, allowed: AllowedLocations, store: Store) -> Result<Self> {
         let address = Address::parse(uri)?;
         Ok(Self::new(PostgresPointers { catalog: name.to_owned(), address }, store, allowed))
@@ -110,7 +112,7 @@ impl PostgresPointers {
         }
     }
 
-    /// A connection and the form of the tables, or `None` if there are none.
+    /// A connection, and the schema version of the tables; `None` if there are none.
     async fn open(&self) -> Result<Option<(PgConnection, Version)>> {
         let mut connection = self.connect().await?;
         if let Some(version) = self.version(&mut connection).await? {
@@ -126,7 +128,7 @@ impl PostgresPointers {
         Ok(Version::of(&self.answer(what, columns).await?))
     }
 
-    /// A connection to a database that has the tables, made where missing.
+    /// A connection to a database that has the tables; creates missing ones.
     async fn open_or_create(&self) -> Result<(PgConnection, Version)> {
         let what = "the catalog's tables could not be created";
         let mut connection = self.connect().await?;
@@ -143,7 +145,8 @@ impl PostgresPointers {
                 }
                 match timeout(STATEMENT_TIMEOUT, connection.execute(statement)).await {
                     Ok(Ok(_)) => {}
-                    // Another program makes the same table now; `IF NOT EXISTS` does not see it before it is committed.
+                    // Another program is creating the same table; `IF NOT EXISTS` does not see it before it is
+                    // committed.
                     Ok(Err(error)) if is_lost_race(&error) && attempt < CREATE_ATTEMPTS => {}
                     Ok(Err(error)) => return Err(self.failure(what, error)),
                     Err(_) => return Err(Error::failed(what).in_file(&self.address.place)),
@@ -160,7 +163,7 @@ impl PostgresPointers {
             .ok_or_else(|| Error::failed("the catalog has no tables").in_file(&self.address.place))
     }
 
-    /// One statement in a transaction of its own: [`Swap::Done`] if it changed a row.
+    /// Runs one statement in its own transaction: [`Swap::Done`] if it changed a row.
     async fn write(
         &self,
         mut connection: PgConnection,
@@ -183,7 +186,7 @@ impl PostgresPointers {
         Ok(swap)
     }
 
-    /// What there is, and whether it may be changed.
+    /// The existing tables, and whether they may be changed.
     async fn list(&self, connection: &mut PgConnection) -> Result<String> {
         let what = "the catalog's tables could not be listed";
         let (user, schema, may_create): (String, Option<String>, bool) =
@@ -221,7 +224,7 @@ impl PostgresPointers {
     }
 }
 
-/// Says good-bye. What is committed stays, whatever comes of it; a transaction that is open is undone.
+/// Closes the connection. Committed changes are kept even if this fails; an open transaction is undone.
 async fn close(connection: PgConnection) {
     drop(timeout(CLOSE_TIMEOUT, connection.close()).await);
 }
@@ -302,7 +305,7 @@ impl Pointers for PostgresPointers {
         let mut connection = match timeout(self.address.connect_timeout, self.address.connect()).await {
             Ok(Ok(connection)) => connection,
             Ok(Err(error)) => {
-                // A server that says no was reached.
+                // A server that refuses was reached.
                 let answered = error.as_database_error().is_some();
                 let failed = Err(explain(&self.address, Moment::Connect, error));
                 return if answered {

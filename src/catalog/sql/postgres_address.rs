@@ -1,4 +1,4 @@
-//! Where a PostgreSQL catalog is: SQLAlchemy's and libpq's URLs.
+//! The address of a PostgreSQL catalog: SQLAlchemy's and libpq's URLs.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -14,9 +14,9 @@ use crate::error::{Error, Result};
 use crate::percent::decode;
 use crate::secrets;
 
-/// How long to wait for a connection, name resolution, TLS and sign-in together, unless `connect_timeout` says less.
+/// Default time limit for connecting, including name resolution, TLS and sign-in; `connect_timeout` may shorten it.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(14);
-/// What a URL may say besides user, password, host, port and database.
+/// URL parameters in addition to user, password, host, port and database.
 const PARAMETERS: [&str; 12] = [
     "sslmode",
     "sslrootcert",
@@ -34,25 +34,26 @@ const PARAMETERS: [&str; 12] = [
 const FORM: &str = "Write postgresql://user:password@host:port/database; \
      special characters in user and password are percent-encoded, as %40 for @";
 
-/// A database, how to connect to it, and what it is called in messages. It has no `Debug`: the options hold the password.
+/// A database, how to connect to it, and its name in messages. It has no `Debug`, since the options contain the
+/// password.
 pub(super) struct Address {
     /// For the driver.
     pub options: PgConnectOptions,
     /// `postgresql://host:port/database`.
     pub place: String,
-    /// For one attempt to connect.
+    /// Time limit for one attempt to connect.
     pub connect_timeout: Duration,
     guard: Guard,
 }
 
 impl Address {
-    /// Reads `postgresql://…`, `postgres://…` or `postgresql+driver://…`.
+    /// Parses `postgresql://…`, `postgres://…` or `postgresql+driver://…`.
     pub fn parse(uri: &str) -> Result<Self> {
         let wrong = |why: &str| {
             Error::usage(format!("the catalog's uri is no address of a PostgreSQL database ({why})")).advice(FORM)
         };
         let (_, rest) = uri.split_once("://").ok_or_else(|| wrong("it has no ://"))?;
-        // Without a host, libpq's default counts; a URL of this kind needs some host to be one.
+        // Without a host, libpq's default applies; but a URL of this kind needs some host to be valid.
         let mut url = Url::parse(&format!("postgresql://{rest}")).map_err(|e| wrong(&e.to_string()))?;
         if url.fragment().is_some() {
             return Err(wrong("a # in it ends it early"));
@@ -61,7 +62,7 @@ impl Address {
         let mut kept = Vec::new();
         for (key, value) in url.query_pairs() {
             if key == "connect_timeout" {
-                // libpq: 0 or less is no limit at all.
+                // libpq: 0 or less means no limit.
                 let seconds: i64 =
                     value.trim().parse().map_err(|_| wrong("connect_timeout is no number of seconds"))?;
                 if let Some(seconds) = u64::try_from(seconds).ok().filter(|seconds| *seconds > 0) {
@@ -78,7 +79,7 @@ impl Address {
         if !kept.is_empty() {
             url.query_pairs_mut().extend_pairs(&kept);
         }
-        // The driver's own message may repeat what stands there.
+        // The driver's own message may repeat the value.
         let mut options = PgConnectOptions::from_str(url.as_str())
             .map_err(|_| wrong("a parameter has a value that it can't have"))?;
         if let Some(address) = url.host_str().and_then(|host| host.strip_prefix('[')?.strip_suffix(']'))
@@ -89,7 +90,7 @@ impl Address {
         if options.get_application_name().is_none() {
             options = options.application_name("ddb-iceberg");
         }
-        // Poolers refuse the parameter that the driver sends for it, and no statement has a name.
+        // Poolers refuse the parameter that the driver sends for it, and our statements have no names.
         options = options.extra_float_digits(None).statement_cache_capacity(0).disable_statement_logging();
 
         let server = match options.get_socket() {
@@ -108,12 +109,12 @@ impl Address {
         self.guard.connect(&self.options, &self.place).await
     }
 
-    /// Why the last connection was ended on this side, if it was.
+    /// Why this side closed the last connection, if it did.
     pub fn refusal(&self) -> Option<Refusal> {
         self.guard.refusal()
     }
 
-    /// That the server can't be reached.
+    /// The error that the server can't be reached.
     pub fn unreachable(&self, why: &str) -> Error {
         Error::failed(format!("the catalog's server can't be reached: {why}")).in_file(&self.place).advice(
             "Check host and port in the catalog's uri, that the server runs, and that no firewall is in between",
@@ -121,8 +122,9 @@ impl Address {
     }
 }
 
-/// Every password that may be sent to a server, so that no message of its repeats it. One that is a `name` in messages stays:
-/// who has the password `postgres` still learns that the database of that name does not exist.
+/// Every password that may be sent to a server, so that its messages do not repeat it. A password that is also a `name`
+/// in messages is not masked: with the password `postgres`, users still learn that the database of that name does not
+/// exist.
 fn remember_passwords(url: &Url, names: &[&str]) {
     let remember = |password: &str| {
         if !names.contains(&password) {

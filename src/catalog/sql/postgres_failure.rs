@@ -1,4 +1,4 @@
-//! What PostgreSQL's errors mean, by their SQLSTATE ("PostgreSQL Error Codes", appendix A of its manual).
+//! The meaning of PostgreSQL's errors, by SQLSTATE ("PostgreSQL Error Codes", appendix A of its manual).
 
 use std::io::ErrorKind;
 
@@ -7,17 +7,17 @@ use super::postgres_guard::{MOST, Refusal};
 use crate::error::Error;
 use crate::secrets;
 
-/// When it went wrong.
+/// The phase of a failure.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Moment<'a> {
     /// While connecting and signing in.
     Connect,
-    /// Later; the text says what could not be done.
+    /// Later; the text is the action that failed.
     Work(&'a str),
 }
 
-/// The error in plain words. Only the server's own message is taken from it: what else the driver may say is not known
-/// to be free of secrets.
+/// The error as plain text. Only the server's own message is taken from it: the driver's other texts may contain
+/// secrets.
 pub(super) fn explain(address: &Address, moment: Moment<'_>, error: sqlx::Error) -> Error {
     let what = match moment {
         Moment::Connect => "the catalog could not be opened",
@@ -25,7 +25,7 @@ pub(super) fn explain(address: &Address, moment: Moment<'_>, error: sqlx::Error)
     };
     let failed =
         |what: &str, why: &str| Error::failed(format!("{what}: {}", secrets::strike(why))).in_file(&address.place);
-    // What rustls finds wrong with a certificate comes as an error of the connection.
+    // Certificate errors found by rustls are reported as connection errors.
     let no_tls = |why: &str| {
         failed(what, &format!("TLS: {why}")).advice(
             "Check sslmode and sslrootcert in the catalog's uri, or PGSSLMODE and PGSSLROOTCERT; with verify-full the uri has \
@@ -87,7 +87,7 @@ pub(super) fn explain(address: &Address, moment: Moment<'_>, error: sqlx::Error)
     }
 }
 
-/// Whether a connection failed since a certificate is wrong, or the file of one is missing.
+/// Whether a connection failed because of an invalid certificate or a missing certificate file.
 fn is_of_certificates(address: &Address, kind: ErrorKind) -> bool {
     let of_socket = address.place.starts_with("postgresql:///");
     kind == ErrorKind::InvalidData || (kind == ErrorKind::NotFound && !of_socket)
@@ -98,7 +98,7 @@ fn no_protocol(failed: impl Fn(&str, &str) -> Error, what: &str) -> Error {
         .advice("Check host and port in the catalog's uri")
 }
 
-/// Whether a `CREATE TABLE IF NOT EXISTS` failed since another session was making the same table.
+/// Whether `CREATE TABLE IF NOT EXISTS` failed because another session was creating the same table.
 pub(super) fn is_lost_race(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
     // Unique violation in the system's tables, duplicate table, duplicate object, "tuple concurrently updated".

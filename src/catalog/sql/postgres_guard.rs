@@ -1,11 +1,11 @@
-//! What stands between the driver and a server that is not trusted.
+//! A guard between the driver and an untrusted server.
 //!
-//! The driver answers whatever a server asks and takes whatever it sends, and has no hook for either. So it connects to a
-//! socket of this process, from which each byte is passed on to the server and back. On the way:
+//! The driver answers whatever a server asks and accepts whatever it sends, and has no hook for either. So it connects
+//! to a socket of this process, which forwards each byte to the server and back. On the way:
 //!
-//! - A server that asks for the password as it is, over a connection that is not encrypted, does not get it
-//!   ([`Refusal::ClearPassword`]). The driver does TLS, end to end; what is encrypted is not looked at.
-//! - What a server sends in one connection ends after [`MOST`] bytes.
+//! - A server that asks for the password in clear over an unencrypted connection does not get it
+//!   ([`Refusal::ClearPassword`]). The driver does TLS end to end; encrypted bytes are not inspected.
+//! - A server may send at most [`MOST`] bytes per connection.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,32 +20,33 @@ use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio::time::timeout;
 use uuid::Uuid;
 
-/// What a server may send in one connection. The longest right answer is a thousand names of tables, of 255 characters each.
+/// Maximum bytes from a server per connection. The longest valid answer is a thousand table names of 255 characters
+/// each.
 pub(super) const MOST: usize = 4 << 20;
-/// The driver's first message if it wants TLS.
+/// The driver's first message if it requests TLS.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
-/// The answer to it from a server that has TLS.
+/// The answer of a server that supports TLS.
 const HAS_TLS: u8 = b'S';
-/// The message that says how to sign in, and its code for the password as it is.
+/// The message that requests authentication, and its code for a cleartext password.
 const AUTHENTICATION: u8 = b'R';
 const CLEARTEXT: u32 = 3;
-/// For the server to say whether it has TLS.
+/// Time limit for the server to say whether it supports TLS.
 const LONGEST_ANSWER: Duration = Duration::from_mins(2);
-/// For the driver to reach us.
+/// Time limit for the driver to connect to us.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Why a connection was ended on this side.
+/// Why this side closed a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// The server asks for the password as it is, and the connection is not encrypted.
+    /// The server asks for the password in clear, and the connection is not encrypted.
     ClearPassword,
     /// The server sends more than [`MOST`] bytes.
     TooLong,
-    /// What the server sends is not made of messages.
+    /// What the server sends is not a sequence of messages.
     NoProtocol,
 }
 
-/// What is remembered of the connections to one server.
+/// State of the connections to one server.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Guard {
     refusal: Arc<Mutex<Option<Refusal>>>,
@@ -53,7 +54,7 @@ pub(super) struct Guard {
 }
 
 impl Guard {
-    /// Why the last connection was ended on this side, if it was.
+    /// Why this side closed the last connection, if it did.
     pub fn refusal(&self) -> Option<Refusal> {
         *self.lock()
     }
@@ -62,17 +63,17 @@ impl Guard {
         self.refusal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Connects and signs in. `place` is the server in messages.
+    /// Connects and signs in. `place` describes the server in messages.
     pub async fn connect(&self, options: &PgConnectOptions, place: &str) -> sqlx::Result<PgConnection> {
         *self.lock() = None;
         let (server, is_here) = dial(options).await?;
         let (path, listener, folder) = listen(options.get_port())?;
         let watch = Watch {
-            // Who says that there shall be no TLS has said that the network is trusted.
+            // By disabling TLS, the user has declared the network trusted.
             clear_is_fine: folder_of(options).is_some() || matches!(options.get_ssl_mode(), PgSslMode::Disable),
             ..Watch::default()
         };
-        // With a stronger mode the driver ends what is not encrypted.
+        // With a stricter mode the driver closes unencrypted connections.
         let may_be_clear = matches!(options.get_ssl_mode(), PgSslMode::Allow | PgSslMode::Prefer);
         let tell = !watch.clear_is_fine && !is_here && may_be_clear;
         let (guard, place) = (self.clone(), place.to_owned());
@@ -88,7 +89,7 @@ impl Guard {
                     );
                 }
             };
-            // That a side has gone is for the driver to see.
+            // The driver notices that a side has closed.
             if let Ok(Some(why)) = pass(driver, server, watch, on_clear, |why| *guard.lock() = Some(why)).await {
                 tracing::debug!("{place}: the connection was ended: {why:?}");
             }
@@ -97,7 +98,7 @@ impl Guard {
     }
 }
 
-/// Anything that bytes go through.
+/// Any byte stream.
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
@@ -113,19 +114,19 @@ async fn dial(options: &PgConnectOptions) -> io::Result<(Box<dyn Stream>, bool)>
     Ok((Box::new(stream), is_here))
 }
 
-/// Where the server's socket is, if that is how it is reached.
+/// The path of the server's Unix socket, if it is reached that way.
 fn folder_of(options: &PgConnectOptions) -> Option<&Path> {
     let host = Some(options.get_host()).filter(|host| host.starts_with('/'));
     options.get_socket().map(PathBuf::as_path).or(host.map(Path::new))
 }
 
-/// As libpq and the driver name it.
+/// The name that libpq and the driver use.
 fn socket_in(folder: &Path, port: u16) -> PathBuf {
-    // Not `join`: a name that begins with zero is no path.
+    // Not `join`: a name that starts with a zero byte is not a path.
     format!("{}/.s.PGSQL.{port}", folder.display()).into()
 }
 
-/// A socket of our own, by its folder: without any file on Linux, elsewhere in a folder that nobody else may enter.
+/// Our own socket, by its folder: without a file on Linux, elsewhere in a folder that nobody else can enter.
 fn listen(port: u16) -> io::Result<(PathBuf, UnixListener, Option<tempfile::TempDir>)> {
     let folder = if cfg!(target_os = "linux") { None } else { Some(tempfile::tempdir()?) };
     let path = match &folder {
@@ -136,7 +137,7 @@ fn listen(port: u16) -> io::Result<(PathBuf, UnixListener, Option<tempfile::Temp
     Ok((path, listener, folder))
 }
 
-/// The driver: a socket without a file can be reached by others of this machine.
+/// Accepts the driver's connection: other processes on this machine can also connect to a socket without a file.
 async fn accept(listener: &UnixListener) -> io::Result<UnixStream> {
     loop {
         let (stream, _) = listener.accept().await?;
@@ -147,7 +148,7 @@ async fn accept(listener: &UnixListener) -> io::Result<UnixStream> {
     }
 }
 
-/// Passes bytes on until a side goes, or what the server sends is refused.
+/// Forwards bytes until a side closes, or until what the server sends is refused.
 async fn pass(
     mut driver: UnixStream,
     mut server: Box<dyn Stream>,
@@ -159,7 +160,7 @@ async fn pass(
     driver.read_exact(&mut first).await?;
     server.write_all(&first).await?;
     if first == SSL_REQUEST {
-        // A driver that has given up meanwhile is not seen.
+        // A driver that has given up meanwhile is not noticed.
         let Ok(answer) = timeout(LONGEST_ANSWER, server.read_u8()).await else { return Ok(None) };
         let answer = answer?;
         driver.write_u8(answer).await?;
@@ -179,7 +180,7 @@ async fn pass(
                 return Ok(None);
             }
             if let Err(why) = watch.look(bytes) {
-                // Before the driver sees that the connection has ended.
+                // Before the driver notices that the connection has closed.
                 on_refusal(why);
                 return Ok(Some(why));
             }
@@ -189,7 +190,7 @@ async fn pass(
     let up = async {
         match tokio::io::copy(&mut from_driver, &mut to_server).await {
             Ok(_) => Ok(None),
-            // A server that takes no more may still have said why.
+            // A server that accepts nothing more may still have sent the reason.
             Err(_) => std::future::pending().await,
         }
     };
@@ -199,15 +200,15 @@ async fn pass(
     }
 }
 
-/// Reads along in what a server sends.
+/// Parses what a server sends.
 #[derive(Debug, Default)]
 struct Watch {
     clear_is_fine: bool,
     is_encrypted: bool,
     total: usize,
-    /// The beginning of a message: its kind, its length, and of [`AUTHENTICATION`] the code.
+    /// The start of a message: its type, its length, and for [`AUTHENTICATION`] the code.
     head: Vec<u8>,
-    /// Of the message whose head is known.
+    /// Remaining bytes of the message whose header is known.
     left: usize,
 }
 
@@ -229,12 +230,12 @@ impl Watch {
         Ok(())
     }
 
-    /// Judges a message once its head is complete.
+    /// Checks a message once its header is complete.
     fn judge(&mut self) -> Result<(), Refusal> {
         let Some((&kind, rest)) = self.head.split_first() else { return Ok(()) };
         let Some((length, rest)) = rest.split_first_chunk() else { return Ok(()) };
         let (length, code) = (u32::from_be_bytes(*length), rest.first_chunk().map(|code| u32::from_be_bytes(*code)));
-        // A length counts itself.
+        // The length includes itself.
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         let least = if kind == AUTHENTICATION { 8 } else { 4 };
         if length < least {
@@ -244,7 +245,7 @@ impl Watch {
             return Err(Refusal::TooLong);
         }
         if kind == AUTHENTICATION && code.is_none() {
-            // It is in the next four bytes.
+            // The code is in the next four bytes.
             return Ok(());
         }
         if code == Some(CLEARTEXT) && !self.clear_is_fine {

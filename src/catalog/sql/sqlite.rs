@@ -1,9 +1,10 @@
 //! A catalog in an SQLite file.
 //!
-//! - The file, and the folder it is in, are made by the first write.
-//! - Every operation opens the file anew: none of ours is open while others work with it.
-//! - Writers take turns by `BEGIN IMMEDIATE`, waiting [`BUSY_TIMEOUT`]; a commit is on disk when it returns. The journal mode
-//!   stays the default, so that any client can open the file.
+//! - The first write creates the file and its folder.
+//! - Every operation opens the file again: it is never open while others work with it.
+//! - Writers are serialised by `BEGIN IMMEDIATE`, which waits for [`BUSY_TIMEOUT`]; a commit is on disk when it
+//!   returns.
+//!   The journal mode remains the default, so that any client can open the file.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,7 +24,7 @@ use crate::catalog::pointer::{Pointer, PointerCatalog, Pointers, Swap};
 use crate::error::{Error, Result};
 use crate::storage::{AllowedLocations, Store};
 
-/// How long to wait for other programs that hold the file.
+/// How long to wait for other programs that lock the file.
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A catalog in an SQLite file.
@@ -45,7 +46,7 @@ pub struct SqlitePointers {
 }
 
 impl SqlitePointers {
-    /// The pointers of the catalog `name` in the file at `path`, waiting for other programs at most `busy_timeout`.
+    /// The pointers of the catalog `name` in the file at `path`, waiting for other programs for at most `busy_timeout`.
     pub fn new(name: &str, path: &Path, busy_timeout: Duration) -> Self {
         Self { catalog: name.to_owned(), path: path.to_owned(), busy_timeout }
     }
@@ -75,7 +76,7 @@ impl SqlitePointers {
             .map_err(|e| self.failure("the catalog could not be opened", e))
     }
 
-    /// The file and the form of its tables, or `None` if there is no file or no such table in it.
+    /// The file and the schema version of its tables, or `None` if the file or its table does not exist.
     async fn open(&self) -> Result<Option<(SqliteConnection, Version)>> {
         match tokio::fs::try_exists(&self.path).await {
             Ok(true) => {}
@@ -100,7 +101,7 @@ impl SqlitePointers {
         Ok(Version::of(&columns))
     }
 
-    /// The file with its tables, made where missing.
+    /// The file with its tables; creates missing ones.
     async fn open_or_create(&self) -> Result<(SqliteConnection, Version)> {
         let failure = |e| self.failure("the catalog could not be created", e);
         if let Some(folder) = self.path.parent() {
@@ -124,8 +125,8 @@ impl SqlitePointers {
             .ok_or_else(|| Error::failed("the catalog has no tables").in_file(self.path.display().to_string()))
     }
 
-    /// One statement in a transaction of its own: [`Swap::Done`] if it changed a row, the inner error if its COMMIT failed.
-    /// Whatever fails before that is undone when the connection goes.
+    /// Runs one statement in its own transaction: [`Swap::Done`] if it changed a row, the inner error if COMMIT failed.
+    /// Any earlier failure is undone when the connection closes.
     async fn write(
         &self,
         mut connection: SqliteConnection,
@@ -141,7 +142,7 @@ impl SqlitePointers {
         } else {
             match connection.execute("COMMIT").await {
                 Ok(_) => Ok(Swap::Done),
-                // Held up by a reader's lock, the transaction is still open, and can be undone for certain.
+                // If a reader's lock blocked it, the transaction is still open and can certainly be undone.
                 Err(error) if is_busy(&error) => {
                     connection.execute("ROLLBACK").await.map_err(failure)?;
                     return Err(failure(error));
@@ -149,13 +150,13 @@ impl SqlitePointers {
                 Err(error) => Err(self.failure("the catalog's COMMIT failed", error)),
             }
         };
-        // What is committed is on disk; closing can't change that.
+        // Committed changes are on disk; closing can't change that.
         drop(connection.close().await);
         Ok(swap)
     }
 
-    /// What became of a pointer that was to become `new`. Of a COMMIT that failed, as on a full disk, nothing is under way
-    /// any more once the connection is closed: what the file says then is so.
+    /// The outcome of moving a pointer to `new`. After a failed COMMIT, as on a full disk, nothing is pending once the
+    /// connection is closed: the file's content is final.
     async fn settled(&self, written: Result<Swap>, ident: &TableIdent, old: Option<&str>, new: &str) -> Result<Swap> {
         let error = match written {
             Ok(swap) => return Ok(swap),
@@ -170,7 +171,7 @@ impl SqlitePointers {
 }
 
 impl SqlitePointers {
-    /// How many tables there are. Takes the lock of a writer for a moment, and so finds out whether that is allowed.
+    /// The number of tables. Briefly takes a writer's lock, to check whether that is permitted.
     async fn list(&self, mut connection: SqliteConnection) -> Result<String> {
         let failure = |e| self.failure("the catalog's tables could not be listed", e);
         let row = sqlx::query(COUNT_TABLES).bind(&self.catalog).fetch_one(&mut connection).await.map_err(failure)?;
@@ -183,7 +184,7 @@ impl SqlitePointers {
     }
 }
 
-/// SQLITE_BUSY, with its extended codes.
+/// SQLITE_BUSY, including its extended codes.
 fn is_busy(error: &sqlx::Error) -> bool {
     let code =
         error.as_database_error().and_then(sqlx::error::DatabaseError::code).and_then(|code| code.parse::<u32>().ok());
@@ -287,7 +288,7 @@ impl Pointers for SqlitePointers {
     }
 }
 
-/// Makes a folder and those above it, and syncs the folder each was made in, so that none is lost when the machine stops.
+/// Creates a folder and its parents, and syncs each parent, so that none is lost when the machine crashes.
 fn create_folder(folder: &Path) -> std::io::Result<()> {
     if folder.as_os_str().is_empty() || folder.is_dir() {
         return Ok(());
