@@ -1,11 +1,11 @@
-//! What the operating system said, in words, and errors on their way through iceberg's traits.
+//! Error messages for the operating system's errors, and errors that pass through iceberg's traits.
 
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use crate::error::Error;
 
-/// An operating system's error about a path. `action` continues "cannot …", as in "read the file".
+/// The error for a path. `action` continues "cannot …", as in "read the file".
 pub(super) fn os(path: &Path, action: &str, error: io::Error) -> Error {
     let advice = match error.kind() {
         ErrorKind::PermissionDenied => Some("Check the permissions of the file and of the folders above it"),
@@ -25,7 +25,7 @@ pub(super) fn os(path: &Path, action: &str, error: io::Error) -> Error {
     }
 }
 
-/// Wraps an error for iceberg's traits; `Error::from(iceberg::Error)` gives it back as it was.
+/// Wraps an error for iceberg's traits; `Error::from(iceberg::Error)` unwraps it.
 pub fn into_iceberg(error: Error) -> iceberg::Error {
     iceberg::Error::new(iceberg::ErrorKind::Unexpected, error.message().to_owned()).with_source(error)
 }

@@ -1,4 +1,4 @@
-//! One level of a folder.
+//! The listing of one level of a folder.
 
 use std::fmt::Debug;
 
@@ -11,23 +11,23 @@ pub struct FileEntry {
     pub name: String,
     /// Its size in bytes.
     pub size: u64,
-    /// When it was last written, if the backend tells.
+    /// When it was last written, if the backend reports it.
     pub modified: Option<Time>,
 }
 
-/// One level of a folder; both lists are sorted bytewise by name.
+/// The listing of one level of a folder; both lists are sorted bytewise by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Listing {
-    /// Names of the folders, without a slash.
+    /// Names of the folders, without a trailing slash.
     pub folders: Vec<String>,
     /// The files.
     pub files: Vec<FileEntry>,
-    /// There is a folder without a name, which S3 has where a key has two slashes ([`Location::join_nameless`]).
+    /// Whether there is a folder without a name, as on S3 for keys with two slashes ([`Location::join_nameless`]).
     pub nameless: bool,
 }
 
 impl Listing {
-    /// Whether the folder holds a file of this name.
+    /// Whether the folder contains a file with this name.
     pub fn has_file(&self, name: &str) -> bool {
         self.files.binary_search_by(|f| f.name.as_str().cmp(name)).is_ok()
     }

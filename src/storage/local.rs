@@ -1,9 +1,9 @@
 //! Local files.
 //!
-//! What is written here is durable when `close` (or `write`) returns: the file is synced, then each folder that gained
-//! an entry, so a catalog's pointer never moves to something that a power cut could take away. A file is never
-//! overwritten in place. The calls block for the time of a disk access; there is no second thread pool behind them,
-//! which heavy tasks that wait on it could exhaust.
+//! Written files are durable when `close` (or `write`) returns: the file is synced, then each folder that gained an
+//! entry, so a catalog's pointer never moves to something that a power failure could remove. A file is never
+//! overwritten in place. The calls block for the time of a disk access; there is no second thread pool, which heavy
+//! tasks waiting for it could exhaust.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, ErrorKind, Write};
@@ -28,12 +28,12 @@ use crate::storage::read::chunks::{Lookahead, ReadAhead};
 use crate::storage::read::limits::check_size;
 use crate::storage::s3::strip_scheme;
 
-/// Bytes collected before a write to the disk; larger writes pass through.
+/// Bytes buffered before a write to the disk; larger writes are passed on directly.
 const WRITE_BUFFER: usize = 256 << 10;
-/// Files of at most so many bytes are read when they are opened.
+/// Files up to this size are read when they are opened.
 const SMALL: u64 = 128 << 10;
 
-/// Local files; takes `file:///…`, `file:/…` and absolute paths.
+/// Local files; accepts `file:///…`, `file:/…` and absolute paths.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct LocalStore;
 
@@ -64,7 +64,8 @@ impl ObjectStore for LocalStore {
             .map_err(|e| Error::failed("listing a folder was stopped").caused_by(e))?
     }
 
-    /// A small file is read at once: for thousands of them, handing each to another thread would cost more than reading.
+    /// A small file is read immediately: for thousands of them, passing each to another thread would cost more than
+    /// reading.
     async fn open(&self, location: &Location) -> Result<Option<ReadAhead>> {
         let path = Self::path_of(location)?;
         let Some((file, size)) = open_if_there(&path)? else { return Ok(None) };
@@ -76,8 +77,8 @@ impl ObjectStore for LocalStore {
         ReadAhead::begun(reader, size, bytes, Lookahead::default()).map(Some)
     }
 
-    /// As a shell's `>` does, but that a file is never there in part: links are followed, devices and pipes are written to, and
-    /// a file that is there keeps its mode and, where that is allowed, its owner.
+    /// Like a shell's `>`, except that a file is never visible in part: links are followed, devices and pipes are
+    /// written to, and an existing file keeps its mode and, if permitted, its owner.
     async fn replace(&self, location: &Location, bytes: Bytes) -> Result<()> {
         let path = Self::path_of(location)?;
         // A pipe waits for its reader.
@@ -131,7 +132,7 @@ impl Storage for LocalStore {
         Ok(Box::new(LocalRead { file, path }))
     }
 
-    /// Fails if the file exists; use [`ObjectStore::replace`] to take its place.
+    /// Fails if the file exists; use [`ObjectStore::replace`] to replace it.
     async fn write(&self, path: &str, bs: Bytes) -> iceberg::Result<()> {
         let path = Self::path(path).map_err(into_iceberg)?;
         let mut writer = LocalWrite::create(path.clone()).map_err(into_iceberg)?;
@@ -142,13 +143,13 @@ impl Storage for LocalStore {
         done.map_err(into_iceberg)
     }
 
-    /// Fails if the file exists. A writer that is dropped before `close` leaves what it wrote.
+    /// Fails if the file exists. A writer that is dropped before `close` leaves its file behind.
     async fn writer(&self, path: &str) -> iceberg::Result<Box<dyn FileWrite>> {
         let path = Self::path(path).map_err(into_iceberg)?;
         Ok(Box::new(LocalWrite::create(path).map_err(into_iceberg)?))
     }
 
-    /// A file that is not there is fine.
+    /// A missing file is not an error.
     async fn delete(&self, path: &str) -> iceberg::Result<()> {
         let path = Self::path(path).map_err(into_iceberg)?;
         match fs::remove_file(&path) {
@@ -157,7 +158,7 @@ impl Storage for LocalStore {
         }
     }
 
-    /// Deletes a folder and what is in it; links are not followed. Nothing happens for a file or what is not there.
+    /// Deletes a folder and its content; links are not followed. Does nothing for a file or a missing path.
     async fn delete_prefix(&self, path: &str) -> iceberg::Result<()> {
         let path = Self::path(path).map_err(into_iceberg)?;
         if path.file_name().is_none() {
@@ -188,11 +189,11 @@ impl Storage for LocalStore {
     }
 }
 
-/// Links followed at most, as Linux does.
+/// Maximum number of links followed, as in Linux.
 const MAX_LINKS: usize = 40;
 
 fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
-    // Before links are followed: those of /dev/stdout and /dev/fd lead to what has no path.
+    // Before links are followed: those of /dev/stdout and /dev/fd may lead to something without a path.
     if fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
         let file = OpenOptions::new().write(true).open(path);
         return file.and_then(|mut file| file.write_all(bytes)).map_err(|e| os(path, "write to it", e));
@@ -211,13 +212,13 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
         sync_folder(path.parent())
     });
     if done.is_err() {
-        // Best effort: the first error is the one to report.
+        // Best effort: the first error is reported.
         let _ = fs::remove_file(&temporary);
     }
     done
 }
 
-/// Where links lead, also to what is not there yet.
+/// Resolves links, even to a path that does not exist yet.
 fn follow(path: &Path) -> Result<PathBuf> {
     let mut at = path.to_path_buf();
     for _ in 0..MAX_LINKS {
@@ -229,13 +230,13 @@ fn follow(path: &Path) -> Result<PathBuf> {
     Err(Error::failed("too many links lead on from here").in_file(path.display().to_string()))
 }
 
-/// A new file, of the mode and owner of the one whose place it is to take. Nobody else can read it meanwhile.
+/// A new file with the mode and owner of the one that it replaces. Nobody else can read it meanwhile.
 fn write_like(temporary: &Path, old: Option<&fs::Metadata>, bytes: &[u8]) -> Result<()> {
     let mode = old.map(|old| old.permissions().mode() & 0o7777);
     let mut writer = LocalWrite::create_with(temporary.to_path_buf(), mode.map_or(0o666, |mode| mode & 0o600))?;
     if let (Some(old), Some(mode), Some(file)) = (old, mode, &writer.file) {
         let file = file.get_ref();
-        // Whoever may not give files away keeps it.
+        // Without permission to change its owner, the user keeps the file.
         let _ = std::os::unix::fs::fchown(file, Some(old.uid()), Some(old.gid()));
         file.set_permissions(fs::Permissions::from_mode(mode))
             .map_err(|e| os(temporary, "set the mode of the file", e))?;
@@ -248,7 +249,7 @@ fn is_missing(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
-/// The file and its size in bytes. Only a regular file: opening a pipe would wait for ever, a device has no size.
+/// The file and its size in bytes. Only regular files: opening a pipe would block forever, and a device has no size.
 fn open(path: &Path) -> Result<(File, u64)> {
     let metadata = fs::metadata(path).map_err(|e| os(path, "read the file", e))?;
     if !metadata.is_file() {
@@ -258,7 +259,7 @@ fn open(path: &Path) -> Result<(File, u64)> {
     Ok((file, metadata.len()))
 }
 
-/// As [`open`]; `None` if nothing is there.
+/// Like [`open`]; `None` if nothing exists there.
 fn open_if_there(path: &Path) -> Result<Option<(File, u64)>> {
     match fs::metadata(path) {
         Err(e) if is_missing(&e) => Ok(None),
@@ -284,7 +285,7 @@ fn list(path: &Path, start_after: Option<&str>) -> Result<Option<Listing>> {
         if start_after.is_some_and(|after| name.as_str() <= after) {
             continue;
         }
-        // Links are followed; a dangling one is listed, so that whoever needs it finds out.
+        // Links are followed; a dangling one is listed, so that its reader reports it.
         match fs::metadata(entry.path()) {
             Ok(m) if m.is_dir() => listing.folders.push(name),
             Ok(m) => {
@@ -299,7 +300,7 @@ fn list(path: &Path, start_after: Option<&str>) -> Result<Option<Listing>> {
     Ok(Some(listing))
 }
 
-/// Positional reads of one open file; many at once are fine.
+/// Positional reads of one open file; safe to use concurrently.
 #[derive(Debug)]
 struct LocalRead {
     file: File,
@@ -325,12 +326,12 @@ impl FileRead for LocalRead {
     }
 }
 
-/// A new file being written.
+/// A new file that is being written.
 struct LocalWrite {
     path: PathBuf,
-    /// `None` once it is closed.
+    /// `None` after it is closed.
     file: Option<BufWriter<File>>,
-    /// Folders that gained an entry, the lowest first.
+    /// Folders that gained an entry, innermost first.
     changed: Vec<PathBuf>,
 }
 
@@ -339,7 +340,7 @@ impl LocalWrite {
         Self::create_with(path, 0o666)
     }
 
-    /// `mode` is what the umask takes from.
+    /// `mode` before the umask is applied.
     fn create_with(path: PathBuf, mode: u32) -> Result<Self> {
         let mut changed = Vec::new();
         let mut new_folders = Vec::new();
@@ -355,7 +356,7 @@ impl LocalWrite {
         for folder in new_folders.into_iter().rev() {
             match fs::create_dir(folder) {
                 Ok(()) => {}
-                // Another writer made it meanwhile.
+                // Another writer created it meanwhile.
                 Err(e) if e.kind() == ErrorKind::AlreadyExists && folder.is_dir() => {}
                 Err(e) => return Err(os(folder, "create the folder", e)),
             }
@@ -389,7 +390,7 @@ impl LocalWrite {
 fn sync_folder(folder: Option<&Path>) -> Result<()> {
     let Some(folder) = folder else { return Ok(()) };
     match File::open(folder).and_then(|f| f.sync_all()) {
-        // Some file systems cannot sync a folder, and say so.
+        // Some file systems cannot sync a folder, and report that.
         Err(e) if !matches!(e.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => {
             Err(os(folder, "sync the folder", e))
         }

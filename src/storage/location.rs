@@ -1,4 +1,4 @@
-//! Where something lies: a local path or an S3 object, as one canonical string.
+//! Locations: a local path or an S3 object, as one canonical string.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -8,15 +8,15 @@ use crate::error::{Error, Result};
 const FILE: &str = "file://";
 const S3: &str = "s3://";
 
-/// An absolute location: `file:///abs/path` or `s3://bucket/key`, never percent-encoded, without a last slash.
+/// An absolute location: `file:///abs/path` or `s3://bucket/key`, never percent-encoded, without a trailing slash.
 ///
-/// Local paths are normalised lexically (`.`, `..`, repeated slashes); S3 keys are left as they are.
+/// Local paths are normalised lexically (`.`, `..`, repeated slashes); S3 keys are unchanged.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Location(String);
 
 impl Location {
-    /// Reads what a user or a file says: a plain path (a relative one starts at the working directory), `file:///…`,
-    /// `file:/…` or `s3://…` (also written `s3a://`, `s3n://`). Anything else is an error of kind `Usage`.
+    /// Parses a location from a user or a file: a plain path (relative to the working directory), `file:///…`,
+    /// `file:/…` or `s3://…` (also `s3a://`, `s3n://`). Anything else is an error of kind `Usage`.
     pub fn parse(text: &str) -> Result<Self> {
         let wrong = |why: &str| Error::usage(format!("{text:?} is not a location: {why}"));
         if text.is_empty() {
@@ -72,7 +72,7 @@ impl Location {
         Self(format!("{FILE}/{}", segments.join("/")))
     }
 
-    /// A place below this one. `relative` is appended as it is: names that come from input are checked before.
+    /// A location below this one. `relative` is appended unchanged: names from input must be checked before.
     #[must_use]
     pub fn join(&self, relative: &str) -> Self {
         let base = self.0.strip_suffix('/').unwrap_or(&self.0);
@@ -82,19 +82,19 @@ impl Location {
         }
     }
 
-    /// A place in the folder without a name that this one has on S3: there are two slashes before it.
+    /// A location in this one's folder without a name on S3: two slashes precede it.
     #[must_use]
     pub fn join_nameless(&self, relative: &str) -> Self {
         Self(format!("{}//{relative}", self.0))
     }
 
-    /// The folder above; `None` at a file system's or bucket's root.
+    /// The parent folder; `None` at the root of a file system or bucket.
     pub fn parent(&self) -> Option<Self> {
         let (parent, _) = self.split()?;
         Some(Self(if parent == FILE { format!("{FILE}/") } else { parent.to_owned() }))
     }
 
-    /// The last segment; `None` at a file system's or bucket's root.
+    /// The last segment; `None` at the root of a file system or bucket.
     pub fn file_name(&self) -> Option<&str> {
         self.split().map(|(_, name)| name)
     }
@@ -104,7 +104,7 @@ impl Location {
         (!name.is_empty() && parent.len() + 1 > S3.len()).then_some((parent, name))
     }
 
-    /// Whether `self` is `folder` or lies below it.
+    /// Whether `self` is `folder` or below it.
     pub fn is_within(&self, folder: &Self) -> bool {
         match self.0.strip_prefix(folder.0.strip_suffix('/').unwrap_or(&folder.0)) {
             Some(rest) => rest.is_empty() || rest.starts_with('/'),
@@ -112,7 +112,7 @@ impl Location {
         }
     }
 
-    /// The whole URI, as it is written into tables and catalogs.
+    /// The whole URI, as written into tables and catalogs.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -138,7 +138,7 @@ impl Location {
     }
 }
 
-/// Why a text that looks like a URI is no local path: what was meant for a server would be written to a folder of that name.
+/// Why a string that looks like a URI is not a local path: data meant for a server would go to a folder with that name.
 fn not_a_path(text: &str) -> Option<&'static str> {
     let (scheme, rest) = text.split_once(':')?;
     let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
@@ -155,7 +155,7 @@ fn not_a_path(text: &str) -> Option<&'static str> {
 }
 
 impl fmt::Display for Location {
-    /// For people: a local path, or the S3 URI.
+    /// For display: a local path, or the S3 URI.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0.strip_prefix(FILE).unwrap_or(&self.0))
     }

@@ -1,9 +1,9 @@
 //! `s3://` and local locations behind iceberg's public `Storage` trait: exports and tables share one client stack.
 //!
-//! [`Store`] is the handle that everything else holds; [`ObjectStore`] is what a backend implements, and what a test
-//! wraps to inject faults. Locations are plain strings, never percent-encoded: see [`Location`].
+//! [`Store`] is the handle that all other rooms use; backends implement [`ObjectStore`], which tests wrap to inject
+//! faults. Locations are plain strings, never percent-encoded: see [`Location`].
 //!
-//! A table's files are reached through its [`Place`], which refuses what lies outside.
+//! A table's files are accessed through its [`Place`], which refuses files outside.
 //!
 //! [`Store::routed`] serves both kinds; [`Store::local`] refuses `s3://`, in one place ([`LocalStore`]).
 

@@ -25,17 +25,17 @@ use crate::storage::s3::{S3Config, strip_scheme};
 pub struct RoutedStore {
     local: LocalStore,
     s3: S3Store,
-    /// S3 below prefixes that are reached in ways of their own, the longest prefix first.
+    /// Separate access to S3 for some prefixes, longest prefix first.
     below: Vec<(String, S3Store)>,
 }
 
-/// A location as one that a prefix can be compared with.
+/// A location in the form that is compared with prefixes.
 pub(super) fn comparable(location: &str) -> String {
     strip_scheme(location).map_or_else(|| location.to_owned(), |rest| format!("s3://{rest}"))
 }
 
 impl RoutedStore {
-    /// Nothing is asked of S3 before a location there is used.
+    /// S3 is not contacted before a location there is used.
     pub fn new(s3: S3Config) -> Self {
         Self { local: LocalStore, s3: S3Store::new(s3), below: Vec::new() }
     }
@@ -47,10 +47,10 @@ impl RoutedStore {
         }
     }
 
-    /// `None` if it is local, else the place of its prefix, which is past the last if none is its.
+    /// `None` if it is local, otherwise the index of its prefix; the number of prefixes if none matches.
     fn place(&self, path: &str) -> Option<usize> {
         let rest = strip_scheme(path)?;
-        // A folder may be named without the slash that its prefix ends with.
+        // A folder may be named without the trailing slash of its prefix.
         let location = format!("s3://{rest}/");
         let found = self.below.iter().position(|(prefix, _)| location.starts_with(prefix.as_str()));
         Some(found.unwrap_or(self.below.len()))

@@ -1,4 +1,4 @@
-//! The files that were written for one commit, which is what takes them back or keeps them.
+//! The files written for one commit, which deletes or keeps them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,15 +20,15 @@ use super::store::file_io_over;
 use crate::error::{Error, Kind, Result};
 use crate::runtime::run::{Run, Unsettled};
 
-/// Files deleted at once.
+/// Number of files deleted in parallel.
 const DELETED_AT_ONCE: usize = 16;
-/// How often it is asked whether what storage was told has ended.
+/// Interval between checks whether pending storage operations have ended.
 const POLL: Duration = Duration::from_millis(10);
-/// How long that is waited for when nobody waits for the files to be gone.
+/// Time limit for that if nobody waits for the deletion.
 const BACKGROUND: Duration = Duration::from_mins(10);
 
-/// The files of one commit: written through [`file_io`](Self::file_io), then named by what is sent in
-/// [`commit`](Self::commit). Dropped before that, they are deleted in the background.
+/// The files of one commit: written through [`file_io`](Self::file_io), then referred to by what is sent in
+/// [`commit`](Self::commit). If dropped before that, they are deleted in the background.
 #[derive(Debug)]
 pub struct Staging {
     run: Arc<Run>,
@@ -45,44 +45,44 @@ struct Files {
 #[derive(Debug, Default)]
 struct State {
     phase: Phase,
-    /// Written, and the storage that each was written to.
+    /// Written files, each with its storage.
     paths: BTreeMap<String, Arc<FileIO>>,
-    /// What storage was told and has not answered: a file that is deleted meanwhile may be there again.
+    /// Pending storage operations: a file that is deleted before one completes may reappear.
     busy: usize,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// Files are noted.
+    /// Files are recorded.
     #[default]
     Open,
-    /// The commit was sent: it may name them.
+    /// The commit was sent, and may refer to them.
     Committing,
-    /// They are in a table, or may be.
+    /// They are, or may be, in a table.
     Kept,
-    /// They go, and no more are begun.
+    /// They are being deleted, and no new ones may be written.
     Gone,
 }
 
 impl Staging {
-    /// For a commit of this run.
+    /// Staging for a commit of this run.
     pub fn begin(run: &Arc<Run>) -> Self {
         let files = Arc::new(Files { run: Arc::clone(run), state: Mutex::default() });
         Self { run: Arc::clone(run), number: run.add(files.clone()), files }
     }
 
-    /// The same storage; what is written through it belongs to this commit.
+    /// The same storage; files written through it belong to this commit.
     pub fn file_io(&self, inner: &FileIO) -> FileIO {
         file_io_over(Arc::new(StagedFiles { inner: Some(Arc::new(inner.clone())), files: Some(self.files.clone()) }))
     }
 
-    /// Runs what sends the commit and learns its outcome, as [`Run::commit`]. From then on the run does not take back
-    /// its files: whoever knows the outcome does.
+    /// Runs the future that sends the commit and determines its outcome, like [`Run::commit`]. From then on the run
+    /// does not delete its files: the caller, who knows the outcome, does.
     pub async fn commit<T>(&self, commit: impl Future<Output = Result<T>>) -> Result<T> {
         let sent = async {
             {
                 let mut state = self.files.lock();
-                // Taken back in between by whoever stopped the run.
+                // The run was stopped meanwhile and deleted the files.
                 if state.phase != Phase::Open {
                     return Err(Error::new(Kind::Interrupted, "interrupted"));
                 }
@@ -93,14 +93,14 @@ impl Staging {
         self.run.commit(sent).await
     }
 
-    /// The files are in a table, or may be.
+    /// The files are, or may be, in a table.
     pub fn keep(self) {
         self.files.lock().phase = Phase::Kept;
     }
 
-    /// The files surely are in no table: deletes them, as far as possible, once none is being written any more.
+    /// The files are certainly in no table: deletes them as far as possible, once none is being written any more.
     pub async fn take_back(self) {
-        // At once, so that they also go if this is not waited for.
+        // Immediately, so that they are also deleted if this future is not awaited.
         self.files.lock().phase = Phase::Gone;
         self.files.delete(BACKGROUND).await;
     }
@@ -129,7 +129,7 @@ impl Drop for Staging {
 }
 
 impl Files {
-    /// Notes a file that is about to be written, until the answer is dropped. `None`: it must not be.
+    /// Records a file that is about to be written, until the result is dropped. `None`: it must not be written.
     fn stage(self: &Arc<Self>, path: &str, file_io: &Arc<FileIO>) -> Option<Busy> {
         let mut state = self.lock();
         if state.phase == Phase::Open {
@@ -146,7 +146,7 @@ impl Files {
         Some(Busy(Arc::clone(self)))
     }
 
-    /// Deletes the files; gives those that are left behind.
+    /// Deletes the files; returns those that remain.
     async fn delete(&self, patience: Duration) -> Vec<String> {
         let deadline = Instant::now() + patience;
         while self.lock().busy > 0 && Instant::now() < deadline {
@@ -193,7 +193,7 @@ impl Unsettled for Files {
     }
 }
 
-/// Something that storage was told, until it has answered.
+/// A pending storage operation.
 #[derive(Debug)]
 struct Busy(Arc<Files>);
 
@@ -208,7 +208,7 @@ fn stopped() -> iceberg::Error {
     into_iceberg(Error::failed("the run was stopped"))
 }
 
-/// Another storage, whose new files are noted.
+/// Another storage, with new files recorded.
 #[derive(Clone, Serialize, Deserialize)]
 struct StagedFiles {
     #[serde(skip)]
@@ -294,7 +294,7 @@ impl Storage for StagedFiles {
     }
 }
 
-/// A file that is not finished once it is to be taken back.
+/// A file whose write does not finish before the files are deleted.
 struct StagedWrite {
     inner: Box<dyn FileWrite>,
     files: Arc<Files>,
@@ -384,7 +384,7 @@ mod tests {
         let files = staging.files.clone();
         let taken = tokio::spawn(async move { files.take_back(Duration::from_secs(20)).await });
         sleep(Duration::from_millis(50)).await;
-        // As where an upload is complete on the server before its answer has come.
+        // As if an upload were complete on the server before its response arrives.
         std::fs::write(&path, "rows").unwrap();
         drop(busy);
         assert!(taken.await.unwrap().is_empty());

@@ -34,7 +34,7 @@ impl Store {
         Self::new(Arc::new(LocalStore))
     }
 
-    /// Local files and S3; nothing is asked of S3 before a location there is used.
+    /// Local files and S3; S3 is not contacted before a location there is used.
     pub fn routed(s3: S3Config) -> Self {
         Self::new(Arc::new(RoutedStore::new(s3)))
     }
@@ -50,22 +50,22 @@ impl Store {
         file_io_over(backend)
     }
 
-    /// As [`ObjectStore::list`].
+    /// Like [`ObjectStore::list`].
     pub async fn list(&self, folder: &Location, start_after: Option<&str>) -> Result<Option<Listing>> {
         self.backend.list(folder, start_after).await
     }
 
-    /// As [`ObjectStore::list_until`].
+    /// Like [`ObjectStore::list_until`].
     pub async fn list_until(&self, folder: &Location, until: &str) -> Result<Option<Listing>> {
         self.backend.list_until(folder, until).await
     }
 
-    /// As [`ObjectStore::resolve`].
+    /// Like [`ObjectStore::resolve`].
     pub async fn resolve(&self, location: &Location) -> Result<Option<Location>> {
         self.backend.resolve(location).await
     }
 
-    /// Whether a file (or, locally, a folder) is there.
+    /// Whether a file (or, locally, a folder) exists.
     pub async fn exists(&self, location: &Location) -> Result<bool> {
         Ok(self.backend.exists(location.as_str()).await?)
     }
@@ -80,37 +80,37 @@ impl Store {
         self.backend.read_at_most(location, limit).await
     }
 
-    /// Writes a whole file, in place of an older one: readers see the old bytes or the new ones.
+    /// Writes a whole file, replacing an existing one: readers see either the old bytes or the new ones.
     pub async fn write(&self, location: &Location, bytes: Bytes) -> Result<()> {
         self.backend.replace(location, bytes).await
     }
 
-    /// Opens a file for reading from its beginning on a blocking thread; an error if it is not there.
+    /// Opens a file for sequential reading on a blocking thread; an error if it does not exist.
     pub async fn open(&self, location: &Location) -> Result<ReadAhead> {
         let missing = || Error::failed("there is no such file").in_file(location.to_string());
         self.try_open(location).await?.ok_or_else(missing)
     }
 
-    /// The same storage for reading files twice: where opening one takes a request, small files that were opened once are
-    /// kept for the second time, as far as they fit into so many bytes.
+    /// The same storage for reading files twice: if opening a file takes a request, small files are kept for the second
+    /// pass, up to this many bytes in total.
     #[must_use]
     pub fn keeping(&self, bytes: usize) -> Self {
         Self { kept: Some(Arc::new(ReadCache::new(bytes))), ..self.clone() }
     }
 
-    /// The same storage for reading files that are compressed: those that fit into so many bytes with their text, all that
-    /// are open together, are inflated whole, which is quicker.
+    /// The same storage for reading compressed files: files are inflated whole, which is faster, as long as all open
+    /// ones with their text fit into this many bytes.
     #[must_use]
     pub fn inflating_within(&self, bytes: usize) -> Self {
         Self { room: Some(InflateBudget::new(bytes)), ..self.clone() }
     }
 
-    /// Where files may be inflated whole.
+    /// The budget for inflating files whole.
     pub fn room(&self) -> Option<&Arc<InflateBudget>> {
         self.room.as_ref()
     }
 
-    /// As [`ObjectStore::open`].
+    /// Like [`ObjectStore::open`].
     pub async fn try_open(&self, location: &Location) -> Result<Option<ReadAhead>> {
         let kept = self.kept.as_deref().filter(|_| self.backend.open_ahead(location) > 0);
         if let Some(bytes) = kept.and_then(|kept| kept.take(location)) {
@@ -123,24 +123,24 @@ impl Store {
         Ok(opened)
     }
 
-    /// As [`ObjectStore::open_ahead`].
+    /// Like [`ObjectStore::open_ahead`].
     pub fn open_ahead(&self, location: &Location) -> usize {
         self.backend.open_ahead(location)
     }
 
-    /// As [`ObjectStore::with_s3`]; the same store where there is no S3.
+    /// Like [`ObjectStore::with_s3`]; the same store without S3.
     #[must_use]
     pub fn with_s3(&self, access: S3Access, below: Vec<(String, S3Access)>) -> Self {
         self.backend.with_s3(access, below).map_or_else(|| self.clone(), Self::new)
     }
 
-    /// As [`ObjectStore::close`]. To be called before the program ends.
+    /// Like [`ObjectStore::close`]. Call it before the program ends.
     pub async fn close(&self) {
         self.backend.close().await;
     }
 }
 
-/// Gives iceberg a storage that is there already.
+/// Passes an existing storage to iceberg.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Factory {
     #[serde(skip)]

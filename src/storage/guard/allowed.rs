@@ -1,4 +1,4 @@
-//! Where tables may lie: what the configuration vouches for, and where the catalog lent keys.
+//! The locations that may hold tables: those that the configuration vouches for, and those with vended keys.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -8,32 +8,32 @@ use crate::storage::location::Location;
 use crate::storage::routed::comparable;
 use crate::storage::s3::strip_scheme;
 
-/// The catalog property that names places besides the warehouse, separated by commas.
+/// The catalog property for locations besides the warehouse, separated by commas.
 pub const ALLOWED_LOCATIONS: &str = "allowed-locations";
-/// What the bucket of a table in Amazon S3 Tables ends with; nobody can give a bucket of his own such a name.
+/// The suffix of table buckets in Amazon S3 Tables; no one else can give a bucket such a name.
 const TABLE_BUCKET: &str = "--table-s3";
 
-/// Where tables may lie, as the user's configuration has it.
+/// The locations that may hold tables, by the user's configuration.
 #[derive(Debug, Clone, Default)]
 pub struct AllowedLocations {
     warehouse: Option<Location>,
-    /// Folders that vouch as the warehouse does, for what lies below.
+    /// Folders like the warehouse, which vouch for everything below them.
     below: Vec<Location>,
-    /// Named by the user: at and below.
+    /// Locations named by the user, which vouch for themselves and everything below.
     pub(crate) named: Vec<Location>,
     table_buckets: bool,
     pub(crate) own_catalog: bool,
 }
 
 impl AllowedLocations {
-    /// Below a warehouse.
+    /// Allows locations below a warehouse.
     pub fn below(warehouse: Option<Location>) -> Self {
         Self { warehouse, ..Self::default() }
     }
 
-    /// Also at and below the locations that a list names, separated by commas.
+    /// Also allows the locations in a comma-separated list and everything below them.
     ///
-    /// Errors: [`Kind::Usage`](crate::error::Kind::Usage) for what is no location, and for the root of the file system.
+    /// Errors: [`Kind::Usage`](crate::error::Kind::Usage) for an invalid location, and for the root of the file system.
     pub fn and_named(mut self, list: &str) -> Result<Self> {
         for text in list.split(',').map(str::trim).filter(|text| !text.is_empty()) {
             let location = Location::parse(text)?;
@@ -46,30 +46,30 @@ impl AllowedLocations {
         Ok(self)
     }
 
-    /// Also below one more location, of which the catalog says that it has tables.
+    /// Also allows everything below a location that, according to the catalog, holds tables.
     #[must_use]
     pub fn and_below(mut self, location: Location) -> Self {
         self.below.push(location);
         self
     }
 
-    /// Also the buckets that Amazon S3 Tables makes, one a table: for catalogs that are AWS.
+    /// Also allows the buckets that Amazon S3 Tables creates, one per table: for catalogs at AWS.
     #[must_use]
     pub fn and_table_buckets(mut self, are_allowed: bool) -> Self {
         self.table_buckets = are_allowed;
         self
     }
 
-    /// For a catalog that is a file of the user's own: its tables may list files anywhere below the warehouse, and local tables
-    /// any local ones. They are read, not written or deleted.
+    /// For a catalog that is the user's own file: its tables may list files anywhere below the warehouse, and local
+    /// tables any local files. These are read, but never written or deleted.
     #[must_use]
     pub fn of_own_catalog(mut self) -> Self {
         self.own_catalog = true;
         self
     }
 
-    /// Also the folder of a table whose newest metadata file is at `path`, `<folder>/metadata/<name>`: only where the catalog is
-    /// the user's own and no warehouse is configured.
+    /// Also allows the folder of a table whose current metadata file is at `path`, `<folder>/metadata/<name>`: only if
+    /// the catalog is the user's own and no warehouse is configured.
     #[must_use]
     pub fn and_where_metadata_is(mut self, path: &str) -> Self {
         let folder = absolute(path).and_then(|file| file.parent());
@@ -85,7 +85,8 @@ impl AllowedLocations {
         self.warehouse.as_ref()
     }
 
-    /// Whether a metadata file may be looked into, wherever a catalog says that it is: local files only where tables may be.
+    /// Whether a metadata file may be read at a location that a catalog names: local files only where tables are
+    /// allowed.
     pub fn may_look_at(&self, path: &str) -> bool {
         absolute(path).is_some_and(|location| {
             let vouched = || self.folders().any(|folder| really_within(&location, folder));
@@ -97,7 +98,7 @@ impl AllowedLocations {
         self.named.iter().chain(&self.warehouse).chain(&self.below)
     }
 
-    /// Why a folder can't be that of a table at `root`, if it can't.
+    /// The reason why a folder can't belong to a table at `root`, if there is one.
     pub(crate) fn judge(&self, folder: &Location, root: &Location, lent: &Lent) -> Result<(), &'static str> {
         let is_table_bucket = self.table_buckets && folder.bucket().is_some_and(|name| name.ends_with(TABLE_BUCKET));
         if is_table_bucket && folder.bucket() == root.bucket() {
@@ -125,7 +126,7 @@ impl AllowedLocations {
     }
 }
 
-/// Where files are reached with keys that the catalog lent, and not with the user's: as storage is routed.
+/// The locations that are reached with vended keys instead of the user's, by the routing of storage.
 #[derive(Debug, Clone, Default)]
 pub struct Lent {
     elsewhere: bool,
@@ -133,7 +134,7 @@ pub struct Lent {
 }
 
 impl Lent {
-    /// `below`: whether there are keys below each prefix; `elsewhere`: whether for what no prefix is for.
+    /// `below`: whether there are keys for each prefix; `elsewhere`: whether there are keys without a prefix.
     pub fn new(elsewhere: bool, below: impl IntoIterator<Item = (String, bool)>) -> Self {
         let mut below: Vec<_> = below.into_iter().map(|(prefix, lends)| (comparable(&prefix), lends)).collect();
         below.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
@@ -147,7 +148,7 @@ impl Lent {
     }
 }
 
-/// As [`Location::is_within`], local links resolved.
+/// Like [`Location::is_within`], with local links resolved.
 pub(crate) fn really_within(location: &Location, folder: &Location) -> bool {
     match (location.local_path(), folder.local_path()) {
         (Some(path), Some(folder)) => match (real(&path), real(&folder)) {
@@ -158,14 +159,14 @@ pub(crate) fn really_within(location: &Location, folder: &Location) -> bool {
     }
 }
 
-/// A path without links. What does not exist yet is what would be made.
+/// A path without links. Missing parts are resolved as they would be created.
 fn real(path: &Path) -> Option<PathBuf> {
     for there in path.ancestors() {
         match there.canonicalize() {
             Ok(real) => return path.strip_prefix(there).ok().map(|rest| real.join(rest)),
-            // A link that leads nowhere would be followed by whoever writes.
+            // Whoever writes would follow a dangling link.
             Err(_) if there.is_symlink() => return None,
-            // What is in the way is told by whoever writes.
+            // Whoever writes reports what is in the way.
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
             Err(_) => return None,
         }
@@ -173,8 +174,8 @@ fn real(path: &Path) -> Option<PathBuf> {
     None
 }
 
-/// What a catalog or a file says, as a location. Relative paths are none, nor those with `..` in them: a disk follows it from
-/// where a link leads to, and so do some servers.
+/// Parses a location from a catalog or a file. Relative paths are refused, and so are those with `..`: a disk, and some
+/// servers, resolve it after following links.
 pub(crate) fn absolute(text: &str) -> Option<Location> {
     let is_absolute = strip_scheme(text).is_some() || text.starts_with("file:") || text.starts_with('/');
     let climbs = text.split('/').any(|name| matches!(name, "." | ".."));

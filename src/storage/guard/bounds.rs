@@ -1,4 +1,4 @@
-//! Whether a path lies in the folders of a table.
+//! Checks whether a path is in the folders of a table.
 
 use super::allowed::{ALLOWED_LOCATIONS, AllowedLocations, Lent, absolute, really_within};
 use crate::error::{Error, Result};
@@ -9,7 +9,7 @@ pub(crate) struct Bounds {
     pub(crate) table: String,
     pub(crate) allowed: AllowedLocations,
     pub(crate) lent: Lent,
-    /// What the table says: its location, then its other folders.
+    /// The table's location, then its other folders.
     pub(crate) folders: Vec<Location>,
     pub(crate) refusal: Option<Refusal>,
 }
@@ -22,25 +22,27 @@ impl Bounds {
         Err(error.advice(format!("{}{or_warehouse}", advice(folder))))
     }
 
-    /// That a file may be written, or deleted by who wrote it: where the table is, or with keys that are not the user's.
+    /// Checks that a file may be written, or deleted by its writer: it is in the table's place, or reached with keys
+    /// that are not the user's.
     pub(crate) fn check_write(&self, path: &str) -> Result<()> {
         self.check()?;
         if absolute(path).is_some_and(|location| self.lent.serves(&location)) { Ok(()) } else { self.check_own(path) }
     }
 
-    /// That a file lies in the table's folders.
+    /// Checks that a file is in the table's folders.
     pub(crate) fn check_own(&self, path: &str) -> Result<()> {
         self.check()?;
         let outside = || outside(&self.table, path);
         let location = absolute(path).ok_or_else(outside)?;
-        // A link is deleted, and never written through: what counts is the folder.
+        // A link is deleted itself, and never written through, so only its folder matters.
         let folder = location.parent().ok_or_else(outside)?;
         let is_own = |own: &Location| location != *own && location.is_within(own) && really_within(&folder, own);
         if self.folders.iter().any(is_own) { Ok(()) } else { Err(outside()) }
     }
 
-    /// That a file may be read. A table that may not be written to may still be read: all of it lies on S3, or where it is
-    /// vouched for. What the user named for the files of others is not a folder that holds this table among others.
+    /// Checks that a file may be read. Reading is allowed even for a table that may not be written: all of it is on S3,
+    /// or in allowed locations. A location that the user named for other tables' files must not contain this table
+    /// among others.
     pub(crate) fn check_read(&self, path: &str) -> Result<()> {
         let outside = || outside(&self.table, path);
         let location = absolute(path).ok_or_else(outside)?;
@@ -54,7 +56,7 @@ impl Bounds {
                 || root.is_some_and(|root| self.allowed.judge(own, root, &Lent::default()).is_ok())
         };
         let own = |own: &Location| vouched(own) && really_within(&location, own);
-        // Of a catalog that is the user's own, tables may have files of other places.
+        // If the catalog is the user's own, tables may have files in other locations.
         let is_local = || !location.is_s3() && root.is_some_and(|root| !root.is_s3());
         let in_warehouse = || self.allowed.warehouse().is_some_and(|warehouse| really_within(&location, warehouse));
         let of_own_catalog = || self.allowed.own_catalog && (is_local() || in_warehouse());

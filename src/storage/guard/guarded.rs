@@ -1,4 +1,4 @@
-//! Storage that serves the files of one table's place, and no others.
+//! Storage that gives access only to the files of one table's place.
 
 use std::fmt;
 use std::sync::Arc;
@@ -87,7 +87,7 @@ impl Storage for GuardedFiles {
         self.writing(path)?.delete_prefix(path).await
     }
 
-    /// If one of them must not be deleted, none of its batch is.
+    /// If one file of a batch must not be deleted, none of the batch is.
     async fn delete_stream(&self, paths: BoxStream<'static, String>) -> iceberg::Result<()> {
         let (inner, _) = self.parts()?;
         let mut batches = paths.chunks(1000);

@@ -1,5 +1,5 @@
-//! Keeps a table's files inside of the table: which folders are its own, who vouches for them, and a storage that refuses
-//! all others.
+//! Confines a table to its own files: which folders belong to it, who vouches for them, and a storage that refuses all
+//! others.
 
 pub(crate) mod allowed;
 pub(crate) mod bounds;

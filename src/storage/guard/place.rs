@@ -1,9 +1,9 @@
 //! The place of a table: the folders in which its files may be read, written and deleted.
 //!
-//! A table's metadata says where its files lie, and whoever can write to the catalog or the store can make it say anything.
-//! So a folder counts only if the user's configuration vouches for it ([`AllowedLocations`]), or if it is reached with keys
-//! that the catalog lent. Deleting many files takes a [`Place`]; all else goes through [`Place::file_io`], which refuses what
-//! lies outside. Local folders are compared as they really are, symbolic links resolved.
+//! A table's metadata says where its files are, and anyone who can write to the catalog or the store can make it say
+//! anything. So a folder is used only if the user's configuration vouches for it ([`AllowedLocations`]), or if it is
+//! reached with keys that the catalog vended. Deleting many files requires a [`Place`]; all other access goes through
+//! [`Place::file_io`], which refuses files outside. Local folders are compared after resolving symbolic links.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -18,21 +18,21 @@ use crate::error::{Error, Result};
 use crate::storage::location::Location;
 use crate::storage::store::{Store, file_io_over};
 
-/// Files deleted by one request, where the storage can do that.
+/// Number of files deleted by one request, if the storage supports that.
 const BATCH: usize = 1000;
-/// Tables lie so deep in a folder of tables: in a namespace's, and directly.
+/// Depths at which tables are found in a folder of tables: in a namespace's folder, and directly.
 const TABLE_LEVELS: usize = 2;
-/// Folders that are looked into at once.
+/// Number of folders inspected in parallel.
 const LOOKS: usize = 16;
 
-/// What became of files that were to be deleted.
+/// The result of deleting files.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Deleted {
-    /// They are gone.
+    /// Number of files deleted.
     pub deleted: u64,
-    /// Storage did not delete them.
+    /// Files that storage failed to delete.
     pub failed: u64,
-    /// They lie outside of the table's place, or in the folder of another table, and were left alone.
+    /// Files that were kept, since they are outside of the table's place or in another table's folder.
     pub outside: u64,
 }
 
@@ -44,7 +44,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// The place of a table whose metadata names these folders, its location first.
+    /// The place of a table whose metadata names these folders; the first one is its location.
     pub fn new(table: &str, folders: &[String], allowed: &AllowedLocations, lent: &Lent, store: &Store) -> Self {
         let mut refusal = None;
         let mut known = Vec::new();
@@ -66,7 +66,7 @@ impl Place {
         Self { store: store.clone(), bounds: Arc::new(bounds) }
     }
 
-    /// The same, if the newest metadata file lies in it too: else the folders that it names may be another table's.
+    /// The same, if it contains the current metadata file: otherwise the folders in it may belong to another table.
     #[must_use]
     pub fn with_metadata_at(self, path: &str) -> Self {
         let named = |at: &Location| self.bounds.allowed.named.iter().any(|named| really_within(at, named));
@@ -89,15 +89,15 @@ impl Place {
         Self { bounds: Arc::new(bounds), ..self }
     }
 
-    /// The place of the same table, which now names these folders.
+    /// The place of the same table after its metadata named these folders.
     #[must_use]
     pub fn now_at(&self, folders: &[String]) -> Self {
         Self::new(&self.bounds.table, folders, &self.bounds.allowed, &self.bounds.lent, &self.store)
     }
 
-    /// That the table may be written to and deleted from.
+    /// Checks that the table may be written to and deleted from.
     ///
-    /// Errors: [`Kind::Failed`](crate::error::Kind::Failed) if one of its folders is one that nothing vouches for.
+    /// Errors: [`Kind::Failed`](crate::error::Kind::Failed) if nothing vouches for one of its folders.
     pub fn check(&self) -> Result<()> {
         self.bounds.check()
     }
@@ -108,17 +108,17 @@ impl Place {
         self.bounds.folders.first().ok_or_else(|| Error::failed("the table has no location"))
     }
 
-    /// Storage for the table's files, and for no others.
+    /// Storage for the table's files only.
     pub fn file_io(&self) -> FileIO {
         file_io_over(Arc::new(GuardedFiles::new(Arc::clone(&self.store.backend), Arc::clone(&self.bounds))))
     }
 
-    /// The storage, unguarded: to list what is in the place.
+    /// The unguarded storage, to list the files in the place.
     pub fn store(&self) -> &Store {
         &self.store
     }
 
-    /// Deletes those of the files that lie in the place, and not in the folder of another table within it.
+    /// Deletes the files that are in the place, except those in the folder of another table within it.
     pub async fn delete(&self, paths: Vec<String>) -> Deleted {
         let mut done = Deleted::default();
         let (inside, outside): (Vec<_>, Vec<_>) =
@@ -139,8 +139,8 @@ impl Place {
         done
     }
 
-    /// The folders between the place and a file in it that could be a table's: of the first levels, and not what writers of
-    /// Iceberg make for partitions (`name=value`) and for spreading files (`0110`).
+    /// The folders between the place and a file in it that could be tables: those of the first levels, except the
+    /// folders that Iceberg's writers create for partitions (`name=value`) and for spreading files (`0110`).
     fn folders_above(&self, path: &str) -> Vec<Location> {
         let Some(location) = absolute(path) else { return Vec::new() };
         let is_between =
@@ -152,14 +152,14 @@ impl Place {
         above
     }
 
-    /// Those of the folders above these files that are of other tables, or can't be looked into.
+    /// Those folders above these files that belong to other tables, or can't be inspected.
     async fn tables_within(&self, paths: &[String]) -> HashSet<Location> {
         let folders: HashSet<Location> = paths.iter().flat_map(|path| self.folders_above(path)).collect();
         let looks = futures::stream::iter(folders).map(|folder| async move {
             match is_table_folder(&self.store, &folder).await {
                 Ok(false) => None,
                 Ok(true) => Some(folder),
-                // Keys that are lent for one table alone may not look around.
+                // Keys vended for a single table may not list other folders.
                 Err(_) if self.bounds.lent.serves(&folder) => None,
                 Err(error) => {
                     tracing::warn!("files in {folder} are left: whether it is another table's can't be told: {error}");
@@ -175,7 +175,7 @@ fn is_made_by_writers(name: &str) -> bool {
     name.contains('=') || (name.len() >= 4 && name.bytes().all(|byte| matches!(byte, b'0' | b'1')))
 }
 
-/// Whether a folder has an Iceberg table's metadata files.
+/// Whether a folder contains an Iceberg table's metadata files.
 pub async fn is_table_folder(store: &Store, folder: &Location) -> Result<bool> {
     let inside = store.list(&folder.join("metadata"), None).await?.unwrap_or_default();
     Ok(inside.files.iter().any(|file| {

@@ -1,4 +1,4 @@
-//! Small files that were read once and will be read again.
+//! Cache of small files that are read twice.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -7,14 +7,14 @@ use bytes::Bytes;
 
 use crate::storage::location::Location;
 
-/// Files by location, up to a number of bytes in all. Each is handed out once.
+/// Files by location, with a budget in bytes. Each is returned once.
 #[derive(Debug)]
 pub(crate) struct ReadCache {
     files: Mutex<(HashMap<Location, Bytes>, usize)>,
 }
 
 impl ReadCache {
-    /// What a file takes beside its bytes and its name, roughly, in bytes.
+    /// Estimated memory per file, in addition to its bytes and name.
     const OVERHEAD: usize = 200;
 
     pub fn new(room: usize) -> Self {
@@ -25,7 +25,7 @@ impl ReadCache {
         bytes.len().saturating_add(location.as_str().len()).saturating_add(Self::OVERHEAD)
     }
 
-    /// Keeps a copy if there is room.
+    /// Keeps a copy if the budget allows it.
     pub fn keep(&self, location: &Location, bytes: &Bytes) {
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         let (files, room) = &mut *files;
@@ -33,12 +33,12 @@ impl ReadCache {
             && !files.contains_key(location)
         {
             *room = left;
-            // The bytes may be the beginning of a much larger buffer.
+            // The bytes may be the start of a much larger buffer.
             files.insert(location.clone(), Bytes::copy_from_slice(bytes));
         }
     }
 
-    /// Takes a file out.
+    /// Removes and returns a file.
     pub fn take(&self, location: &Location) -> Option<Bytes> {
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         let (files, room) = &mut *files;

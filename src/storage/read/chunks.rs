@@ -1,4 +1,4 @@
-//! Reading a file in order on a blocking thread, ahead of its use.
+//! Sequential reading of a file on a blocking thread, with read-ahead.
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
@@ -16,19 +16,19 @@ use tokio::task::JoinHandle;
 
 use crate::error::{Error, Result};
 
-/// How much is fetched at once of a local file, in bytes. Two such chunks are in memory for each open file: the one in use
-/// and the next. A local disk gains nothing beyond this size, and many files are open at once.
+/// Bytes per fetch of a local file. Two such chunks are in memory per open file: the current one and the next. Larger
+/// chunks gain nothing on a local disk, and many files are open at the same time.
 pub const CHUNK: u64 = 1 << 20;
 
-/// How far to read ahead.
+/// Settings for read-ahead.
 #[derive(Debug, Clone)]
 pub struct Lookahead {
-    /// Bytes fetched at once.
+    /// Bytes per fetch.
     pub chunk: u64,
-    /// Fetches in flight.
+    /// Number of fetches in flight.
     pub in_flight: usize,
-    /// KiB that all files together may have in flight. One chunk of [`CHUNK`] is fetched for a file whatever the others
-    /// have taken. `None`: no bound.
+    /// Maximum KiB in flight for all files together. One chunk of [`CHUNK`] per file is always fetched. `None`: no
+    /// limit.
     pub buffers: Option<Arc<Semaphore>>,
 }
 
@@ -44,7 +44,7 @@ struct Fetch {
     room: Option<OwnedSemaphorePermit>,
 }
 
-/// A file read from its beginning. Its methods block: they are for blocking threads only.
+/// A file that is read sequentially. Its methods block: call them on blocking threads only.
 pub struct ReadAhead {
     reader: Arc<dyn FileRead>,
     handle: Handle,
@@ -54,20 +54,20 @@ pub struct ReadAhead {
     next: u64,
     fetching: VecDeque<Fetch>,
     current: Bytes,
-    /// What `current`, and the chunk handed out last, take of the buffers.
+    /// Permits for the memory of `current`, and of the chunk returned last.
     room: Option<OwnedSemaphorePermit>,
     bytes_read: Arc<AtomicU64>,
 }
 
 impl ReadAhead {
-    /// Starts fetching; `size` is the file's size in bytes. An error outside of a tokio runtime.
+    /// Starts fetching; `size` is the file's size in bytes. Fails outside of a tokio runtime.
     pub fn new(reader: Arc<dyn FileRead>, size: u64) -> Result<Self> {
         let mut new = Self::begun(reader, size, Bytes::new(), Lookahead::default())?;
         new.fetch();
         Ok(new)
     }
 
-    /// A file of which the first bytes are there already; fetching goes on when they are taken.
+    /// A file whose first bytes have been read; fetching continues after they are taken.
     pub fn begun(reader: Arc<dyn FileRead>, size: u64, first: Bytes, lookahead: Lookahead) -> Result<Self> {
         let handle = Handle::try_current()
             .map_err(|e| Error::failed("files can only be read inside of a tokio runtime").caused_by(e))?;
@@ -85,18 +85,18 @@ impl ReadAhead {
         })
     }
 
-    /// A file that is in memory.
+    /// A file in memory.
     pub fn of_bytes(bytes: Bytes) -> Result<Self> {
         let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         Self::begun(Arc::new(InMemory(bytes.clone())), size, bytes, Lookahead::default())
     }
 
-    /// The file, if all of it is there and nothing was taken yet.
+    /// The file, if all of it is in memory and nothing has been taken yet.
     pub fn whole(&self) -> Option<&Bytes> {
         (u64::try_from(self.current.len()).ok() == Some(self.size)).then_some(&self.current)
     }
 
-    /// Whether waiting for the rest of the file costs next to nothing, as it is local.
+    /// Whether waiting for the rest of the file costs almost nothing, since it is local.
     pub fn is_near(&self) -> bool {
         self.lookahead.buffers.is_none()
     }
@@ -106,7 +106,7 @@ impl ReadAhead {
         self.size
     }
 
-    /// Counts the bytes handed out; may be watched from elsewhere.
+    /// Counts the bytes returned; may be observed from elsewhere.
     pub fn bytes_read(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.bytes_read)
     }
@@ -122,7 +122,7 @@ impl ReadAhead {
         Ok(Some(chunk))
     }
 
-    /// Sends for as many chunks as may be in flight.
+    /// Starts as many fetches as allowed.
     fn fetch(&mut self) {
         while self.next < self.size && self.fetching.len() < self.lookahead.in_flight.max(1) {
             let mut length = self.lookahead.chunk.max(1).min(self.size - self.next);

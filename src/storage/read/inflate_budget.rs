@@ -1,35 +1,35 @@
-//! Memory for files that are inflated whole.
+//! Memory budget for files that are inflated whole.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Memory that all who read files share: each takes of it what a file needs, and goes without if there is not enough.
+/// Memory budget shared by readers. When it is exhausted, files are streamed instead.
 #[derive(Debug)]
 pub struct InflateBudget {
-    /// KiB.
+    /// Available KiB.
     left: Arc<Semaphore>,
-    /// Given back and still in memory: the next file needs no new pages.
+    /// A returned buffer that is kept: the next file needs no new pages.
     spare: Mutex<Vec<(Vec<u8>, OwnedSemaphorePermit)>>,
 }
 
 impl InflateBudget {
-    /// The least that is taken at once.
+    /// Minimum number of bytes taken at once.
     const LEAST: usize = 64 << 10;
 
-    /// So many bytes in all.
+    /// A budget of this many bytes.
     pub fn new(bytes: usize) -> Arc<Self> {
         let left = Arc::new(Semaphore::new((bytes >> 10).min(Semaphore::MAX_PERMITS)));
         Arc::new(Self { left, spare: Mutex::default() })
     }
 
-    /// A share of so many bytes, given back when it is dropped; `None` if not so many are left.
+    /// Reserves bytes until the share is dropped; `None` if too few are left.
     pub fn share(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         let units = u32::try_from(bytes.div_ceil(1 << 10)).ok()?;
         Arc::clone(&self.left).try_acquire_many_owned(units).ok()
     }
 
-    /// A buffer of at least so many bytes, whatever they are; `None` if not so many are left.
+    /// A buffer of at least this many bytes with arbitrary content; `None` if too few are left.
     pub fn buffer(self: &Arc<Self>, bytes: usize) -> Option<Buffer> {
         let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
         let fitting = spare.iter().enumerate().filter(|(_, (buffer, _))| buffer.len() >= bytes);
@@ -37,7 +37,7 @@ impl InflateBudget {
             spare.swap_remove(at)
         } else {
             spare.clear();
-            // A little more than asked for, so that the next file fits too.
+            // Slightly larger than requested, so that it also fits the next file.
             let step = (bytes / 8).checked_next_power_of_two()?.max(Self::LEAST);
             let bytes = bytes.checked_next_multiple_of(step)?;
             let share = self.share(bytes)?;
@@ -47,7 +47,7 @@ impl InflateBudget {
     }
 }
 
-/// Bytes that go back to their [`InflateBudget`], if they are of one.
+/// Bytes that return to their [`InflateBudget`], if they belong to one.
 #[derive(Debug)]
 pub struct Buffer {
     /// The bytes.

@@ -1,5 +1,5 @@
-//! Reading from storage: what is kept for a second reading, memory for what is inflated, chunks ahead of the reader, and
-//! how much may be read whole.
+//! Reading from storage: a cache for files that are read twice, a memory budget for inflating, read-ahead, and limits
+//! of files that are read whole.
 
 pub(crate) mod cache;
 pub(crate) mod chunks;

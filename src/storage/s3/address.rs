@@ -4,15 +4,15 @@ use std::fmt;
 
 use crate::error::{Error, Result};
 
-/// How S3 locations may begin; Hadoop's two old schemes mean the same objects.
+/// Schemes of S3 locations; Hadoop's two old ones mean the same objects.
 const SCHEMES: [&str; 3] = ["s3://", "s3a://", "s3n://"];
 
-/// What follows the scheme of an S3 location; `None` if it is another kind of location.
+/// The part of an S3 location after the scheme; `None` for other locations.
 pub(crate) fn strip_scheme(location: &str) -> Option<&str> {
     SCHEMES.iter().find_map(|scheme| location.strip_prefix(scheme))
 }
 
-/// One object, or (with an empty key) a bucket. Keys are taken as they are, never decoded.
+/// One object, or (with an empty key) a bucket. Keys are used unchanged, never decoded.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Address {
     pub bucket: String,
@@ -20,12 +20,12 @@ pub(crate) struct Address {
 }
 
 impl Address {
-    /// Reads `s3://bucket/key`, or that of a bucket.
+    /// Parses `s3://bucket/key`, or the address of a bucket.
     pub fn parse(location: &str) -> Result<Self> {
         let wrong = || Error::usage(format!("{location:?} is not a location in S3")).advice("Write s3://bucket/key");
         let (bucket, key) =
             strip_scheme(location).map(|rest| rest.split_once('/').unwrap_or((rest, ""))).ok_or_else(wrong)?;
-        // What the name of a bucket (or of an access point) has, so that a host name can't be made of anything else.
+        // The characters of bucket (or access point) names, so that no other host name can be formed.
         let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
         if bucket.is_empty() || bucket.len() > 255 || !bucket.chars().all(fits) {
             return Err(wrong());
@@ -33,7 +33,7 @@ impl Address {
         Ok(Self { bucket: bucket.to_owned(), key: key.to_owned() })
     }
 
-    /// As [`parse`](Self::parse), but only an object's.
+    /// Like [`parse`](Self::parse), but only for objects.
     pub fn object(location: &str) -> Result<Self> {
         let address = Self::parse(location)?;
         if address.key.is_empty() {
@@ -42,7 +42,7 @@ impl Address {
         Ok(address)
     }
 
-    /// What the keys below this folder begin with: nothing for a bucket.
+    /// The prefix of the keys below this folder: empty for a bucket.
     pub fn folder(&self) -> String {
         match self.key.trim_end_matches('/') {
             "" => String::new(),

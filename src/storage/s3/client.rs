@@ -1,4 +1,4 @@
-//! The SDK's client, made of an [`S3Config`].
+//! The SDK's client, built from an [`S3Config`].
 
 use aws_config::Region;
 use aws_sdk_s3::config::Builder;
@@ -9,7 +9,7 @@ use super::config::{RetryPolicy, S3Config};
 use crate::aws::access::{APP, DEFAULT_REGION};
 use crate::error::Result;
 
-/// Makes the client. Reads variables and profile files; nothing is asked of S3 yet.
+/// Creates the client. Reads variables and profile files; does not contact S3 yet.
 pub(super) async fn connect(config: &S3Config) -> Result<aws_sdk_s3::Client> {
     let retry = retries(&config.retry);
     let timeouts = TimeoutConfig::builder()
@@ -21,7 +21,7 @@ pub(super) async fn connect(config: &S3Config) -> Result<aws_sdk_s3::Client> {
     let shared = config.access.load(retry.clone(), timeouts).await?;
     let mut builder = Builder::from(&shared);
     if shared.region().is_none() {
-        // Requests to a bucket elsewhere are answered with the right one.
+        // Requests to a bucket in another region are answered with the right one.
         builder = builder.region(Region::from_static(DEFAULT_REGION));
     }
     let named = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"].iter().any(|name| std::env::var_os(name).is_some());
@@ -32,7 +32,7 @@ pub(super) async fn connect(config: &S3Config) -> Result<aws_sdk_s3::Client> {
     if config.access.anonymous {
         builder = builder.allow_no_auth();
     }
-    // The SDK stops retrying when many requests of a process fail together; the policy alone decides here.
+    // The SDK stops retrying when many requests of a process fail at the same time; here only the policy decides.
     let partition = RetryPartition::custom(APP).token_bucket(TokenBucket::unlimited()).build();
     Ok(aws_sdk_s3::Client::from_conf(builder.retry_config(retry).retry_partition(partition).build()))
 }

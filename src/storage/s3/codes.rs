@@ -1,18 +1,18 @@
-//! HTTP status and error codes of S3's answers.
+//! HTTP status and error codes in S3's responses.
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
-/// The status of the answer, if there was one.
+/// The status of the response, if there was one.
 pub(crate) fn status<E>(error: &SdkError<E>) -> Option<u16> {
     error.raw_response().map(|response| response.status().as_u16())
 }
 
-/// Whether the answer has this error code.
+/// Whether the response has this error code.
 pub(crate) fn is_code<E: ProvideErrorMetadata>(error: &SdkError<E>, codes: &[&str]) -> bool {
     error.code().is_some_and(|code| codes.contains(&code))
 }
 
-/// What S3 and servers like it answer to keys that have expired or were taken back.
+/// Error codes of S3 and compatible servers for keys that have expired or were revoked.
 const EXPIRED: [&str; 6] = [
     "ExpiredToken",
     "ExpiredTokenException",
@@ -22,7 +22,7 @@ const EXPIRED: [&str; 6] = [
     "TokenRefreshRequired",
 ];
 
-/// Whether the answer says that the keys have expired, or may: one to HEAD has no body that could.
+/// Whether the response says that the keys have expired, or may say so: a response to HEAD has no body.
 pub(crate) fn is_expired<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
     is_code(error, &EXPIRED)
         || (status(error) == Some(400)

@@ -1,8 +1,8 @@
-//! How S3 is reached: endpoint, region, credentials, limits, encryption, as plain data.
+//! Configuration of S3: endpoint, region, credentials, limits, encryption, as plain data.
 //!
-//! Read from catalog properties with PyIceberg's names (its page "Configuration", section FileIO, S3); encryption, access
-//! lists and retries with those of Iceberg's Java (`S3FileIOProperties`). What is not given comes from the standard AWS chain:
-//! variables, profile files, web identity, container and instance metadata.
+//! Parsed from catalog properties with PyIceberg's names (its page "Configuration", section FileIO, S3); encryption,
+//! access lists and retries have the names of Iceberg's Java implementation (`S3FileIOProperties`). Unset values come
+//! from the standard AWS chain: variables, profile files, web identity, container and instance metadata.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,24 +14,26 @@ use crate::aws::access::AwsAccess;
 use crate::aws::properties::Properties;
 use crate::error::Result;
 
-/// When a request is tried again, and for how long.
+/// When and for how long a request is retried.
 ///
-/// Tried again are: `SlowDown` and other throttling (also inside an answer of status 200), 500, 502, 503, 504,
-/// connections that are refused or cut (also in the middle of a body), and attempts that take too long.
+/// Retried are: `SlowDown` and other throttling (also inside a response of status 200), 500, 502, 503, 504, connections
+/// that are refused or cut (also in the middle of a body), and attempts that take too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
-    /// Attempts in all. Ten outlast a partition split, for which S3 says `SlowDown` up to a minute or so.
+    /// Maximum number of attempts. Ten outlast a partition split, for which S3 sends `SlowDown` for up to about a
+    /// minute.
     pub attempts: u32,
-    /// The longest wait before the second attempt; it doubles with each. The wait itself is random below that, so that
-    /// many clients do not come back at once.
+    /// Maximum wait before the second attempt; it doubles each time. The actual wait is a random time below that, so
+    /// that many clients do not retry at the same time.
     pub base_backoff: Duration,
-    /// The longest wait of all.
+    /// Upper limit of any wait.
     pub max_backoff: Duration,
-    /// For a connection, with its handshake.
+    /// Timeout for connecting, including the handshake.
     pub connect_timeout: Duration,
-    /// For one attempt until its answer begins, and between two pieces of a body: 8 MiB take so long at 140 KB/s.
+    /// Timeout of one attempt until its response starts, and between two pieces of a body: 8 MiB take this long at 140
+    /// KB/s.
     pub attempt_timeout: Duration,
-    /// For all attempts of a request together.
+    /// Time limit for all attempts of a request together.
     pub total_timeout: Duration,
 }
 
@@ -49,7 +51,7 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// How long to wait after so many attempts (from 1).
+    /// How long to wait after this many attempts (from 1).
     pub(crate) fn backoff(&self, attempts: u32) -> Duration {
         let doubled = 2_u32.saturating_pow(attempts.saturating_sub(1));
         let longest = self.base_backoff.saturating_mul(doubled).min(self.max_backoff);
@@ -58,23 +60,23 @@ impl RetryPolicy {
     }
 }
 
-/// In what pieces objects travel, and how many at once. Sizes in bytes.
+/// Sizes of the pieces in which objects are transferred, in bytes, and how many are transferred in parallel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Transfer {
-    /// What the first request for a file asks for: small files need no second one.
+    /// Size of the first request for a file: small files need no second one.
     pub first_read: u64,
-    /// One ranged read. AWS advises 8 to 16 MiB ("Performance guidelines for Amazon S3").
+    /// Size of one ranged read. AWS recommends 8 to 16 MiB ("Performance guidelines for Amazon S3").
     pub read_size: u64,
-    /// Ranged reads in flight, for each file.
+    /// Number of ranged reads in flight per file.
     pub reads: usize,
     /// One part of a multipart upload, at least 5 MiB for S3; smaller files are sent whole.
     pub part_size: usize,
-    /// Parts in flight, for each file.
+    /// Number of parts in flight per file.
     pub parts: usize,
-    /// Memory of all pieces in flight beyond the first of each file; without it they take turns.
+    /// Memory of all pieces in flight beyond the first of each file; when it is exhausted, pieces wait.
     pub buffers: usize,
-    /// Files of an export that are opened, with their first bytes, before it is the turn of each: small files cost
-    /// latency, and this many share it.
+    /// Number of files of an export that are opened ahead, with their first bytes: small files cost latency, which
+    /// these files share.
     pub open_ahead: usize,
 }
 
@@ -92,30 +94,30 @@ impl Default for Transfer {
     }
 }
 
-/// Server-side encryption of what is written.
+/// Server-side encryption of written objects.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Encryption {
-    /// As the bucket has it.
+    /// The bucket's default.
     #[default]
     Bucket,
-    /// Keys of S3 (`AES256`).
+    /// Keys managed by S3 (`AES256`).
     S3,
-    /// A key of AWS KMS; `None` is the account's own.
+    /// An AWS KMS key; `None` is the account's own.
     Kms(Option<String>),
-    /// Two layers, with a key of AWS KMS.
+    /// Two layers, with an AWS KMS key.
     DoubleKms(Option<String>),
 }
 
-/// How S3 is reached.
+/// Configuration of S3.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct S3Config {
     pub(super) access: AwsAccess,
     pub(super) path_style: Option<bool>,
     pub(super) encryption: Encryption,
     pub(super) acl: Option<String>,
-    /// When a request is tried again.
+    /// When a request is retried.
     pub retry: RetryPolicy,
-    /// In what pieces objects travel.
+    /// The transfer of objects.
     pub transfer: Transfer,
 }
 
@@ -132,7 +134,7 @@ impl fmt::Debug for S3Config {
     }
 }
 
-/// What says who asks: `export.s3.*` gives all of it or none.
+/// Properties that identify the caller: `export.s3.*` sets all of them or none.
 const IDENTITY: [&str; 7] = [
     "s3.access-key-id",
     "s3.secret-access-key",
@@ -144,16 +146,16 @@ const IDENTITY: [&str; 7] = [
 ];
 
 impl S3Config {
-    /// For tables: `s3.*`, and `client.*` where that is not given. Other properties are passed over.
+    /// For tables: `s3.*`, and `client.*` for what is not set. Other properties are ignored.
     ///
-    /// Errors: [`Kind::Usage`](crate::error::Kind::Usage) for a value that makes no sense, or asks for what is not
-    /// supported. No message has a value of a secret.
+    /// Errors: [`Kind::Usage`](crate::error::Kind::Usage) for invalid or unsupported values. Messages never contain a
+    /// secret.
     pub fn from_properties(properties: &BTreeMap<String, String>) -> Result<Self> {
         Properties::new(properties, "").config()
     }
 
-    /// For exports: `export.s3.*` over what [`from_properties`](Self::from_properties) reads. Credentials are never mixed
-    /// of both.
+    /// For exports: `export.s3.*` over the result of [`from_properties`](Self::from_properties). Credentials never come
+    /// from both.
     pub fn for_exports(properties: &BTreeMap<String, String>) -> Result<Self> {
         let own: BTreeMap<String, String> = properties
             .iter()
@@ -180,7 +182,7 @@ impl S3Config {
 }
 
 impl Properties<'_> {
-    /// Timeouts are PyIceberg's properties, the rest Java's.
+    /// Timeouts are PyIceberg's properties, the others Java's.
     fn retry(&self) -> Result<RetryPolicy> {
         const DAY_MS: u32 = 86_400_000;
         let mut retry = RetryPolicy::default();

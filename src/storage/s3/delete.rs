@@ -1,4 +1,4 @@
-//! Deleting, one object or many at once.
+//! Deletes objects, one or many at once.
 
 use std::collections::BTreeMap;
 
@@ -13,13 +13,13 @@ use crate::aws::failure::shorten;
 use crate::error::{Error, Result};
 use crate::storage::s3::read::list::keys_below;
 
-/// So many keys S3 takes in one request.
+/// Maximum number of keys that S3 accepts in one request.
 pub(super) const BATCH: usize = 1000;
 
-/// Codes, inside of an answer of status 200, of keys that are worth another attempt.
+/// Error codes of keys, inside a response of status 200, for which a retry makes sense.
 const AGAIN: [&str; 4] = ["SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout"];
 
-/// Deletes one object; that it is not there is fine.
+/// Deletes one object; a missing one is not an error.
 pub(super) async fn one(shared: &Shared, address: &Address) -> Result<()> {
     match shared.send(|client| client.delete_object().bucket(&address.bucket).key(&address.key).send()).await? {
         Err(error) if !is_code(&error, &["NoSuchKey"]) => Err(shared.failed(Act::Delete, address, error)),
@@ -27,7 +27,7 @@ pub(super) async fn one(shared: &Shared, address: &Address) -> Result<()> {
     }
 }
 
-/// Deletes objects of whatever buckets, at most [`BATCH`] of them.
+/// Deletes objects of any buckets, at most [`BATCH`] of them.
 pub(super) async fn many(shared: &Shared, locations: &[String]) -> Result<()> {
     let mut buckets: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for location in locations {
@@ -80,7 +80,7 @@ async fn batch(shared: &Shared, bucket: &str, mut keys: Vec<String>) -> Result<(
                 return Err(Error::failed(format!("cannot delete the object: S3 says {}{denied}", shorten(code)))
                     .in_file(at(key).to_string()));
             }
-            // Only what was asked for: an answer does not decide what is deleted.
+            // Only requested keys: the response does not decide what is deleted.
             if keys.iter().any(|asked| asked == key) {
                 left.push(key.to_owned());
             }

@@ -1,4 +1,4 @@
-//! What S3 said, in words: which bucket, which key, which permission, and what to do.
+//! Error messages for S3: the bucket, the key, the permission, and what to do.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ use super::shared::Shared;
 use crate::aws::failure::{causes, shorten, without_credentials};
 use crate::error::Error;
 
-/// What was being done.
+/// The action that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Act {
     Read,
@@ -34,7 +34,7 @@ impl Act {
         }
     }
 
-    /// The permission it takes, on what.
+    /// The permission it needs, and on what.
     fn permission(self, address: &Address) -> String {
         let Address { bucket, key } = address;
         match self {
@@ -48,7 +48,7 @@ impl Act {
 }
 
 impl Shared {
-    /// The error for people.
+    /// The error for the user.
     #[expect(clippy::needless_pass_by_value, reason = "as `map_err` gives it")]
     pub(crate) fn failed<E>(&self, act: Act, address: &Address, error: SdkError<E>) -> Error
     where
@@ -79,7 +79,7 @@ impl Shared {
     }
 }
 
-/// No answer: the network, or no credentials to sign a request with.
+/// No response: the network failed, or there are no credentials to sign a request with.
 fn unanswered<E: std::error::Error + Send + Sync + 'static>(words: &str, place: &str, error: &SdkError<E>) -> Error {
     if let Some(without) = without_credentials(error, &format!("cannot {words}"), "s3") {
         return without;
@@ -91,7 +91,7 @@ fn unanswered<E: std::error::Error + Send + Sync + 'static>(words: &str, place: 
         .advice("Check the network, s3.endpoint and the region, then run again")
 }
 
-/// An answer that is an error.
+/// An error response.
 struct Said {
     status: Option<u16>,
     code: String,
@@ -101,7 +101,7 @@ struct Said {
 }
 
 impl Said {
-    /// What to do where a catalog has lent the keys that S3 does not take.
+    /// The advice if S3 does not accept keys that a catalog vended.
     fn of_lent_keys(&self) -> Option<&'static str> {
         match (self.status, self.code.as_str()) {
             (_, "ExpiredToken" | "ExpiredTokenException") => Some(
@@ -176,7 +176,7 @@ impl Said {
         }
     }
 
-    /// The region that the bucket is in, where the request went to another one.
+    /// The region of the bucket, if the request went to another one.
     fn other_region(&self, status: u16) -> Option<String> {
         let moved = matches!(status, 301 | 307)
             || matches!(
@@ -192,7 +192,7 @@ impl Said {
         region.or_else(|| (status == 301).then(|| "that S3 does not name here".to_owned()))
     }
 
-    /// The action on a KMS key that the message names.
+    /// The action on a KMS key in the message.
     fn kms(&self) -> Option<&str> {
         self.message
             .split(|c: char| !(c.is_ascii_alphanumeric() || c == ':'))

@@ -1,4 +1,4 @@
-//! Keys that somebody lends for a while, such as a catalog for one table.
+//! Temporary keys, such as those that a catalog vends for one table.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use tokio::sync::Mutex;
 use crate::aws::access::remember;
 use crate::error::Result;
 
-/// Keys are asked for again so long before they expire: an upload of one part may take as long.
+/// How long before their expiry keys are renewed: uploading one part may take this long.
 const MARGIN: Duration = Duration::from_mins(2);
 
-/// Keys with their end.
+/// Keys with their expiry time.
 #[derive(Clone, PartialEq, Eq)]
 pub struct VendedCredentials {
     /// The access key's id.
@@ -24,12 +24,12 @@ pub struct VendedCredentials {
     pub secret: String,
     /// The session token, where there is one.
     pub token: Option<String>,
-    /// When they expire; `None`: nobody said.
+    /// When they expire; `None`: unknown.
     pub expires: Option<SystemTime>,
 }
 
 impl VendedCredentials {
-    /// Whether they are good for a while yet.
+    /// Whether they are valid for long enough.
     pub fn are_fresh(&self) -> bool {
         self.expires.is_none_or(|end| end > SystemTime::now() + MARGIN)
     }
@@ -42,14 +42,14 @@ impl fmt::Debug for VendedCredentials {
     }
 }
 
-/// Lends keys; asked again when the last ones are about to expire, or have.
+/// A source of keys, asked again when the last ones are about to expire or have expired.
 #[async_trait]
 pub trait CredentialsProvider: fmt::Debug + Send + Sync {
-    /// Keys that are good for a while; others than those that S3 has `refused` as expired, if there are any.
+    /// Keys that are valid for some time; different from those that S3 has `refused` as expired, if possible.
     async fn lend(&self, refused: Option<&VendedCredentials>) -> Result<VendedCredentials>;
 }
 
-/// A client for each loan.
+/// One client per set of keys.
 pub(crate) struct Loans {
     lender: Arc<dyn CredentialsProvider>,
     current: Mutex<Option<(Client, VendedCredentials)>>,
@@ -60,7 +60,7 @@ impl Loans {
         Self { lender, current: Mutex::default() }
     }
 
-    /// As `base`, with keys that are good for a while.
+    /// A client like `base`, with keys that are valid for some time.
     pub async fn client(&self, base: &Client) -> Result<(Client, VendedCredentials)> {
         let mut current = self.current.lock().await;
         if let Some(known) = current.as_ref().filter(|(_, keys)| keys.are_fresh()) {
@@ -68,7 +68,7 @@ impl Loans {
         }
         let keys = match (self.lender.lend(None).await, current.as_ref()) {
             (Ok(keys), _) => keys,
-            // The old ones may be good for some seconds yet; if not, S3 says so.
+            // The old ones may still be valid for some seconds; if not, S3 will say so.
             (Err(error), Some(known)) if known.1.expires.is_some_and(|end| end > SystemTime::now()) => {
                 tracing::warn!("the catalog did not renew the keys of a table: {error}");
                 return Ok(known.clone());
@@ -78,7 +78,7 @@ impl Loans {
         Ok(Self::take(&mut current, base, keys))
     }
 
-    /// The same with other keys than those that S3 has refused as expired; `None` if there are no others.
+    /// The same with other keys than those that S3 refused as expired; `None` if there are no others.
     pub async fn other_client(&self, base: &Client, refused: &VendedCredentials) -> Result<Option<Client>> {
         let mut current = self.current.lock().await;
         if let Some((client, _)) = current.as_ref().filter(|(_, keys)| keys != refused) {

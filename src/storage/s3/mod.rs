@@ -1,13 +1,13 @@
-//! Amazon S3, and servers that speak its protocol.
+//! Amazon S3 and compatible servers.
 //!
-//! - Reading is by ranged requests ([`read`](crate::storage::s3::read::object)): pinned to the ETag that was seen first, so that an object which
-//!   changes meanwhile is an error and never a mixture; a body that breaks off is taken up where it broke.
-//! - Writing never overwrites (`If-None-Match: *`), but for [`ObjectStore::replace`]. Each object carries a random token in
-//!   its metadata, so that "it exists" in answer to a retry can be told from somebody else's object.
-//! - Multipart uploads that do not complete are aborted: on an error, on drop, and by [`ObjectStore::close`], which also
-//!   looks for those whose id never arrived.
+//! - Reads are ranged requests ([`read`](crate::storage::s3::read::object)), pinned to the first ETag: an object that
+//!   changes meanwhile causes an error and never a mixture. A body that breaks off is resumed where it broke.
+//! - Writes never overwrite (`If-None-Match: *`), except for [`ObjectStore::replace`]. Each object has a random token
+//!   in its metadata, which distinguishes our own object from another one if a retry is answered with "it exists".
+//! - Incomplete multipart uploads are aborted: on an error, on drop, and by [`ObjectStore::close`], which also searches
+//!   for those whose id never arrived.
 //!
-//! S3 has no folders: a folder is there if a key begins with its name and a slash. It has no links either.
+//! S3 has no folders: a folder exists if a key starts with its name and a slash. S3 has no links either.
 
 pub(crate) mod access;
 pub(crate) mod address;
@@ -50,9 +50,9 @@ pub(crate) use address::strip_scheme;
 pub use config::S3Config;
 pub use keys::CredentialsProvider;
 
-/// S3; takes `s3://bucket/key` (and `s3a://`, `s3n://`, which are read as the same).
+/// S3; accepts `s3://bucket/key` (and `s3a://`, `s3n://`, which mean the same).
 ///
-/// The client is made when it is first used.
+/// The client is created on first use.
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub struct S3Store {
     #[serde(skip)]
@@ -60,7 +60,7 @@ pub struct S3Store {
 }
 
 impl S3Store {
-    /// A store that nothing is asked of yet.
+    /// A store that has not contacted S3 yet.
     pub fn new(config: S3Config) -> Self {
         let units = (config.transfer.buffers / UNIT).min(Semaphore::MAX_PERMITS);
         Self::with_buffers(config, Arc::new(Semaphore::new(units)), None)
@@ -82,7 +82,7 @@ impl S3Store {
         }
     }
 
-    /// Another store, within the same memory, that is closed with this one.
+    /// Another store that shares this one's memory and is closed with it.
     pub(crate) fn sibling(&self, access: S3Access) -> Self {
         let S3Access { mut config, lender } = access;
         let Some(shared) = &self.shared else { return Self::with_buffers(config, Arc::new(Semaphore::new(0)), lender) };
@@ -99,7 +99,7 @@ impl S3Store {
 
 #[async_trait]
 impl ObjectStore for S3Store {
-    /// With `start_after`, a folder in which nothing follows it counts as one that is there.
+    /// With `start_after`, a folder without further names counts as existing.
     async fn list(&self, folder: &Location, start_after: Option<&str>) -> Result<Option<Listing>> {
         crate::storage::s3::read::list::level(self.shared()?, &Address::parse(folder.as_str())?, start_after, None)
             .await
@@ -121,7 +121,7 @@ impl ObjectStore for S3Store {
         .await
     }
 
-    /// The location itself, unasked: S3 has no links.
+    /// The location itself, without a request: S3 has no links.
     async fn resolve(&self, location: &Location) -> Result<Option<Location>> {
         Ok(Some(location.clone()))
     }
@@ -188,14 +188,14 @@ impl Storage for S3Store {
         read.await.map_err(into_iceberg)
     }
 
-    /// Asks nothing of S3: whether the object is there turns out at the first read.
+    /// Sends no request: the first read shows whether the object exists.
     async fn reader(&self, path: &str) -> iceberg::Result<Box<dyn FileRead>> {
         let shared = self.shared().map_err(into_iceberg)?;
         let address = Address::object(path).map_err(into_iceberg)?;
         Ok(Box::new(S3Read::new(Arc::clone(shared), address, None)))
     }
 
-    /// Fails if the object exists; use [`ObjectStore::replace`] to take its place.
+    /// Fails if the object exists; use [`ObjectStore::replace`] to replace it.
     async fn write(&self, path: &str, bs: Bytes) -> iceberg::Result<()> {
         let write = async {
             let address = Address::object(path)?;
@@ -206,19 +206,20 @@ impl Storage for S3Store {
         write.await.map_err(into_iceberg)
     }
 
-    /// Its `close` fails if the object exists. Nothing is there before `close`, and nothing is left if it is dropped.
+    /// Its `close` fails if the object exists. The object appears only at `close`, and nothing remains if the writer is
+    /// dropped.
     async fn writer(&self, path: &str) -> iceberg::Result<Box<dyn FileWrite>> {
         let writer = Address::object(path).and_then(|address| S3Write::new(Arc::clone(self.shared()?), address));
         Ok(Box::new(writer.map_err(into_iceberg)?))
     }
 
-    /// An object that is not there is fine.
+    /// A missing object is not an error.
     async fn delete(&self, path: &str) -> iceberg::Result<()> {
         let delete = async { delete::one(self.shared()?, &Address::object(path)?).await };
         delete.await.map_err(into_iceberg)
     }
 
-    /// Deletes what lies below a folder; nothing happens for an object or what is not there.
+    /// Deletes everything below a folder; does nothing for an object or a missing path.
     async fn delete_prefix(&self, path: &str) -> iceberg::Result<()> {
         let delete = async {
             let folder = Address::parse(path)?;

@@ -1,4 +1,4 @@
-//! What the clones of a store share: client, buffers, open uploads.
+//! The state that clones of a store share: client, buffers, open uploads.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::AtomicBool;
@@ -14,31 +14,31 @@ use super::{client, codes};
 use crate::error::Result;
 use crate::storage::read::chunks::Lookahead;
 
-/// Buffers are counted in such units.
+/// Unit in which buffers are counted.
 pub(super) const UNIT: usize = 1 << 10;
 
-/// What all clones of a store, and its readers and writers, have in common.
+/// The state shared by all clones of a store, its readers and its writers.
 pub(crate) struct Shared {
     pub(crate) config: S3Config,
     pub(crate) client: OnceCell<aws_sdk_s3::Client>,
-    /// Bounds the memory of pieces in flight; see [`Transfer::buffers`].
+    /// Limits the memory of pieces in flight; see [`Transfer::buffers`].
     pub(crate) buffers: Arc<Semaphore>,
-    /// The server refused `If-None-Match`; S3 itself never does.
+    /// Whether the server refused `If-None-Match`; S3 itself never does.
     pub(crate) unconditional: AtomicBool,
     /// Multipart uploads that are neither completed nor aborted, by upload id.
     pub(crate) uploads: Mutex<HashMap<String, Address>>,
-    /// Keys of which an upload may have been begun whose id is not known; see `uploads`.
+    /// Keys for which an upload with an unknown id may have been started; see `uploads`.
     pub(crate) lost: Mutex<HashSet<Address>>,
-    /// No more uploads are begun.
+    /// Whether new uploads are refused.
     pub(crate) closed: AtomicBool,
-    /// Where keys come from that the configuration does not have.
+    /// The source of keys that the configuration does not have.
     pub(crate) loans: Option<Loans>,
-    /// Stores made of this one, which end with it.
+    /// Stores created from this one, which are closed with it.
     pub(crate) siblings: Mutex<Vec<Arc<Shared>>>,
 }
 
 impl Shared {
-    /// Sends a request; once more with new keys where those that were lent have expired.
+    /// Sends a request; sends it again with new keys if vended keys have expired.
     pub(crate) async fn send<T, E, F>(
         &self,
         request: impl Fn(aws_sdk_s3::Client) -> F,
@@ -64,13 +64,13 @@ impl Shared {
         }
     }
 
-    /// Room for one more piece in flight; `None` if it has to wait for those that are.
+    /// A permit for one more piece in flight; `None` if it must wait for others.
     pub(crate) fn room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         let units = u32::try_from(bytes.div_ceil(UNIT)).ok()?;
         Arc::clone(&self.buffers).try_acquire_many_owned(units).ok()
     }
 
-    /// Room for what is only kept in case that it is needed again: no more than half of all.
+    /// A permit for data that is only kept in case it is needed again: at most half of the total.
     pub(crate) fn spare_room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         let half = self.config.transfer.buffers / UNIT / 2;
         let rest = self.buffers.available_permits().checked_sub(bytes.div_ceil(UNIT))?;

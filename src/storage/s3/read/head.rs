@@ -1,4 +1,4 @@
-//! Whether an object is there, its size, and whose it is.
+//! Checks whether an object exists, its size, and who wrote it.
 
 use std::ops::Range;
 
@@ -12,7 +12,7 @@ use crate::storage::s3::codes::status;
 use crate::storage::s3::failure::Act;
 use crate::storage::s3::shared::Shared;
 
-/// What a HEAD request tells.
+/// The result of a HEAD request.
 #[derive(Debug)]
 pub(crate) struct Found {
     pub size: u64,
@@ -20,11 +20,11 @@ pub(crate) struct Found {
     pub token: Option<String>,
 }
 
-/// Looks at an object; `None` if it is not there.
+/// Inspects an object; `None` if it does not exist.
 pub(crate) async fn look(shared: &Shared, address: &Address) -> Result<Option<Found>> {
     let head = || shared.send(|client| client.head_object().bucket(&address.bucket).key(&address.key).send());
     let mut asked = head().await?;
-    // An answer to HEAD has no body that could say why; one byte of the object does.
+    // A response to HEAD has no body with the reason, but a request for one byte of the object does.
     if let Err(error) = &asked
         && matches!(status(error), Some(400 | 403))
     {
@@ -53,14 +53,14 @@ pub(crate) fn unfit(address: &Address) -> Error {
     Error::failed("the server's answer is not the range that was asked for").in_file(address.to_string())
 }
 
-/// The name of the writer's token among an object's metadata (`x-amz-meta-…`).
+/// The name of the writer's token in an object's metadata (`x-amz-meta-…`).
 pub(crate) const TOKEN: &str = "ddb-iceberg-write";
 
 pub(crate) fn new_token() -> String {
     Uuid::new_v4().simple().to_string()
 }
 
-/// Asks for a range of an object; with `etag` only of that version.
+/// A request for a range of an object; with `etag` only of that version.
 pub(crate) async fn get_range(
     client: aws_sdk_s3::Client,
     address: &Address,

@@ -1,4 +1,4 @@
-//! Listings, page by page.
+//! Listings, one page at a time.
 
 use std::borrow::Cow;
 
@@ -15,10 +15,10 @@ use crate::storage::s3::failure::Act;
 use crate::storage::s3::shared::Shared;
 use crate::time::Time;
 
-/// A folder with more entries is refused: their names alone would take all memory.
+/// Maximum entries of a folder: the names alone would exhaust memory.
 const MAX_ENTRIES: usize = 5_000_000;
 
-/// One level of a folder: names after `start_after` and before `until`. Pages behind `until` are not asked for.
+/// Lists one level of a folder: names after `start_after` and before `until`. Pages after `until` are not requested.
 pub(crate) async fn level(
     shared: &Shared,
     folder: &Address,
@@ -51,7 +51,7 @@ pub(crate) async fn level(
             any = true;
             let name = decode(object.key().unwrap_or_default(), url);
             let name = name.strip_prefix(&prefix).unwrap_or_default();
-            // A key that is the folder's name and a slash only stands for the folder.
+            // A key that is the folder's name and a slash only represents the folder.
             behind |= is_behind(name);
             if !name.is_empty() && is_wanted(name) {
                 let size = object.size().and_then(|size| u64::try_from(size).ok()).unwrap_or(0);
@@ -73,7 +73,7 @@ pub(crate) async fn level(
         if !folder.key.is_empty() && look(shared, folder).await?.is_some() {
             return Err(Error::input("this is a file, not a folder").in_file(folder.to_string()));
         }
-        // A bucket that can be listed is there.
+        // A bucket that can be listed exists.
         return Ok(prefix.is_empty().then_some(listing));
     }
     listing.folders.sort_unstable();
@@ -82,7 +82,7 @@ pub(crate) async fn level(
     Ok(Some(listing))
 }
 
-/// Hands out all keys below a folder, a page at a time.
+/// Passes on all keys below a folder, one page at a time.
 pub(crate) async fn keys_below(
     shared: &Shared,
     folder: &Address,
@@ -114,7 +114,7 @@ async fn page(
                 .set_delimiter(delimiter.map(str::to_owned))
                 .set_start_after(start_after.clone())
                 .set_continuation_token(token.clone())
-                // Keys may have characters that XML has not.
+                // Keys may have characters that XML does not allow.
                 .encoding_type(EncodingType::Url)
                 .send()
         };
@@ -129,7 +129,7 @@ async fn page(
     }
 }
 
-/// The SDK takes broken XML for its end: the entries that follow would be missing without a word.
+/// The SDK treats broken XML as its end: the following entries would be missing silently.
 fn is_whole(page: &ListObjectsV2Output) -> bool {
     let found = page.contents().len().saturating_add(page.common_prefixes().len());
     page.is_truncated().is_some() && page.key_count().is_none_or(|n| usize::try_from(n).is_ok_and(|n| n <= found))
@@ -148,7 +148,7 @@ fn next(page: &ListObjectsV2Output, folder: &Address) -> Result<Option<String>> 
     }
 }
 
-/// A key of a listing with `encoding-type=url`: `%XX`, and `+` for a space.
+/// Decodes a key of a listing with `encoding-type=url`: `%XX`, and `+` for a space.
 fn decode(text: &str, url: bool) -> Cow<'_, str> {
     if !url || !text.contains(['%', '+']) {
         return Cow::Borrowed(text);

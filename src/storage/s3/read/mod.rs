@@ -1,4 +1,4 @@
-//! Reading objects: whether they are there, ranges of them, listings.
+//! Reading objects: existence, ranges, listings.
 
 pub(crate) mod head;
 pub(crate) mod list;

@@ -1,4 +1,4 @@
-//! Ranged reads that survive a broken body and notice a changed object.
+//! Ranged reads that resume after a broken body and detect a changed object.
 
 use std::fmt;
 use std::ops::Range;
@@ -30,12 +30,12 @@ pub(crate) struct Piece {
     pub total: u64,
 }
 
-/// At most so many bytes from an object's beginning; `None` if it is not there.
+/// At most this many bytes from an object's start; `None` if it does not exist.
 pub(crate) async fn first(shared: &Shared, address: &Address, limit: u64) -> Result<Option<Piece>> {
     fetch(shared, address, 0..limit, None, true).await
 }
 
-/// A whole object at once.
+/// Reads a whole object at once.
 pub(crate) async fn whole(shared: &Shared, address: &Address) -> Result<Bytes> {
     let size = shared.config.transfer.read_size;
     let Some(first) = fetch(shared, address, 0..size, None, false).await? else { return Ok(Bytes::new()) };
@@ -47,7 +47,7 @@ pub(crate) async fn whole(shared: &Shared, address: &Address) -> Result<Bytes> {
     Ok([first.bytes, rest.bytes].concat().into())
 }
 
-/// Exactly the range, in several requests at once if it is long.
+/// Exactly the range, in several parallel requests if it is long.
 async fn range(shared: &Shared, address: &Address, range: Range<u64>, etag: Option<&str>) -> Result<Piece> {
     let size = shared.config.transfer.read_size.max(1);
     let exactly = |range: Range<u64>| async move {
@@ -80,8 +80,8 @@ async fn range(shared: &Shared, address: &Address, range: Range<u64>, etag: Opti
     Ok(Piece { bytes: bytes.freeze(), etag, total })
 }
 
-/// One range, as far as the object reaches, asked for until it has come or the policy gives up. With `maybe`, `None`
-/// stands for an object that is not there.
+/// One range, as far as the object reaches, requested until it arrives or the policy gives up. With `maybe`, `None`
+/// means that the object does not exist.
 async fn fetch(
     shared: &Shared,
     address: &Address,
@@ -128,7 +128,7 @@ async fn fetch(
             broken => {
                 let why = broken.err().unwrap_or_else(|| "it broke off".to_owned());
                 tracing::debug!("{address}: the body of an answer is incomplete, trying again: {why}");
-                // Whole, and yet an error: a checksum that does not match.
+                // Complete, but with an error: a checksum that does not match.
                 if got.len() >= wanted {
                     got.clear();
                 }
@@ -138,7 +138,7 @@ async fn fetch(
     }
 }
 
-/// Appends a body. The error is its text.
+/// Appends a body. Errors are returned as text.
 async fn collect(
     answer: GetObjectOutput,
     got: &mut BytesMut,
@@ -162,10 +162,10 @@ async fn collect(
     }
 }
 
-/// The whole object's size, of `Content-Range: bytes 0-9/100`; the range must begin where it was asked for.
+/// The whole object's size, from `Content-Range: bytes 0-9/100`; the range must start where requested.
 fn total_of(answer: &GetObjectOutput, start: u64, address: &Address) -> Result<u64> {
     let Some(range) = answer.content_range() else {
-        // Without a range it is all of it.
+        // Without a range it is the whole object.
         return if start == 0 { size_of(answer.content_length(), address) } else { Err(unfit(address)) };
     };
     let parsed = range.strip_prefix("bytes ").and_then(|rest| {
@@ -185,11 +185,11 @@ fn changed(address: &Address) -> Error {
         .advice("Run again when nobody writes there")
 }
 
-/// Positional reads of one object; many at once are fine.
+/// Positional reads of one object; safe to use concurrently.
 pub(crate) struct S3Read {
     shared: Arc<Shared>,
     address: Address,
-    /// Of the answer that was first.
+    /// From the first response.
     etag: OnceLock<String>,
 }
 
@@ -210,7 +210,7 @@ impl FileRead for S3Read {
         }
         let etag = self.etag.get().map(String::as_str);
         let piece = range(&self.shared, &self.address, wanted, etag).await.map_err(into_iceberg)?;
-        // Two first reads at once: both must have seen the same object.
+        // With two concurrent first reads, both must have seen the same object.
         if let Some(seen) = piece.etag
             && *self.etag.get_or_init(|| seen.clone()) != seen
         {

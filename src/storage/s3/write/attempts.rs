@@ -15,7 +15,7 @@ use crate::error::Result;
 pub(crate) struct Attempts(Arc<AtomicU32>);
 
 impl Attempts {
-    /// Whether it was sent more than once: what became of the first is not known.
+    /// Whether it was sent more than once: the outcome of the first attempt is unknown.
     pub fn repeated(&self) -> bool {
         self.0.load(Relaxed) > 1
     }

@@ -1,4 +1,4 @@
-//! Writing objects: whole, in parts, and what is left to abort.
+//! Writing objects, whole or in parts, and aborting uploads.
 
 pub(crate) mod attempts;
 pub(crate) mod multipart;

@@ -1,4 +1,4 @@
-//! Objects written in parts while they are made, and uploads that are never left behind.
+//! Objects that are uploaded in parts while they are written, without leaving incomplete uploads behind.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -25,9 +25,9 @@ use crate::storage::s3::failure::Act;
 use crate::storage::s3::read::head::{TOKEN, new_token};
 use crate::storage::s3::shared::Shared;
 
-/// So many parts S3 takes.
+/// Maximum number of parts that S3 accepts.
 const MAX_PARTS: usize = 10_000;
-/// An object being written: one request if it is small, parts in flight while it is made if it is not.
+/// An object being written: one request if it is small, otherwise parts that are uploaded while it is written.
 pub(crate) struct S3Write {
     shared: Arc<Shared>,
     address: Address,
@@ -35,17 +35,17 @@ pub(crate) struct S3Write {
     handle: Handle,
     buffer: Vec<u8>,
     size: u64,
-    /// The id of the multipart upload, once there is one.
+    /// The id of the multipart upload, after it was started.
     upload: Option<String>,
     parts: Vec<CompletedPart>,
     in_flight: VecDeque<JoinHandle<Result<CompletedPart>>>,
-    /// All parts so far, in case that S3 wants the upload begun anew; `None` once there was no room for one.
+    /// All parts so far, in case S3 requires the upload to start again; `None` once memory was short for one.
     kept: Option<Vec<(Bytes, OwnedSemaphorePermit)>>,
     closed: bool,
 }
 
 impl S3Write {
-    /// Asks nothing of S3 yet. An error outside of a tokio runtime.
+    /// Sends no request yet. Fails outside of a tokio runtime.
     pub fn new(shared: Arc<Shared>, address: Address) -> Result<Self> {
         let handle = Handle::try_current()
             .map_err(|e| Error::failed("objects can only be written inside of a tokio runtime").caused_by(e))?;
@@ -64,7 +64,7 @@ impl S3Write {
         })
     }
 
-    /// Takes bytes; a full part begins to travel.
+    /// Accepts bytes; starts the upload of a full part.
     pub async fn put(&mut self, mut bytes: Bytes) -> Result<()> {
         if self.closed {
             return Err(self.is_closed());
@@ -136,7 +136,7 @@ impl S3Write {
         Ok(())
     }
 
-    /// Waits for the part that has travelled longest.
+    /// Waits for the oldest part in flight.
     async fn land(&mut self) -> Result<()> {
         if let Some(part) = self.in_flight.pop_front() {
             let part = part.await.map_err(|e| Error::failed("an upload was stopped").caused_by(e))??;
@@ -148,7 +148,7 @@ impl S3Write {
     async fn begin(&mut self) -> Result<String> {
         let (encryption, key) = encryption(&self.shared);
         let attempts = Attempts::default();
-        // Before it is sent: whoever waits for the answer may go away.
+        // Before it is sent: the caller may stop waiting for the response.
         self.shared.lost().insert(self.address.clone());
         let begin = |client: aws_sdk_s3::Client| {
             client
@@ -219,8 +219,8 @@ impl S3Write {
         }
     }
 
-    /// Sends everything again, in another upload: after a conflict S3 may not take this one any more. Where not all parts
-    /// were kept there is nothing to do but to try it.
+    /// Sends everything again in another upload: after a conflict S3 may no longer accept this one. If not all parts
+    /// were kept, the only option is to retry.
     async fn begin_anew(&mut self) -> Result<()> {
         let Some(kept) = self.kept.take() else { return Ok(()) };
         if let Some(id) = self.upload.take() {
@@ -237,7 +237,7 @@ impl S3Write {
         Ok(())
     }
 
-    /// An upload can only be aborted for good when none of its parts still travels.
+    /// An upload can only be aborted reliably when none of its parts is in flight.
     async fn stop_parts(&mut self) {
         for part in &self.in_flight {
             part.abort();
@@ -252,7 +252,7 @@ impl S3Write {
     }
 }
 
-/// Uploads one part; the room that its bytes take is given back at the end.
+/// Uploads one part; releases the permit for its bytes at the end.
 pub(crate) async fn send(
     shared: Arc<Shared>,
     address: Address,

@@ -1,7 +1,8 @@
-//! Objects written in one request, never over another one, and what is common with those written in parts.
+//! Writes objects in one request, never over an existing one; shares code with multipart uploads.
 //!
-//! "It exists" (412) in answer to a request that the SDK has sent twice may speak of our own first attempt, whose answer
-//! was lost. The object's metadata has the writer's random token then, and its size is right: the write has succeeded.
+//! "It exists" (412) in response to a request that the SDK sent twice may refer to our own first attempt, whose
+//! response was lost. Then the object's metadata has the writer's random token, and its size matches: the write
+//! succeeded.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -21,19 +22,19 @@ use crate::storage::s3::read::head::look;
 use crate::storage::s3::read::head::{TOKEN, new_token};
 use crate::storage::s3::shared::Shared;
 
-/// How long it may take to learn what became of a write.
+/// Time limit for determining the outcome of a write.
 const LOOK_WAIT: Duration = Duration::from_secs(30);
 
-/// What becomes of an object that is there.
+/// What happens to an existing object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Existing {
-    /// It stays; the write fails.
+    /// It is kept; the write fails.
     Keep,
-    /// The new one takes its place.
+    /// It is replaced.
     Replace,
 }
 
-/// What to do after an answer that is an error.
+/// What to do after an error response.
 pub(crate) enum Next {
     Done,
     Again,
@@ -80,7 +81,7 @@ pub(crate) async fn put_as(
     }
 }
 
-/// The value of `If-None-Match`. Where the server does not know it, looking has to do.
+/// The value of `If-None-Match`. If the server does not support it, existence is checked before.
 pub(crate) async fn condition(shared: &Shared, address: &Address, existing: Existing) -> Result<Option<String>> {
     if existing == Existing::Replace {
         return Ok(None);
@@ -94,7 +95,7 @@ pub(crate) async fn condition(shared: &Shared, address: &Address, existing: Exis
     }
 }
 
-/// Judges an error of a request that makes an object visible.
+/// Interprets an error of a request that makes an object visible.
 pub(crate) async fn judge<E>(
     shared: &Shared,
     address: &Address,
@@ -112,19 +113,19 @@ where
             tracing::info!("the server does not know If-None-Match: objects are looked for before they are written");
             Next::Again
         }
-        // Our own attempt may still be at work there.
+        // Our own attempt may still be in progress there.
         (Some(409), "ConditionalRequestConflict" | "OperationAborted") if may_retry => {
             sleep(shared.config.retry.backoff(attempts)).await;
             if is_ours(shared, address, token, size).await { Next::Done } else { Next::Again }
         }
-        // It exists, the upload is gone, or nobody knows: what is there decides.
+        // It exists, the upload is gone, or the outcome is unknown: the existing object decides.
         (None | Some(404 | 412 | 500..), _) if is_ours(shared, address, token, size).await => Next::Done,
         (Some(412), _) => Next::Fail(exists(address)),
         _ => Next::Fail(shared.failed(Act::Write, address, error)),
     }
 }
 
-/// Whether the object is there, whole, and written by us.
+/// Whether the object exists, is complete, and was written by us.
 async fn is_ours(shared: &Shared, address: &Address, token: &str, size: u64) -> bool {
     let looked = timeout(LOOK_WAIT, look(shared, address)).await;
     match looked.unwrap_or_else(|_| Err(Error::failed("S3 did not answer in time"))) {

@@ -1,6 +1,6 @@
-//! Uploads that S3 may have begun without our learning their ids: the answer was lost, and the request sent again.
+//! Uploads that S3 may have started without our receiving their ids: the response was lost, and the request sent again.
 //!
-//! Nobody could abort such an upload, and what it holds is paid for. Before the program ends they are looked for by their
+//! Nobody could abort such an upload, and its parts cost money. Before the program ends, they are searched for by their
 //! keys, which no one else writes to.
 
 use std::collections::HashSet;
@@ -17,7 +17,7 @@ use crate::storage::s3::failure::Act;
 use crate::storage::s3::shared::Shared;
 
 impl Shared {
-    /// Keys of which an upload may have been begun that we know no id of.
+    /// Keys for which an upload with an unknown id may have been started.
     pub(crate) fn lost(&self) -> MutexGuard<'_, HashSet<Address>> {
         self.lost.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -37,7 +37,7 @@ pub(crate) async fn abort_lost(shared: &Shared, address: &Address) {
 }
 
 async fn uploads_of(shared: &Shared, address: &Address) -> Result<Vec<String>> {
-    // Ours are the first ones: a key sorts before the longer ones that begin with it.
+    // Ours come first: a key sorts before longer ones with the same prefix.
     let asked = shared
         .send(|client| client.list_multipart_uploads().bucket(&address.bucket).prefix(&address.key).send())
         .await?;
@@ -46,7 +46,7 @@ async fn uploads_of(shared: &Shared, address: &Address) -> Result<Vec<String>> {
     Ok(ours.filter_map(|upload| upload.upload_id()).map(str::to_owned).collect())
 }
 
-/// Aborts an upload; one that is gone is fine.
+/// Aborts an upload; a missing one is not an error.
 pub(crate) async fn abort(shared: &Shared, address: &Address, id: &str) {
     let ask = |client: aws_sdk_s3::Client| {
         client.abort_multipart_upload().bucket(&address.bucket).key(&address.key).upload_id(id).send()
@@ -64,7 +64,7 @@ pub(crate) async fn abort(shared: &Shared, address: &Address, id: &str) {
     }
 }
 
-/// Aborts all uploads that are open, or that may be, within a time.
+/// Aborts all uploads that are or may be open, within a time limit.
 pub(crate) async fn abort_all(shared: &Shared) {
     let open: Vec<(String, Address)> = shared.uploads().iter().map(|(id, a)| (id.clone(), a.clone())).collect();
     let lost: Vec<Address> = shared.lost().iter().cloned().collect();
@@ -80,8 +80,8 @@ pub(crate) async fn abort_all(shared: &Shared) {
     }
 }
 
-/// How long a program that ends waits for its uploads to be aborted.
+/// How long the program waits at its end for uploads to be aborted.
 const ABORT_WAIT: Duration = Duration::from_secs(10);
 
-/// Uploads aborted at once.
+/// Number of uploads aborted in parallel.
 const ABORTS: usize = 16;
