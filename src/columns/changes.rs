@@ -1,4 +1,4 @@
-//! Records of an incremental export into rows: the new image, or the key alone where the item was deleted.
+//! Converts records of an incremental export to rows: the new image, or only the key if the item was deleted.
 
 use std::sync::Arc;
 
@@ -13,17 +13,17 @@ use crate::attribute::{Parser, short};
 use crate::error::{Error, Result};
 use crate::schema::{Limits, Mapping, NewFields, TableSchema};
 
-/// Column of a change: the item was deleted, only the key columns hold something.
+/// Column of a change: whether the item was deleted; then only the key columns have values.
 pub const DELETED: &str = "__deleted";
 /// Column of a change: `WriteTimestampMicros`.
 pub const WRITTEN: &str = "__written";
-/// Column of a change: the order of its file.
+/// Column of a change: the ordinal of its file.
 pub const ORDER: &str = "__order";
-/// Column of a change: its line.
+/// Column of a change: its line number.
 pub const LINE: &str = "__line";
 
-/// A batch of changes: the table's columns, then [`DELETED`], [`WRITTEN`], [`ORDER`] and [`LINE`], to be found by their
-/// places: a column of the table may have one of these names too.
+/// A batch of changes: the table's columns, then [`DELETED`], [`WRITTEN`], [`ORDER`] and [`LINE`]. Access them by
+/// index: a column of the table may have one of these names too.
 pub type Changes = RecordBatch;
 
 /// Builds batches of changes.
@@ -81,17 +81,17 @@ impl ChangeBuilder {
         Arc::new(Schema::new(fields))
     }
 
-    /// Rows so far.
+    /// Number of rows so far.
     pub fn rows(&self) -> usize {
         self.images.rows()
     }
 
-    /// About how much memory the rows take, in bytes.
+    /// Estimated memory of the rows, in bytes.
     pub fn memory(&self) -> usize {
         self.images.memory() + self.keys.memory() + self.rows() * 24
     }
 
-    /// Adds the record on a line of an export.
+    /// Adds the record from a line of an export.
     pub fn append(&mut self, text: &[u8], line: u64) -> Result<()> {
         let mut parser = Parser::new(text)?;
         let mut scratch = String::new();
@@ -142,8 +142,8 @@ impl ChangeBuilder {
         Ok(())
     }
 
-    /// The rows as a batch; the builder is empty again. `order` ranks the file that they all are of among the files of the
-    /// window. Keys that disagree with their new images are found here.
+    /// Returns the rows as a batch and empties the builder. `order` is the ordinal of their file in the window. Keys
+    /// that disagree with their new images are detected here.
     pub fn finish(&mut self, order: u64) -> Result<Changes> {
         let rows = self.rows();
         let images = self.images.finish()?;
@@ -167,13 +167,13 @@ impl ChangeBuilder {
         Ok(RecordBatch::try_new(self.schema.clone(), columns)?)
     }
 
-    /// What was seen since the last call that the table has no place for.
+    /// Attributes observed since the last call for which the table has no column or field.
     pub fn take_new(&mut self) -> NewFields {
         self.images.take_new()
     }
 }
 
-/// Says what is wrong with a record whose part is `null`.
+/// The error for a record with a part that is `null`.
 fn null_part(name: &str) -> Error {
     let error = Error::input(format!("{name} of the record is null"));
     match name {
@@ -184,7 +184,7 @@ fn null_part(name: &str) -> Error {
     }
 }
 
-/// Says what is wrong with a record's `Keys`.
+/// The error for a record's `Keys`.
 fn wrong_keys(error: Error) -> Error {
     error.advice("The record's Keys are not the table's key; check that the table was loaded with the right --key")
 }

@@ -1,4 +1,4 @@
-//! Items into rows of a table.
+//! Converts items to rows of a table.
 
 use std::sync::Arc;
 
@@ -13,22 +13,22 @@ use crate::attribute::{EXCLUDED, Member, NameIndex, Parser, short};
 use crate::error::{Error, Result};
 use crate::schema::{Limits, NewFields, TableSchema};
 
-/// What to do with an attribute.
+/// How to handle an attribute.
 #[derive(Debug, Clone, Copy)]
 enum Place {
     Column {
         slot: usize,
         key: bool,
     },
-    /// Its slot only tells whether it stands twice.
+    /// Its slot only detects duplicates.
     Excluded {
         slot: usize,
     },
 }
 
-/// Builds a batch of rows, one item after the other.
+/// Builds a batch of rows, one item at a time.
 ///
-/// Columns stand in the table's order. After an error the builder is of no use.
+/// Columns are in the table's order. After an error the builder must not be used.
 #[derive(Debug)]
 pub struct ItemBuilder {
     arrow_schema: ArrowSchemaRef,
@@ -100,17 +100,17 @@ impl ItemBuilder {
         Ok(Self { keys_only: true, ..Self::new(table, limits)? })
     }
 
-    /// Rows so far.
+    /// Number of rows so far.
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// About how much memory the rows take, in bytes; rather more than less.
+    /// Estimated memory of the rows, in bytes; rather too high than too low.
     pub fn memory(&self) -> usize {
         self.bytes + self.rows * self.row_width
     }
 
-    /// Adds a row, the parser standing before the item's map of attributes.
+    /// Adds a row; the parser is before the item's map of attributes.
     pub fn append(&mut self, parser: &mut Parser<'_>) -> Result<()> {
         let begin = parser.position();
         parser.begin_object()?;
@@ -182,7 +182,7 @@ impl ItemBuilder {
             return Err(twice_in_item());
         }
         let fit = self.scratch.observe(NewFields::ITEM, name, parser)?;
-        // Each is counted by name in the report.
+        // The report counts each one by name.
         if self.scratch.new.too_many(NewFields::ITEM) {
             let most = self.scratch.limits.attributes;
             return Err(Error::input(format!("more than {most} distinct new attributes")).advice(
@@ -192,7 +192,7 @@ impl ItemBuilder {
         Ok(fit)
     }
 
-    /// Steps over the attributes of an item whose values the table does not want, checking them.
+    /// Skips the attributes of an item whose values the table omits, and validates them.
     pub fn skip(&mut self, parser: &mut Parser<'_>) -> Result<()> {
         parser.begin_object()?;
         self.names.restart();
@@ -226,7 +226,7 @@ impl ItemBuilder {
         Ok(())
     }
 
-    /// The rows as a batch in the table's Arrow schema; the builder is empty again.
+    /// Returns the rows as a batch in the table's Arrow schema and empties the builder.
     pub fn finish(&mut self) -> Result<RecordBatch> {
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.nodes.len());
         for (slot, node) in self.nodes.iter_mut().enumerate() {
@@ -241,12 +241,12 @@ impl ItemBuilder {
         Ok(RecordBatch::try_new(self.arrow_schema.clone(), columns)?)
     }
 
-    /// What was rescued since the last call.
+    /// Values rescued since the last call.
     pub fn take_rescued(&mut self) -> Rescued {
         self.rescue.as_mut().map(Rescue::take_counts).unwrap_or_default()
     }
 
-    /// What was seen since the last call that the table has no place for.
+    /// Attributes observed since the last call for which the table has no column or field.
     pub fn take_new(&mut self) -> NewFields {
         std::mem::take(&mut self.scratch.new)
     }

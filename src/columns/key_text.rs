@@ -1,6 +1,6 @@
-//! Keys in words, for messages.
+//! Keys as text, for messages.
 
-/// A key for people: `pk=…, sk=…`.
+/// A key as text: `pk=…, sk=…`.
 pub(crate) fn key_text(keys: &arrow::array::RecordBatch, row: usize) -> String {
     use arrow::array::AsArray;
     use arrow::datatypes::DataType;

@@ -1,4 +1,4 @@
-//! Attribute values into Arrow columns, against a table's schema; what does not fit is rescued.
+//! Converts attribute values to Arrow columns by a table's schema; rescues values that do not fit.
 
 mod changes;
 mod items;

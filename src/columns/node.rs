@@ -1,4 +1,4 @@
-//! One column under construction, and the columns inside of it.
+//! Builder of one column, including nested columns.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -18,16 +18,16 @@ use crate::attribute::{
 use crate::error::{Error, Result};
 use crate::schema::{ColumnType, Limits, NewFields, TableSchema, TimestampForm};
 
-/// How much of a value its column took.
+/// How much of a value its column could take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fit {
     /// All of it.
     Whole,
     /// It was NULL.
     Null,
-    /// All but empty lists and maps of what has no column yet, since nobody knows its type: the value must be rescued.
+    /// All except empty lists and maps without a column, whose type is unknown: the value must be rescued.
     Undecided,
-    /// Some of it, or nothing: the value must be rescued.
+    /// Part of it, or nothing: the value must be rescued.
     Part,
 }
 
@@ -52,11 +52,11 @@ pub(super) struct Scratch {
 }
 
 impl Scratch {
-    /// Takes a look at a value that there is no place for.
+    /// Observes a value for which there is no column or field.
     pub fn observe(&mut self, parent: i32, name: &str, parser: &mut Parser<'_>) -> Result<Fit> {
         let content = parser.content_ahead();
         if content == Content::Null {
-            // It is like a missing one.
+            // It counts as missing.
             parser.skip_value(&mut self.text)?;
             return Ok(Fit::Null);
         }
@@ -65,7 +65,7 @@ impl Scratch {
     }
 }
 
-/// A column under construction.
+/// Builder of a column.
 #[derive(Debug)]
 pub(super) enum Node {
     String(StringBuilder),
@@ -80,14 +80,14 @@ pub(super) enum Node {
     List(ListNode),
     Struct(StructNode),
     Map(MapNode),
-    /// A column of another program's: always null.
+    /// A column that another program added: always null.
     Foreign(DataType, usize),
 }
 
 #[derive(Debug)]
 pub(super) struct ListNode {
     data_type: DataType,
-    /// The type of set it is; a list otherwise.
+    /// The type of set; a list otherwise.
     set: Option<Kind>,
     offsets: Vec<i32>,
     validity: NullBufferBuilder,
@@ -99,7 +99,7 @@ pub(super) struct StructNode {
     id: i32,
     fields: Fields,
     names: NameIndex,
-    /// Where the n-th name's column stands among all fields.
+    /// The index of the n-th name's column among all fields.
     slots: Vec<usize>,
     validity: NullBufferBuilder,
     len: usize,
@@ -117,8 +117,8 @@ pub(super) struct MapNode {
 }
 
 impl Node {
-    /// An empty column for a field of the table. It has no capacity: Arrow's default takes 8 KB and more, and there may be
-    /// thousands of columns.
+    /// An empty column for a field of the table, without capacity: Arrow's default takes 8 KB and more, and there may
+    /// be thousands of columns.
     pub fn new(field: &NestedField, data_type: &DataType, table: &TableSchema) -> Result<Self> {
         let Some((_, ty)) = table.source(field)? else {
             return Ok(Self::Foreign(data_type.clone(), 0));
@@ -191,7 +191,7 @@ impl Node {
         }
     }
 
-    /// Bytes that a null costs: what a row takes even where its item has nothing.
+    /// Bytes of a null: what a row takes even if its item has no value.
     pub fn width(&self) -> usize {
         match self {
             Self::Long(_) | Self::Double(_) | Self::Timestamp(..) | Self::Binary(_) => 8,
@@ -228,7 +228,7 @@ impl Node {
         }
     }
 
-    /// Takes the attribute value at the parser.
+    /// Adds the attribute value at the parser.
     pub fn append(&mut self, parser: &mut Parser<'_>, scratch: &mut Scratch) -> Result<Fit> {
         let kind = parser.descriptor()?;
         let fit = self.append_content(kind, parser, scratch)?;
@@ -236,7 +236,7 @@ impl Node {
         Ok(fit)
     }
 
-    /// Takes the content of an attribute value of a type.
+    /// Adds the content of an attribute value of a type.
     fn append_content(&mut self, kind: Kind, parser: &mut Parser<'_>, scratch: &mut Scratch) -> Result<Fit> {
         match (&mut *self, kind) {
             (_, Kind::Null) => {
@@ -313,7 +313,7 @@ impl Node {
         Fit::Part
     }
 
-    /// The finished column; the node is empty again.
+    /// Returns the finished column and empties the builder.
     pub fn finish(&mut self) -> Result<ArrayRef> {
         Ok(match self {
             Self::String(b) | Self::NumberString(b) | Self::Json(b) => Arc::new(b.finish()),
@@ -353,7 +353,7 @@ impl Node {
     }
 }
 
-/// The type of set that a column of sets takes; `None` for any other column.
+/// The type of set in a column of sets; `None` for any other column.
 fn set_kind(ty: &ColumnType) -> Option<Kind> {
     let ColumnType::Set(element) = ty else { return None };
     Some(match **element {

@@ -1,20 +1,20 @@
-//! Which columns, and which other names, a row has had a value for, found in constant time whatever their number.
+//! Tracks which columns and other names a row has had a value for, in constant time whatever their number.
 
 use hashbrown::HashMap;
 
-/// Which of some columns have their value of the row.
+/// Tracks which columns have a value in the current row.
 #[derive(Debug)]
 pub(crate) struct RowPresence {
-    /// The row, counted from the first that was ever begun.
+    /// The current row, counted from the first one.
     row: u64,
-    /// The last row that each column took a value of.
+    /// The last row with a value, by column.
     rows: Vec<u64>,
-    /// The same of names that have no column. Old ones are forgotten when there are more than `most`.
+    /// The same for names without a column. Old names are evicted when there are more than `most`.
     strangers: HashMap<Box<str>, u64>,
     most: usize,
 }
 
-/// Names without a column that are remembered from row to row.
+/// Maximum number of names without a column that are remembered across rows.
 const STRANGERS: usize = 1000;
 
 impl RowPresence {
@@ -26,13 +26,13 @@ impl RowPresence {
         self.row += 1;
     }
 
-    /// Whether the column had no value of the row; from here on it has.
+    /// Whether the column had no value in the row; marks it as having one.
     #[inline]
     pub fn take(&mut self, column: usize) -> bool {
         self.rows.get_mut(column).is_some_and(|row| std::mem::replace(row, self.row) != self.row)
     }
 
-    /// Whether the row had nothing of a name that has no column; from here on it has.
+    /// Whether a name without a column did not occur in the row; marks it as occurring.
     pub fn take_stranger(&mut self, name: &str) -> bool {
         if let Some(row) = self.strangers.get_mut(name) {
             return std::mem::replace(row, self.row) != self.row;
@@ -50,7 +50,7 @@ impl RowPresence {
         self.rows.get(column).is_some_and(|row| *row == self.row)
     }
 
-    /// The columns that have no value of the row.
+    /// The columns without a value in the row.
     pub fn missing<'a, T>(&self, columns: &'a mut [T]) -> impl Iterator<Item = &'a mut T> {
         let row = self.row;
         columns.iter_mut().zip(&self.rows).filter(move |(_, last)| **last != row).map(|(column, _)| column)

@@ -1,10 +1,10 @@
-//! An export's lines as rows.
+//! Converts an export's lines to rows.
 
 use super::items::ItemBuilder;
 use crate::attribute::Parser;
 use crate::error::{Error, Result};
 
-/// Enters `{"Item":`, the parser then standing before the item's attributes.
+/// Enters `{"Item":`; the parser is then before the item's attributes.
 pub(crate) fn begin_item(parser: &mut Parser<'_>) -> Result<()> {
     let mut first = true;
     let mut scratch = String::new();
@@ -28,7 +28,7 @@ pub(crate) fn end_item(parser: &mut Parser<'_>) -> Result<()> {
     parser.end()
 }
 
-/// Adds the item on a line of a full export.
+/// Adds the item from a line of a full export.
 pub(crate) fn append(line: &[u8], builder: &mut ItemBuilder) -> Result<()> {
     let mut parser = Parser::new(line)?;
     begin_item(&mut parser)?;

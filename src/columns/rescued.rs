@@ -1,4 +1,4 @@
-//! The column `_ddb_rescued`: what fits no other.
+//! The column `_ddb_rescued`: values that fit no other column.
 
 use std::collections::BTreeMap;
 
@@ -10,14 +10,14 @@ use crate::error::{Error, Result};
 /// Values kept in `_ddb_rescued`, by attribute.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rescued {
-    /// All of them.
+    /// Number of all rescued values.
     pub values: BTreeMap<String, u64>,
-    /// Of these, those that wait for a type: nothing of them is missing in a column but empty lists and maps.
+    /// Number of those that wait for a type: only empty lists and maps are missing in their column.
     pub undecided: BTreeMap<String, u64>,
 }
 
 impl Rescued {
-    /// How many attributes have some.
+    /// Number of attributes with rescued values.
     pub fn len(&self) -> usize {
         self.values.len()
     }
@@ -27,7 +27,7 @@ impl Rescued {
         self.values.is_empty()
     }
 
-    /// Takes in what another task has kept.
+    /// Adds the values that another task rescued.
     pub fn take_in(&mut self, other: Self) {
         for (sum, more) in [(&mut self.values, other.values), (&mut self.undecided, other.undecided)] {
             for (name, count) in more {
@@ -37,10 +37,10 @@ impl Rescued {
     }
 }
 
-/// The column under construction.
+/// Builder of the column.
 #[derive(Debug)]
 pub(super) struct Rescue {
-    /// Its place among the columns.
+    /// Its index among the columns.
     pub slot: usize,
     texts: StringBuilder,
     row: String,
@@ -52,7 +52,7 @@ impl Rescue {
         Self { slot, texts: StringBuilder::new(), row: String::new(), counts: Rescued::default() }
     }
 
-    /// Keeps the DynamoDB JSON of an attribute that its column could not take whole.
+    /// Rescues the DynamoDB JSON of an attribute that its column could not take completely.
     pub fn keep(rescue: Option<&mut Self>, name: &str, value: &str, fit: Fit) -> Result<()> {
         let Some(rescue) = rescue else {
             return Err(Error::input("a value fits no column, and the table has no column _ddb_rescued to keep it in")
@@ -81,12 +81,12 @@ impl Rescue {
         }
     }
 
-    /// The finished column, which is empty again.
+    /// Returns the finished column and empties the builder.
     pub fn finish(&mut self) -> StringArray {
         self.texts.finish()
     }
 
-    /// What was kept since the last call.
+    /// Values rescued since the last call.
     pub fn take_counts(&mut self) -> Rescued {
         std::mem::take(&mut self.counts)
     }

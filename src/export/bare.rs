@@ -1,4 +1,4 @@
-//! Full exports that the user names: by their manifests, or as a folder of bare data files.
+//! Opens full exports that the user names: by their manifests, or as a folder of bare data files.
 
 use super::formats::{data_pipeline, ion, is_ion, is_json};
 use super::layout::{FILES, SUMMARY};
@@ -8,9 +8,10 @@ use super::{DataFileRef, Export, ExportKind};
 use crate::error::{Error, Result};
 use crate::storage::{Location, Store};
 
-/// Takes a folder of bare `*.json` and `*.json.gz` files, recursively, in path order, as a full export without identity.
+/// Treats a folder of bare `*.json` and `*.json.gz` files, read recursively in path order, as a full export without
+/// identity.
 ///
-/// An error of kind `Usage` if manifests lie in it: files are never read without the manifest that vouches for them.
+/// An error of kind `Usage` if it contains manifests: files are never read without their manifest if they have one.
 pub async fn open_bare(store: &Store, arg: &str) -> Result<Export> {
     let top = Location::parse(arg)?;
     let mut names = Vec::new();
@@ -87,7 +88,7 @@ pub async fn open_bare(store: &Store, arg: &str) -> Result<Export> {
 /// Folders nested deeper than this are not searched for bare files.
 const MAX_DEPTH: usize = 32;
 
-/// Opens what must be a full export.
+/// Opens an export that must be a full one.
 pub async fn open_full(store: &Store, arg: &str, without_manifest: bool) -> Result<Export> {
     let export = if without_manifest { open_bare(store, arg).await? } else { open(store, arg).await? };
     match export.kind() {

@@ -1,4 +1,4 @@
-//! The exports of one table below a folder that holds many tables' exports.
+//! Finds the exports of one table below a folder with exports of many tables.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 
@@ -15,71 +15,73 @@ use crate::error::{Error, Kind, Result};
 use crate::storage::{Location, Store};
 use crate::time::Time;
 
-/// Folders nested deeper than this are not searched; a warning says so.
+/// Folders nested deeper than this are not searched; a warning reports them.
 pub const MAX_DEPTH: usize = 16;
-/// So many folders (without exports' own) are listed at most: more is a wrong argument, such as `/`.
+/// Maximum number of folders listed (without the exports' own): more of them mean a wrong argument, such as `/`.
 const MAX_FOLDERS: usize = 20_000;
-/// So many folders are listed in `AWSDynamoDB` folders beside the exports, where nobody need have put any. The rest is counted.
+/// Maximum number of folders listed in `AWSDynamoDB` folders besides exports, where there should be none. Further ones
+/// are only counted.
 const MAX_BESIDE: usize = 1_000;
-/// Ids begin with this at the earliest: exports came in November 2020. Folders of other names may sort before it.
+/// The lowest possible prefix of ids: exports were introduced in November 2020. Folders with other names may sort
+/// before it.
 const FIRST_ID: &str = "013";
-/// Folders listed when an error only wants to name an example.
+/// Maximum number of folders listed to find an example for an error message.
 const MAX_EXAMPLE_FOLDERS: usize = 200;
-/// An incomplete export is pending until its id is this old. AWS gives an export up to a day.
+/// An incomplete export is pending until its id is this old. AWS takes up to a day for an export.
 const PENDING_MILLISECONDS: i64 = 24 * 60 * 60 * 1000;
-/// Manifests read at once: small requests, so latency rules.
+/// Number of manifests read in parallel: small requests, so latency dominates.
 const AT_ONCE: usize = 16;
 
-/// Which exports are wanted.
+/// The exports to search for.
 #[derive(Debug, Clone, Copy)]
 pub struct Prefix<'a> {
     /// The DynamoDB table's ARN. Without it, all incremental exports must be of one table.
     pub table_arn: Option<&'a str>,
     /// The DynamoDB table's id.
     pub table_id: Option<&'a str>,
-    /// What is complete already: windows that end at or before it are left out.
+    /// The watermark: windows that end at or before it are skipped.
     pub watermark: Option<Time>,
     /// The current time.
     pub now: Time,
 }
 
-/// What lies at or below an argument.
+/// The exports at or below an argument.
 #[derive(Debug, Default)]
 pub struct Resolved {
-    /// The wanted exports: an explicit one of whatever kind, or incremental ones of the table that are not wholly
+    /// The exports found: an explicitly named one of any kind, or the table's incremental ones that are not entirely
     /// before the watermark, ordered by window.
     pub exports: Vec<Export>,
-    /// Other tables' exports that were left out.
+    /// Number of skipped exports of other tables.
     pub foreign: u64,
-    /// Full exports of the table that were left out.
+    /// Number of skipped full exports of the table.
     pub full: u64,
-    /// Exports that have not completed yet, of whatever table.
+    /// Number of exports that have not completed yet, of any table.
     pub pending: u64,
-    /// When the last of them was begun; its window had ended by then.
+    /// The start time of the newest of them; its window had ended by then.
     pub newest_pending: Option<Time>,
-    /// What was found, to be compared with by a later [`LookBack`].
+    /// A record of the findings, for a later [`LookBack`] to compare with.
     pub looked: Option<Looked>,
-    /// Exports from before the watermark. At least so many: where others were found, old ones are not all listed.
+    /// Minimum number of exports from before the watermark: if others were found, old ones are not all listed.
     pub older: u64,
-    /// Exports below a folder whose manifests are damaged, in the order of their names: which windows they hold is not
-    /// known for certain, so nothing may be applied across a gap.
+    /// Exports below a folder with damaged manifests, ordered by name. Their windows are unknown, so nothing may be
+    /// applied across a gap.
     pub damaged: Vec<Error>,
-    /// Windows of the table that a filter has cut: from, to, and where. They can't be applied.
+    /// Filtered windows of the table: start, end, and location. They can't be applied.
     pub filtered: Vec<(Time, Time, Location)>,
-    /// What the user should know.
+    /// Warnings for the user.
     pub warnings: Vec<String>,
-    /// The argument named one export, not a folder above exports.
+    /// Whether the argument named one export instead of a folder above exports.
     pub explicit: bool,
 }
 
-/// What a look through a folder found.
+/// The findings of a search through a folder.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Looked {
     /// The newest export's id, in milliseconds.
     until: i64,
-    /// Of the places of all exports with ids up to it.
+    /// A hash of the locations of all exports with ids up to it.
     digest: String,
-    /// Exports that may be something else when they are read again.
+    /// Exports that may have changed when they are read again.
     pub open: BTreeSet<String>,
 }
 
@@ -97,26 +99,27 @@ impl Looked {
     }
 }
 
-/// Looks for exports from before the watermark too: late windows.
+/// Also searches for exports from before the watermark: late windows.
 #[derive(Debug, Clone, Copy)]
 pub struct LookBack<'a> {
-    /// From this time in ids on.
+    /// The minimum time in ids.
     pub since: Time,
-    /// What was found before. While nothing has come since with an older id than the newest then, only the open ones of
-    /// those before the watermark are read again.
+    /// Earlier findings. As long as no export with an older id than the newest of them has been added, only the open
+    /// exports from before the watermark are read again.
     pub known: Option<&'a Looked>,
 }
 
-/// Resolves an argument of `incremental`: an export (taken as it is, its table unchecked) or a folder above exports.
+/// Resolves an argument of `incremental`: an export (used without checking its table) or a folder above exports.
 ///
-/// Below a folder, an id older than the watermark is left out by its name: an export's id is never earlier than its
-/// window's end. Errors of kind `Input`: a damaged manifest of the export that is named, an export of a table that was made
-/// again under the same ARN, or no export at all. A damaged one below a folder is left to the caller.
+/// Below a folder, exports with an id older than the watermark are skipped by name, since an export's id is never
+/// earlier than its window's end. Errors of kind `Input`: a damaged manifest of an explicitly named export, an export
+/// of a table that was recreated with the same ARN, or no export at all. The caller handles damaged exports below a
+/// folder.
 pub async fn resolve(store: &Store, arg: &str, hint: &Prefix<'_>) -> Result<Resolved> {
     resolve_back(store, arg, hint, None).await
 }
 
-/// As [`resolve`], but windows that end before the watermark are given too, from `back` on.
+/// Like [`resolve`], but also returns windows that end before the watermark, from `back` on.
 pub async fn resolve_back(store: &Store, arg: &str, hint: &Prefix<'_>, back: Option<LookBack<'_>>) -> Result<Resolved> {
     let top = match look(store, arg).await? {
         Found::Export(folder) => {
@@ -158,7 +161,7 @@ pub async fn resolve_back(store: &Store, arg: &str, hint: &Prefix<'_>, back: Opt
     let any = !known.is_empty();
     let (mut due, mut namesakes) = (Vec::new(), BTreeMap::new());
     for (candidate, read) in known {
-        // What ended before the watermark, or bears a name of the user's, holds nothing up.
+        // Damaged exports that ended before the watermark, or were renamed by the user, block nothing.
         let aside = candidate.id.is_none() || candidate.is_before(hint.watermark.map(|time| time.timestamp_millis()));
         let Some(raw) = resolved.undamaged(read, &candidate.folder, aside)? else { continue };
         let Some(raw) = raw else {
@@ -206,7 +209,7 @@ pub async fn resolve_back(store: &Store, arg: &str, hint: &Prefix<'_>, back: Opt
         (key(a), a.arn()).cmp(&(key(b), b.arn()))
     });
     if !any && resolved.older == 0 {
-        // Old ids are not listed where there is a watermark; only now does it matter whether there are any.
+        // With a watermark, old ids are not listed; only now does it matter whether there are any.
         let all = self::walk(store, &top, None, MAX_FOLDERS).await?;
         resolved.older = all.candidates.len() as u64;
     }
@@ -222,7 +225,7 @@ pub async fn resolve_back(store: &Store, arg: &str, hint: &Prefix<'_>, back: Opt
 }
 
 impl Resolved {
-    /// What was read of an export; `None` if it is damaged, which is noted: as a warning if it stands `aside`.
+    /// The summary of an export. `None` if it is damaged, which is recorded: as a warning if it is `aside`.
     fn undamaged<T>(&mut self, read: Result<T>, folder: &Location, aside: bool) -> Result<Option<T>> {
         match read {
             Ok(read) => Ok(Some(read)),
@@ -257,7 +260,7 @@ impl Resolved {
         }
     }
 
-    /// Whether it is of the table; counts it if not.
+    /// Whether it belongs to the table; counts it if not.
     fn is_wanted(&mut self, folder: &Location, raw: &RawSummary, hint: &Prefix<'_>) -> Result<bool> {
         let Some(arn) = hint.table_arn else {
             return Ok(true);
@@ -285,7 +288,7 @@ impl Resolved {
     }
 }
 
-/// Without a known table, exports of several would be merged into one.
+/// If the table is unknown, exports of several tables would be merged into one.
 fn check_one_table(due: &[(Location, Summary, bool)], top: &Location) -> Result<()> {
     let tables: HashSet<_> = due.iter().map(|(_, s, _)| (&s.table_arn, &s.table_id)).collect();
     if tables.len() > 1 {
@@ -298,11 +301,11 @@ fn check_one_table(due: &[(Location, Summary, bool)], top: &Location) -> Result<
     Ok(())
 }
 
-/// A folder that is an export's, by its name or by the summary in it.
+/// A folder that is an export, by its name or because it contains a summary.
 #[derive(Debug)]
 struct Candidate {
     folder: Location,
-    /// The milliseconds of its id; `None` if it bears another name.
+    /// The milliseconds in its id; `None` if it has another name.
     id: Option<i64>,
 }
 
@@ -324,9 +327,9 @@ impl Candidate {
 #[derive(Default)]
 struct Walk {
     candidates: Vec<Candidate>,
-    /// Folders that were too deep.
+    /// Number of folders that were nested too deeply.
     too_deep: u64,
-    /// Folders beside exports that were too many.
+    /// Number of folders besides exports beyond the limit.
     too_many: u64,
 }
 
@@ -343,13 +346,14 @@ impl Walk {
 struct Unlisted {
     folder: Location,
     depth: usize,
-    /// It lies in an `AWSDynamoDB` folder.
+    /// Whether it is in an `AWSDynamoDB` folder.
     beside: bool,
 }
 
-/// Finds exports' folders by name, level by level. On S3, listings of `AWSDynamoDB/` start at the watermark.
+/// Finds folders of exports by name, level by level. On S3, listings of `AWSDynamoDB/` start at the watermark.
 async fn walk(store: &Store, top: &Location, watermark: Option<i64>, limit: usize) -> Result<Walk> {
-    // 14 digits sort before the ids of 13, which are few and sifted by number; and before names that begin with a letter.
+    // Ids with 14 digits sort before those with 13; they are few and filtered by number. Names that start with a letter
+    // sort after both.
     let after = watermark.map(|milliseconds| format!("{:014}", milliseconds.max(0)));
     let mut found = Walk::default();
     let mut seen = HashSet::new();
@@ -389,19 +393,19 @@ async fn walk(store: &Store, top: &Location, watermark: Option<i64>, limit: usiz
         }
         let (ids, others): (Vec<_>, Vec<_>) =
             listing.folders.iter().map(|name| (name, id_milliseconds(name))).partition(|(_, id)| id.is_some());
-        // A renamed export. One that did not complete has nothing else below it but its data.
+        // A renamed export. One that did not complete contains only its data.
         let has_begun = [FILES, STARTED].into_iter().any(|sign| listing.has_file(sign));
         let is_whole = ids.is_empty() && others.iter().all(|(name, _)| name.as_str() == "data");
         if depth > 0 && (listing.has_file(SUMMARY) || (has_begun && is_whole && !is_aws)) {
             found.candidates.push(Candidate { folder, id: None });
             continue;
         }
-        // Exports under other names are none of those that nobody needs.
+        // Exports with other names must not be skipped by name.
         listed_beside += usize::from(beside);
-        // Beside exports, `data` is theirs; elsewhere it is a name like any other.
+        // Next to exports, `data` belongs to them; elsewhere it is a name like any other.
         let has_ids = is_aws || !ids.is_empty();
         found.candidates.extend(ids.into_iter().map(|(name, id)| Candidate { folder: folder.join(name), id }));
-        // The last names first: where they are times, those are the newest.
+        // Last names first: if they are times, those are the newest.
         let others = others.into_iter().rev().filter(|(name, _)| !(has_ids && name.as_str() == "data"));
         let inside = others.map(|(name, _)| folder.join(name));
         // A prefix that ends with a slash.
@@ -412,9 +416,9 @@ async fn walk(store: &Store, top: &Location, watermark: Option<i64>, limit: usiz
     Ok(found)
 }
 
-/// Some completed export below `folder`, for a message.
+/// Any completed export below `folder`, for a message.
 pub(crate) async fn first_below(store: &Store, folder: &Location) -> Result<Option<Location>> {
-    // A folder too large to search, or one that may not be read, has no example; the error to report is another.
+    // For a folder that is too large, or that may not be read, there is no example; the other error is reported.
     let Ok(found) = walk(store, folder, None, MAX_EXAMPLE_FOLDERS).await else {
         return Ok(None);
     };

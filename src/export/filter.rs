@@ -1,26 +1,26 @@
-//! Whether a manifest says that its export was filtered.
+//! Detects from a manifest whether its export was filtered.
 //!
-//! `ExportTableToPointInTime` takes filter, projection and key condition expressions. AWS does not document what the
-//! manifest says of them, so any field counts whose name speaks of one, wherever it stands, unless it is empty.
+//! `ExportTableToPointInTime` accepts filter, projection and key condition expressions. AWS does not document how the
+//! manifest records them, so any non-empty field with such a name counts, at any depth.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// What such a field's name has in it, in small letters.
+/// Parts of the names of such fields, in lower case.
 const WORDS: [&str; 3] = ["filter", "condition", "projection"];
 
-/// The first field of the JSON that says so.
+/// The first such field in the JSON.
 pub(super) fn filter_in(json: &[u8]) -> serde_json::Result<Option<String>> {
     Ok(serde_json::from_slice::<Found>(json)?.filter)
 }
 
-/// What matters of any JSON value.
+/// The relevant information about any JSON value.
 #[derive(Default)]
 struct Found {
-    /// It says something: it is not null, `false`, or empty all through.
+    /// Whether it is not empty: not null, not `false`, and not made of empty values only.
     full: bool,
-    /// A field in it that names a filter.
+    /// A field in it whose name refers to a filter.
     filter: Option<String>,
 }
 

@@ -1,12 +1,13 @@
-//! Where an export's data files lie, when it may have been copied.
+//! Locations of an export's data files, even if it was copied.
 //!
-//! DynamoDB writes `[prefix/]AWSDynamoDB/<id>/manifest-*.json`, a full export's data to `…/AWSDynamoDB/<id>/data/` and all
-//! incremental ones' to `…/AWSDynamoDB/data/`. A manifest names data files by keys relative to the bucket's root, and
-//! its own key too (`manifestFilesS3Key`), so the layout can be carried over to wherever the manifest is found.
+//! DynamoDB writes `[prefix/]AWSDynamoDB/<id>/manifest-*.json`, a full export's data to `…/AWSDynamoDB/<id>/data/` and
+//! that of all incremental exports to `…/AWSDynamoDB/data/`. A manifest names data files by keys relative to the
+//! bucket's root, and its own key too (`manifestFilesS3Key`), so the layout can be applied to wherever the manifest is
+//! found.
 //!
-//! Keys are untrusted. A key is taken only if
+//! Keys are untrusted. A key is accepted only if
 //! - it has no empty, `.` or `..` segment below the prefix, no backslash and no control character, and
-//! - it lies in the export's own folder or the `data/` beside it: never in another export's.
+//! - it is in the export's own folder or the `data/` next to it: never in another export's.
 
 use crate::error::{Error, Result};
 use crate::storage::Location;
@@ -16,30 +17,31 @@ pub(super) const SUMMARY: &str = "manifest-summary.json";
 pub(super) const FILES: &str = "manifest-files.json";
 pub(super) const STARTED: &str = "_started";
 
-/// Longest key that S3 takes, in bytes.
+/// Maximum length of a key on S3, in bytes.
 const MAX_KEY: usize = 1024;
 
-/// Maps a manifest's keys to where the files are.
+/// Maps a manifest's keys to the locations of the files.
 #[derive(Debug)]
 pub(super) struct Layout {
-    /// What a key must start with, with a last slash.
+    /// The prefix that a key must have, with a trailing slash.
     prefix: String,
-    /// What may follow it (with a last slash; nothing: anything may), and the folder that the rest is below.
+    /// The next part of the key (with a trailing slash; empty: anything), and the folder that contains the rest.
     places: Vec<(String, Location)>,
     root: Location,
-    /// The folder bears the export's own name.
+    /// Whether the folder has the export's own name.
     named: bool,
 }
 
 impl Layout {
-    /// `folder` is where the manifest was found, `manifest_key` where it stood in its bucket.
+    /// `folder` is where the manifest was found, `manifest_key` is its key in the original bucket.
     pub(super) fn new(folder: &Location, manifest_key: &str) -> Result<Self> {
         let refused = |why| wrong("manifestFilesS3Key", manifest_key, why);
         check_characters(manifest_key).map_err(refused)?;
         let Some((own, FILES)) = manifest_key.rsplit_once('/') else {
             return Err(refused("it does not name a manifest-files.json in a folder"));
         };
-        // `[prefix/]AWSDynamoDB` and `<id>`. The prefix is only compared, and has what the user gave to DynamoDB: a slash at
+        // `[prefix/]AWSDynamoDB` and `<id>`. The prefix is only compared; it is as the user gave it to DynamoDB. With a
+        // trailing slash the key has two slashes, which copies may not have.
         // its end makes two of them, which copies may not have.
         let shared = own.rsplit_once('/').filter(|(above, _)| above.rsplit('/').next() == Some(AWS));
         let Some((above, id)) = shared else {
@@ -54,7 +56,7 @@ impl Layout {
         let mut places = vec![(format!("{id}/"), folder.clone())];
         let mut root = folder.clone();
         let named = folder.file_name() == Some(id);
-        // A renamed export's `data/` is only known where the folder above has kept its name.
+        // The `data/` of a renamed export is only known if the parent folder has kept its name.
         if let Some(base) = folder.parent()
             && (named || base.file_name() == Some(AWS))
         {
@@ -64,7 +66,7 @@ impl Layout {
         Ok(Self { prefix: format!("{above}/"), places, root, named })
     }
 
-    /// Where the data file of this key is.
+    /// The location of the data file with this key.
     pub(super) fn locate(&self, key: &str) -> Result<Location> {
         check_characters(key).map_err(|why| wrong("dataFileS3Key", key, why))?;
         let inside = key.strip_prefix(&self.prefix);
@@ -80,12 +82,12 @@ impl Layout {
         })
     }
 
-    /// Whether the folder bears the export's own name.
+    /// Whether the folder has the export's own name.
     pub(super) fn is_named(&self) -> bool {
         self.named
     }
 
-    /// The folder that holds all files of the export.
+    /// The folder that contains all files of the export.
     pub(super) fn root(&self) -> &Location {
         &self.root
     }
@@ -113,7 +115,7 @@ fn check_segments(key: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Whether a folder's name is an export's id, `<13-14 digit milliseconds>-<8 hex>`; gives the milliseconds.
+/// The milliseconds in a folder's name, if it is an export's id, `<13-14 digit milliseconds>-<8 hex>`.
 pub(super) fn id_milliseconds(name: &str) -> Option<i64> {
     let (digits, hex) = name.split_once('-')?;
     let right = matches!(digits.len(), 13 | 14)
@@ -150,15 +152,15 @@ mod tests {
         let manifest = "p/q/AWSDynamoDB/ID/manifest-files.json";
         let some = |s: &str| Some(s.to_owned());
         for (folder, key, expected) in [
-            // As it was written, below another root, and without its prefix.
+            // In the original layout, below another root, and without its prefix.
             ("s3://b/p/q/AWSDynamoDB/ID", "p/q/AWSDynamoDB/data/x.gz", some("s3://b/p/q/AWSDynamoDB/data/x.gz")),
             ("/d/p/q/AWSDynamoDB/ID", "p/q/AWSDynamoDB/ID/data/x.gz", some("/d/p/q/AWSDynamoDB/ID/data/x.gz")),
             ("/d/AWSDynamoDB/ID", "p/q/AWSDynamoDB/data/x.gz", some("/d/AWSDynamoDB/data/x.gz")),
-            // Only the `<id>` folder, or it and `data/` beside it.
+            // Only the `<id>` folder, or with `data/` next to it.
             ("/d/ID", "p/q/AWSDynamoDB/ID/data/x.gz", some("/d/ID/data/x.gz")),
             ("/d/ID", "p/q/AWSDynamoDB/data/x.gz", some("/d/data/x.gz")),
             ("/d/ID", "p/q/AWSDynamoDB/other/x.gz", None),
-            // Renamed: only what lies below it.
+            // Renamed: only files below it.
             ("/d/monday", "p/q/AWSDynamoDB/ID/data/x.gz", some("/d/monday/data/x.gz")),
             ("/d/monday", "p/q/AWSDynamoDB/data/x.gz", None),
             ("/d/AWSDynamoDB/monday", "p/q/AWSDynamoDB/data/x.gz", some("/d/AWSDynamoDB/data/x.gz")),
@@ -171,7 +173,7 @@ mod tests {
             ("/d/p/q/AWSDynamoDB/ID", "etc/passwd", None),
             // Another export's.
             ("/d/p/q/AWSDynamoDB/ID", "p/q/AWSDynamoDB/01768386924001-d339e52d/data/x.gz", None),
-            // What only begins as a folder of the export's does.
+            // A folder whose name only starts like the export's.
             ("/d/p/q/AWSDynamoDB/ID", "p/q/AWSDynamoDB/IDx/data/x.gz", None),
             ("/d/p/q/AWSDynamoDB/ID", "p/q/AWSDynamoDB/IDx.gz", None),
             ("/d/p/q/AWSDynamoDB/ID", "p/q/AWSDynamoDB/ID", None),
@@ -185,7 +187,7 @@ mod tests {
         ] {
             assert_eq!(at(folder, manifest, key), expected, "{folder} {key}");
         }
-        // Prefixes as they were typed: a copy on disk has one slash where the key has two.
+        // Prefixes as typed: a local copy has one slash where the key has two.
         for prefix in ["p//", "/p/", "./p/", "p/./q/", "//"] {
             let manifest = format!("{prefix}AWSDynamoDB/ID/manifest-files.json");
             for folder in ["s3://b/p//AWSDynamoDB", "/d/p/AWSDynamoDB"] {

@@ -1,7 +1,7 @@
-//! `manifest-summary.json` and `manifest-files.json`: read, bounded and checked.
+//! Reads and validates `manifest-summary.json` and `manifest-files.json`, within limits.
 //!
-//! Unknown fields and versions are tolerated, since AWS adds them. What decides where rows go is not: identity, kind,
-//! window, view, format, counts and checksums.
+//! Unknown fields and versions are accepted, since AWS adds them. Everything that decides where rows go is validated:
+//! identity, kind, window, view, format, counts and checksums.
 
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Read};
@@ -26,16 +26,16 @@ use crate::time::Time;
 const MAX_SUMMARY: u64 = 1 << 20;
 /// A line of manifest-files.json has about 250 bytes; a key has at most 1,024.
 const MAX_FILE_LINE: u64 = 64 << 10;
-/// DynamoDB writes a file a partition, of which a table of hundreds of terabytes has tens of thousands. All are in memory.
+/// DynamoDB writes one file per partition; a table of hundreds of terabytes has tens of thousands. All are in memory.
 pub(crate) const MAX_FILES: usize = 250_000;
-/// All keys of a manifest together, in bytes: so many files with keys of twice the usual length.
+/// Maximum bytes of all keys in a manifest together: the maximum number of files, with keys twice as long as usual.
 const MAX_KEYS: usize = 32 << 20;
-/// Items of an export: more than any can have, and far from where sums overflow.
+/// Maximum number of items in an export: more than any can have, and far from overflows of sums.
 const MAX_ITEMS: u64 = 1 << 60;
 /// A checksum file has 24 bytes.
 const MAX_CHECKSUM: u64 = 1 << 10;
 
-/// What a summary says, checked.
+/// The validated content of a summary.
 #[derive(Debug, Clone)]
 pub(crate) struct Summary {
     pub(crate) arn: Option<String>,
@@ -48,7 +48,7 @@ pub(crate) struct Summary {
     manifest_files_key: String,
 }
 
-/// A summary as it stands there: whole, but its contents not checked, since it may be of a table that is none of ours.
+/// A parsed summary that is not validated yet, since it may belong to a table that is not ours.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RawSummary {
@@ -64,7 +64,7 @@ pub(crate) struct RawSummary {
     item_count: Option<u64>,
     #[serde(rename = "manifestFilesS3Key")]
     manifest_files_key: Option<String>,
-    /// Which field says that the export was filtered.
+    /// The field that says that the export was filtered.
     #[serde(skip)]
     filter: Option<String>,
 }
@@ -96,14 +96,14 @@ fn parse_summary(bytes: &[u8]) -> Result<RawSummary> {
 }
 
 impl RawSummary {
-    /// Whether it is of a window of a table of the same name, but of another region or account.
+    /// Whether its window belongs to a table of the same name in another region or account.
     pub(crate) fn is_namesake(&self, table_arn: &str) -> bool {
         let name = |arn: &str| arn.split_once(":table/").map(|(_, name)| name.to_owned());
         let its = self.table_arn.as_deref();
         self.is_incremental().unwrap_or(false) && its != Some(table_arn) && its.and_then(name) == name(table_arn)
     }
 
-    /// Whether it is, or rather says that it is, of an incremental export.
+    /// Whether it claims to be an incremental export.
     fn is_incremental(&self) -> Result<bool> {
         match self.export_type.as_deref() {
             None => Ok(self.export_from_time.is_some() || self.export_to_time.is_some() || self.output_view.is_some()),
@@ -114,19 +114,19 @@ impl RawSummary {
         }
     }
 
-    /// Checks all that it says; `folder` is where it was read.
+    /// Validates the whole summary; `folder` is where it was read.
     pub(crate) fn check(self, folder: &Location) -> Result<Summary> {
         check_summary(self).map_err(|e| e.in_file(folder.join(SUMMARY).to_string()))
     }
 }
 
 impl Summary {
-    /// Whether it is of an export that leaves items or attributes out.
+    /// Whether the export omits items or attributes.
     pub(crate) fn is_filtered(&self) -> bool {
         self.filter.is_some()
     }
 
-    /// Refuses data that is not whole, or not DynamoDB JSON.
+    /// Refuses data that is incomplete, or not DynamoDB JSON.
     fn check_format(&self) -> Result<()> {
         if let Some(field) = &self.filter {
             return Err(Error::input(format!("the export is filtered ({field:?}): it holds only a part of the table"))
@@ -180,11 +180,11 @@ fn required_time(field: &str, text: Option<&str>) -> Result<Time> {
     time::parse(text).ok_or_else(|| Error::input(format!("its {field} {text:?} is not a time")))
 }
 
-/// Reads and checks the list of data files of the export in `folder`.
+/// Reads and validates the list of data files of the export in `folder`.
 pub(crate) async fn read_files(store: &Store, folder: &Location, summary: &Summary) -> Result<Vec<DataFileRef>> {
     summary.check_format().map_err(|e| e.in_file(folder.join(SUMMARY).to_string()))?;
     let layout = match Layout::new(folder, &summary.manifest_files_key) {
-        // The folder may be a link to one that bears the export's name.
+        // The folder may be a link to one that has the export's name.
         Ok(layout) if !layout.is_named() => match store.resolve(folder).await? {
             Some(real) => Layout::new(&real, &summary.manifest_files_key),
             None => Ok(layout),
@@ -206,7 +206,7 @@ pub(crate) async fn read_files(store: &Store, folder: &Location, summary: &Summa
     Ok(files)
 }
 
-/// The files, and the MD5 of what was read.
+/// The files, and the MD5 of the bytes read.
 fn parse_files(reader: ReadAhead, layout: &Layout) -> Result<(Vec<DataFileRef>, [u8; 16])> {
     let mut reader = BufReader::with_capacity(64 << 10, reader);
     let mut md5 = Md5::new();
@@ -255,7 +255,7 @@ fn parse_files(reader: ReadAhead, layout: &Layout) -> Result<(Vec<DataFileRef>, 
     Ok((files, md5.finalize().into()))
 }
 
-/// A storage error that came through `std::io`.
+/// Unwraps a storage error that passed through `std::io`.
 pub(crate) fn from_io(error: std::io::Error) -> Error {
     match error.downcast::<Error>() {
         Ok(ours) => ours,
@@ -267,8 +267,8 @@ fn decode_md5(text: &[u8]) -> Option<[u8; 16]> {
     STANDARD.decode(text.trim_ascii()).ok()?.try_into().ok()
 }
 
-/// AWS documents `.checksum`; real exports have `.md5`; copies may lack both. One is enough: without s3:ListBucket, asking
-/// for a key that does not exist is forbidden.
+/// AWS documents `.checksum`, real exports have `.md5`, and copies may lack both. One is enough: without s3:ListBucket,
+/// requesting a key that does not exist is forbidden.
 async fn verify(store: &Store, folder: &Location, stem: &str, md5: [u8; 16]) -> Result<()> {
     for extension in ["md5", "checksum"] {
         let location = folder.join(&format!("{stem}.{extension}"));
@@ -314,7 +314,7 @@ async fn check_links(store: &Store, layout: &Layout, files: &[DataFileRef]) -> R
         return Ok(());
     };
     for file in files {
-        // A missing file is reported by whoever opens it.
+        // A missing file is reported when it is opened.
         if let Some(real) = store.resolve(&file.location).await?
             && !real.is_within(&root)
         {
@@ -328,7 +328,7 @@ async fn check_links(store: &Store, layout: &Layout, files: &[DataFileRef]) -> R
 #[path = "manifest_tests.rs"]
 mod tests;
 
-/// Reads the list of files of an export whose summary is known.
+/// Reads the file list of an export whose summary is known.
 pub(crate) async fn load(store: &Store, folder: Location, summary: Summary) -> Result<Export> {
     let files = read_files(store, &folder, &summary).await?;
     let Summary { arn, table_arn, table_id, kind, item_count, .. } = summary;

@@ -1,11 +1,11 @@
-//! DynamoDB's exports: finding them, checking their manifests, and reading their files as verified lines.
+//! DynamoDB's exports: finds them, validates their manifests, and reads their files as verified lines.
 //!
-//! An [`Export`] is made here only, by reading and checking a manifest ([`open`], [`resolve`]) or, where the user asks for
-//! it, from a folder of bare files ([`open_bare`]). A file's bytes come out of [`LineReader`] only, which checks them
-//! against the manifest while they stream: they are known to be whole once it has returned `None`.
+//! Only this room creates an [`Export`], by reading and validating a manifest ([`open`], [`resolve`]) or, at the user's
+//! request, from a folder of bare files ([`open_bare`]). A file's content is only available through [`LineReader`],
+//! which verifies it against the manifest while it streams: it is complete once the reader has returned `None`.
 //!
-//! The layout and the manifests are described by AWS in "DynamoDB table export output format"
-//! (Amazon DynamoDB Developer Guide).
+//! AWS describes the layout and the manifests in "DynamoDB table export output format" (Amazon DynamoDB Developer
+//! Guide).
 
 pub(crate) mod bare;
 pub(crate) mod discover;
@@ -28,16 +28,16 @@ pub use read::ahead::{LineFile, LineFiles};
 pub use read::lines::{Line, LineReader, MAX_LINE};
 pub use source::Source;
 
-/// What an incremental export says about a changed item.
+/// The images of a changed item in an incremental export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum View {
-    /// The item as it is now.
+    /// The new image.
     NewImage,
-    /// The item as it is now, and as it was at the window's start.
+    /// The new image, and the old one from the window's start.
     NewAndOldImages,
 }
 
-/// What an export holds.
+/// The content of an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExportKind {
     /// All items as of a point in time.
@@ -51,7 +51,7 @@ pub enum ExportKind {
         from: Time,
         /// The window's end, exclusive; after `from`.
         to: Time,
-        /// What is said of a changed item.
+        /// The images of a changed item.
         view: View,
     },
 }
@@ -59,19 +59,19 @@ pub enum ExportKind {
 /// One data file of an export; a plain value, opened by [`LineReader::open`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DataFileRef {
-    /// Where it is.
+    /// Its location.
     pub location: Location,
-    /// What messages call it: its `dataFileS3Key`, or the path below the folder of bare files.
+    /// Its name in messages: its `dataFileS3Key`, or the path below the folder of bare files.
     pub name: String,
-    /// The number of items in it, if a manifest says so.
+    /// The number of items in it, if a manifest states it.
     pub item_count: Option<u64>,
-    /// The MD5 of its (compressed) bytes, if a manifest says so.
+    /// The MD5 of its (compressed) bytes, if a manifest states it.
     pub md5: Option<[u8; 16]>,
-    /// Its place among the export's files, from 0: the order in which the manifest lists them.
+    /// Its index among the export's files, from 0, in the order of the manifest.
     pub position: u32,
 }
 
-/// One completed and checked export.
+/// One completed and validated export.
 #[derive(Debug, Clone)]
 pub struct Export {
     arn: Option<String>,
@@ -84,7 +84,7 @@ pub struct Export {
 }
 
 impl Export {
-    /// The export's ARN; `None` for bare files, as the other identities are.
+    /// The export's ARN; `None` for bare files, like the other identities.
     pub fn arn(&self) -> Option<&str> {
         self.arn.as_deref()
     }
@@ -94,7 +94,7 @@ impl Export {
         self.table_arn.as_deref()
     }
 
-    /// The id of the DynamoDB table: another one under the same ARN is a table that was dropped and made again.
+    /// The id of the DynamoDB table: if it differs for the same ARN, the table was deleted and recreated.
     pub fn table_id(&self) -> Option<&str> {
         self.table_id.as_deref()
     }
@@ -130,7 +130,7 @@ impl Export {
         &self.files
     }
 
-    /// The folder in which its manifests (or bare files) lie.
+    /// The folder that contains its manifests (or bare files).
     pub fn location(&self) -> &Location {
         &self.location
     }

@@ -1,4 +1,4 @@
-//! An export that the user names.
+//! Opens an export that the user names.
 
 use super::Export;
 use super::discover::first_below;
@@ -11,7 +11,7 @@ use crate::storage::{Location, Store};
 
 /// Reads the manifests of the export that `arg` names: its folder, or one of the manifests in it.
 ///
-/// Errors are of kind `Input` where the export is incomplete, damaged, of a format that is not read, or none at all.
+/// Errors are of kind `Input` if the export is incomplete, damaged, of an unsupported format, or not an export.
 pub async fn open(store: &Store, arg: &str) -> Result<Export> {
     match look(store, arg).await? {
         Found::Export(folder) => {

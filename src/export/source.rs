@@ -1,4 +1,4 @@
-//! Which DynamoDB table rows come from, and whether two are the same.
+//! Identifies the DynamoDB table of rows, and compares two of them.
 
 use super::Export;
 use crate::error::{Error, Result};
@@ -8,20 +8,20 @@ use crate::error::{Error, Result};
 pub struct Source {
     /// Its ARN: partition, region, account and name.
     pub arn: Option<String>,
-    /// Its id, which changes when a table is dropped and made again under the same ARN.
+    /// Its id, which changes when a table is deleted and recreated with the same ARN.
     pub id: Option<String>,
 }
 
 impl Export {
-    /// The DynamoDB table, as far as the manifest names it.
+    /// The DynamoDB table, as far as the manifest identifies it.
     pub fn source(&self) -> Source {
         Source { arn: self.table_arn.clone(), id: self.table_id.clone() }
     }
 }
 
 impl Source {
-    /// Refuses an export of another DynamoDB table, with an error of kind `Input`. What is not known of one of the two
-    /// does not tell them apart.
+    /// Refuses an export of another DynamoDB table, with an error of kind `Input`. Identities that only one side has
+    /// are not compared.
     pub fn check(&self, export: &Export) -> Result<()> {
         let other = export.source();
         let differ = |a: &Option<String>, b: &Option<String>| a.is_some() && b.is_some() && a != b;
@@ -52,7 +52,7 @@ impl Source {
         Ok(())
     }
 
-    /// Takes in what the export says and was not known yet.
+    /// Adds identities from the export that were not known yet.
     pub fn learn(&mut self, export: &Export) {
         let other = export.source();
         self.arn = self.arn.take().or(other.arn);

@@ -1,6 +1,7 @@
-//! Running work: a bounded pool of threads, work sharing between them, progress, cancellation, interruption.
+//! Runs work: a bounded pool of threads, work sharing between them, progress, cancellation, interruption.
 //!
-//! What blocks on storage or on other tasks has a thread of its own ([`thread`]); nothing holds a thread that it waits for.
+//! Work that blocks on storage or on other tasks has its own thread ([`thread`]); nothing occupies a thread that it
+//! waits for.
 
 pub mod cancel;
 pub mod pool;

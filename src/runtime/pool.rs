@@ -1,4 +1,4 @@
-//! A bounded pool for heavy tasks: many more tasks than threads, run on threads of their own, results in the tasks' order.
+//! A bounded pool for heavy tasks: many more tasks than threads, on dedicated threads, with results in task order.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +11,7 @@ use super::thread::spawn;
 use super::work_sharing::WorkSharing;
 use crate::error::{Error, Result};
 
-/// Stops the tasks when the caller goes away.
+/// Stops the tasks when the caller is dropped.
 struct CancelOnDrop(Cancel);
 
 impl Drop for CancelOnDrop {
@@ -20,8 +20,8 @@ impl Drop for CancelOnDrop {
     }
 }
 
-/// Runs the tasks on at most `threads` threads at a time. The first error stops the others and is returned, once no
-/// task runs any more. Files that tasks have written by then belong to a commit's staging, which takes them back.
+/// Runs the tasks on at most `threads` threads. The first error stops the others and is returned once no task runs any
+/// more. A commit's staging deletes the files that tasks have written by then.
 pub async fn run<T, R, F>(threads: usize, tasks: Vec<T>, work: F) -> Result<Vec<R>>
 where
     T: Send + 'static,
@@ -32,7 +32,7 @@ where
     run_with_helpers(&Arc::default(), threads, tasks, work).await
 }
 
-/// As [`run`], but that threads without a task help those that have one.
+/// Like [`run`], but threads without a task help those that have one.
 pub async fn run_with_helpers<T, R, F>(
     helpers: &Arc<WorkSharing>,
     threads: usize,
@@ -67,7 +67,7 @@ where
                 match work(task, &stop) {
                     Ok(result) => done.push((n, result)),
                     Err(error) => {
-                        // Only the first error says what went wrong.
+                        // Only the first error is the cause.
                         let first = stop.check().is_ok();
                         stop.set();
                         return (done, first.then_some(error));

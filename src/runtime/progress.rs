@@ -1,4 +1,4 @@
-//! Counters that tasks raise and a front end may watch.
+//! Progress counters that tasks increment and a front end may watch.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use super::run::Run;
 
-/// How far the running step is. All counters only grow within a step.
+/// Progress of the current step. Within a step, counters only grow.
 #[derive(Debug, Default)]
 pub struct Progress {
     files_total: AtomicU64,
@@ -21,13 +21,13 @@ pub struct Progress {
 /// The counters at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
-    /// What is being done, for people.
+    /// The current activity, as text.
     pub step: String,
-    /// Files of this step.
+    /// Number of files in this step.
     pub files_total: u64,
-    /// Files done in this step.
+    /// Number of files done in this step.
     pub files_done: u64,
-    /// Items read in this step.
+    /// Number of items read in this step.
     pub items: u64,
     /// Compressed bytes read from exports, over all steps.
     pub bytes_read: u64,

@@ -1,16 +1,16 @@
-//! What a job may use.
+//! Resources of a job.
 
 use std::sync::Arc;
 
 use super::progress::Progress;
 
-/// What a job may use, and where it says how far it is.
+/// Resources that a job may use, and its progress counters.
 #[derive(Debug, Clone)]
 pub struct Resources {
-    /// Tasks that run at once; at least 1.
+    /// Number of parallel tasks; at least 1.
     pub threads: usize,
     /// Upper bound of resident memory, in bytes.
     pub memory_limit: usize,
-    /// Raised while the work goes on.
+    /// Progress counters, incremented during the work.
     pub progress: Arc<Progress>,
 }

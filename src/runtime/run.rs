@@ -1,4 +1,4 @@
-//! Whether a run goes on: the work of one context, which a front end may stop between commits.
+//! Runs: the work of one context, which a front end may stop between commits.
 
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,7 +8,7 @@ use async_trait::async_trait;
 
 use crate::error::{Error, Kind, Result};
 
-/// One run. Any number of commits may be under way in it, each with files of its own.
+/// One run. It may have any number of concurrent commits, each with its own files.
 #[derive(Debug, Default)]
 pub struct Run {
     state: Mutex<State>,
@@ -17,28 +17,28 @@ pub struct Run {
 #[derive(Debug, Default)]
 struct State {
     stopped: bool,
-    /// Commits that were sent and have no answer yet.
+    /// Number of commits that were sent and not answered yet.
     committing: usize,
-    /// What is not settled yet, by number.
+    /// Staged files that are not settled yet, by number.
     unsettled: Vec<(u64, Arc<dyn Unsettled>)>,
     last: u64,
 }
 
-/// What a run that is stopped has to take back, unless a commit may have made it part of a table.
+/// Files that a stopped run must delete, unless a commit may have added them to a table.
 #[async_trait]
 pub trait Unsettled: Debug + Send + Sync {
-    /// Takes it back, once what is under way has ended or after a while; gives what is left behind.
+    /// Deletes them once pending operations have ended, or after a time limit; returns those that remain.
     async fn take_back(&self, patience: Duration) -> Vec<String>;
 }
 
 impl Run {
-    /// Runs what sends a commit and learns its outcome. In between the run must not be stopped: nobody could tell then
-    /// what the table holds. If it is dropped or panics, the commit stays out.
+    /// Runs the future that sends a commit and determines its outcome. The run must not be stopped in between, since
+    /// the table's state would be unknown. If the future is dropped or panics, the commit counts as pending.
     ///
-    /// Errors: [`Kind::Interrupted`] if the run was stopped before; nothing was sent then.
+    /// Errors: [`Kind::Interrupted`] if the run was stopped before; then nothing was sent.
     pub async fn commit<T>(&self, commit: impl Future<Output = Result<T>>) -> Result<T> {
         {
-            // One lock for both, so that no commit begins once the run was stopped.
+            // One lock for both, so that no commit starts after the run was stopped.
             let mut state = self.lock();
             if state.stopped {
                 return Err(Error::new(Kind::Interrupted, "interrupted"));
@@ -55,7 +55,8 @@ impl Run {
         self.lock().committing > 0
     }
 
-    /// Stops the run unless a commit is out, and says whether it did: no commit is sent from now on, no file begun.
+    /// Stops the run unless a commit is pending, and returns whether it did: from then on no commit is sent and no file
+    /// started.
     pub fn stop_between_commits(&self) -> bool {
         let mut state = self.lock();
         state.stopped |= state.committing == 0;
@@ -67,7 +68,7 @@ impl Run {
         self.lock().stopped
     }
 
-    /// Stops the run and takes back what is in no table; gives what is left behind.
+    /// Stops the run and deletes files that are in no table; returns those that remain.
     pub async fn take_back(&self, patience: Duration) -> Vec<String> {
         let unsettled: Vec<_> = {
             let mut state = self.lock();
@@ -78,7 +79,7 @@ impl Run {
         futures::future::join_all(all).await.concat()
     }
 
-    /// Notes what the run would have to take back; gives its number.
+    /// Registers files that the run must delete when stopped; returns a number.
     pub(crate) fn add(&self, unsettled: Arc<dyn Unsettled>) -> u64 {
         let mut state = self.lock();
         state.last += 1;
@@ -87,7 +88,7 @@ impl Run {
         number
     }
 
-    /// Forgets what is settled.
+    /// Unregisters settled files.
     pub(crate) fn remove(&self, number: u64) {
         self.lock().unsettled.retain(|(other, _)| *other != number);
     }

@@ -1,8 +1,8 @@
-//! Threads of our own, for work that waits.
+//! Dedicated threads for work that waits.
 //!
-//! The runtime's blocking threads are bounded, and storage needs them, to look up a name for example. A task that kept one
-//! while it waits for storage, or for another task, could wait for itself. So whatever waits runs here, and the runtime's
-//! are left to work that ends by itself.
+//! The runtime's blocking threads are limited, and storage needs them, for example for name resolution. A task that
+//! occupied one while waiting for storage, or for another task, could wait for itself. So work that waits runs here,
+//! and the runtime's blocking threads are left to work that finishes without waiting.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,14 +15,14 @@ use tokio::sync::oneshot;
 
 use crate::error::{Error, Result};
 
-/// Work on a thread of its own, as a future of what comes of it; it goes on if that is dropped.
+/// Work on its own thread, as a future of its result; the work continues if the future is dropped.
 #[derive(Debug)]
 pub struct Thread<R> {
     thread: thread::JoinHandle<()>,
     ended: oneshot::Receiver<thread::Result<R>>,
 }
 
-/// Starts a thread, within the runtime of the caller: the work may block on futures.
+/// Starts a thread in the caller's runtime: the work may block on futures.
 ///
 /// Errors: no more threads can be started.
 pub fn spawn<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> Result<Thread<R>> {
@@ -31,13 +31,13 @@ pub fn spawn<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> Re
     spawn_in(&runtime, work)
 }
 
-/// As [`spawn`], within the given runtime.
+/// Like [`spawn`], in the given runtime.
 pub fn spawn_in<R: Send + 'static>(runtime: &Handle, work: impl FnOnce() -> R + Send + 'static) -> Result<Thread<R>> {
     let (sender, ended) = oneshot::channel();
     let runtime = runtime.clone();
     let body = move || {
         let _entered = runtime.enter();
-        // Nobody may be waiting any more.
+        // The receiver may have been dropped.
         let _ = sender.send(catch_unwind(AssertUnwindSafe(work)));
     };
     let thread = Builder::new()

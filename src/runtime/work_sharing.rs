@@ -1,4 +1,4 @@
-//! Threads of a run that have no task left, and take pieces of what others still do.
+//! Work sharing: idle threads run pieces of jobs that busy threads publish.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -6,10 +6,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// What ends a wait is an event; this is for what can't happen.
+/// Safety timeout: waits normally end by notification.
 const LONG: Duration = Duration::from_secs(1);
 
-/// Shared by the threads of one run. By default there are none: who has pieces does them alone.
+/// Shared by the threads of one run. By default there are no helpers: each thread runs its pieces alone.
 #[derive(Default)]
 pub struct WorkSharing {
     state: Mutex<State>,
@@ -18,28 +18,28 @@ pub struct WorkSharing {
 
 #[derive(Default)]
 struct State {
-    /// Threads that have a task, or look for one.
+    /// Number of threads that have a task, or are looking for one.
     busy: usize,
-    /// What may have pieces left. The latest is looked at first: it is likely a part of another.
+    /// Jobs that may have pieces left. The latest is checked first, since it is likely part of another.
     jobs: Vec<(u64, Arc<dyn Help>)>,
-    /// Counts what a thread that waits may wait for.
+    /// Counts events for which a waiting thread may wait.
     events: u64,
 }
 
-/// Something that helpers can do a piece of.
+/// A job that helpers can run pieces of.
 trait Help: Send + Sync {
-    /// Does a piece, and tells the helpers. `false`: none is left to be begun.
+    /// Runs a piece, and notifies the helpers. `false`: no piece is left to start.
     fn help(&self, helpers: &WorkSharing) -> bool;
 }
 
 impl WorkSharing {
-    /// The calling thread is about to look for tasks, and has them until the answer is dropped.
+    /// Registers the calling thread as looking for tasks, until the result is dropped.
     pub(crate) fn busy(&self) -> Busy<'_> {
         lock(&self.state).busy += 1;
         Busy(self)
     }
 
-    /// Does pieces of others until no thread has a task any more.
+    /// Runs pieces of other threads' jobs until no thread has a task any more.
     pub(crate) fn help_to_the_end(&self) {
         loop {
             let seen = self.events();
@@ -55,18 +55,18 @@ impl WorkSharing {
         lock(&self.state).events
     }
 
-    /// Ends the waiting of all threads: something else may have come that they wait for.
+    /// Wakes all waiting threads: something that they wait for may have happened.
     pub fn wake(&self) {
         lock(&self.state).events += 1;
         self.changed.notify_all();
     }
 
-    /// Does a piece of what another thread does. If there is none, waits for an event past those that were `seen`.
+    /// Runs a piece of another thread's job. If there is none, waits for an event after those that were `seen`.
     pub fn help_or_wait(&self, seen: u64, at_most: Duration) {
         self.help_since(0, seen, at_most);
     }
 
-    /// The same, but for jobs alone that began after the one of this number.
+    /// The same, but only for jobs that started after the one with this number.
     fn help_since(&self, begun: u64, seen: u64, at_most: Duration) {
         let state = lock(&self.state);
         let latest = state.jobs.last().filter(|(number, _)| *number > begun);
@@ -80,8 +80,8 @@ impl WorkSharing {
         }
     }
 
-    /// Does `work` with each piece, on this thread and on those that have nothing else to do, and hands what comes of it to
-    /// `take` on this thread, in the order of the pieces. The first error of `take` ends it. A panic of `work` is one here.
+    /// Runs `work` for each piece, on this thread and on idle ones, and passes the results to `take` on this thread, in
+    /// the order of the pieces. The first error of `take` stops it. A panic of `work` is returned as an error.
     pub fn in_order<P, R, E>(
         &self,
         pieces: Vec<P>,
@@ -143,7 +143,7 @@ impl Drop for Busy<'_> {
     }
 }
 
-/// A job that helpers find; however it ends, they don't any more.
+/// A job that helpers can find until this is dropped.
 struct Listed<'a>(&'a WorkSharing, u64);
 
 impl Drop for Listed<'_> {
@@ -158,9 +158,9 @@ struct Job<P, R, F> {
 }
 
 struct Pieces<P, R> {
-    /// Those that were not begun.
+    /// Pieces that were not started.
     left: VecDeque<(usize, P)>,
-    /// From the first piece that was not taken on.
+    /// Results from the first piece that was not passed on.
     done: VecDeque<Option<thread::Result<R>>>,
     taken: usize,
 }
@@ -184,7 +184,7 @@ impl<P, R> Pieces<P, R> {
 }
 
 impl<P: Send, R: Send, F: Fn(P) -> R + Send + Sync> Job<P, R, F> {
-    /// What came of the first piece that was not taken: does pieces until it is there. There must be one.
+    /// The result of the first piece that was not passed on: runs pieces until it is available. There must be one.
     fn next(&self, listed: &Listed<'_>) -> thread::Result<R> {
         let Listed(helpers, number) = *listed;
         loop {
@@ -193,7 +193,7 @@ impl<P: Send, R: Send, F: Fn(P) -> R + Send + Sync> Job<P, R, F> {
                 return result;
             }
             if !self.help(helpers) {
-                // Whoever has the piece may have cut it up.
+                // The thread with that piece may have published parts of it.
                 helpers.help_since(number, seen, LONG);
             }
         }

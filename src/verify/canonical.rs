@@ -1,4 +1,4 @@
-//! The canonical bytes of a column's value: equal exactly where the values mean the same.
+//! Canonical bytes of a column's value: equal if and only if the values have the same meaning.
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType};
@@ -13,25 +13,25 @@ use crate::schema::{ColumnType, TableSchema};
 /// How the values of a column are compared.
 #[derive(Debug)]
 pub(crate) enum Form {
-    /// As they are.
+    /// Unchanged.
     Plain,
-    /// Texts of numbers, by value.
+    /// Strings that hold numbers, by value.
     Number,
-    /// JSON texts.
+    /// JSON text.
     Json,
     List(Box<Form>),
     /// Elements in any order.
     Set(Box<Form>),
     /// Entries in any order.
     Map(Box<Form>),
-    /// Fields by their places.
+    /// Fields by index.
     Struct(Vec<(usize, Form)>),
-    /// Another program's: no item has anything for it.
+    /// Another program's column: items never have a value for it.
     Foreign,
 }
 
 impl Form {
-    /// The form of a column, or of what is inside of one.
+    /// The form of a column, or of a nested one.
     pub fn of(field: &NestedField, table: &TableSchema) -> Result<Self> {
         let Some((_, ty)) = table.source(field)? else { return Ok(Self::Foreign) };
         Ok(match (&*field.field_type, ty) {
@@ -48,7 +48,7 @@ impl Form {
         })
     }
 
-    /// Appends the value in a row; it can be told where it ends.
+    /// Appends the value in a row; its end can be determined from the bytes.
     pub fn write(&self, array: &dyn Array, row: usize, out: &mut Vec<u8>) -> Result<()> {
         if matches!(self, Self::Foreign) {
             return Ok(());
@@ -131,7 +131,7 @@ fn plain(array: &dyn Array, row: usize, out: &mut Vec<u8>) -> Result<()> {
         DataType::Boolean => out.push(u8::from(array.as_boolean().value(row))),
         DataType::Int64 => out.extend(array.as_primitive::<Int64Type>().value(row).to_le_bytes()),
         DataType::Decimal128(..) => out.extend(array.as_primitive::<Decimal128Type>().value(row).to_le_bytes()),
-        // Adding zero makes -0 and 0 one.
+        // Adding zero turns -0 into 0.
         DataType::Float64 => out.extend((array.as_primitive::<Float64Type>().value(row) + 0.0).to_bits().to_le_bytes()),
         DataType::Timestamp(TimeUnit::Microsecond, _) => {
             out.extend(array.as_primitive::<TimestampMicrosecondType>().value(row).to_le_bytes());

@@ -1,4 +1,4 @@
-//! Digests of both sides, in bounded memory: past a budget they go to temporary files, in parts by the key's hash.
+//! Digests of both sides, in bounded memory: beyond a budget they go to temporary files, in parts by the key's hash.
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Seek, Write};
@@ -7,12 +7,12 @@ use std::sync::{Mutex, PoisonError};
 use super::rows::Hash;
 use crate::error::{Error, Result};
 
-/// Parts on disk; one is in memory at a time. Two billion digests make parts of 375 MB.
+/// Number of parts on disk; one is in memory at a time. Two billion digests make parts of 375 MB.
 const PARTS: usize = 256;
 /// Bytes of a digest on disk.
 const WIDTH: usize = 33;
 
-/// Which side a row is of.
+/// The side of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Side {
     Export,
@@ -54,7 +54,7 @@ impl Entries {
         if state.bytes > self.budget { state.spill().map_err(disk) } else { Ok(()) }
     }
 
-    /// Gives them part by part, all of one key in one part, in the order of keys.
+    /// Passes them on part by part, in key order; all digests of one key are in one part.
     pub fn parts(self, mut on_part: impl FnMut(&[Entry])) -> Result<()> {
         let mut state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
         if state.on_disk.is_empty() {

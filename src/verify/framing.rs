@@ -1,6 +1,6 @@
-//! Lengths and counts before what is hashed, so that no two rows have the same bytes.
+//! Length and count prefixes for hashed data, so that different rows have different bytes.
 
-/// Bytes with their length in front.
+/// Bytes with a length prefix.
 pub(crate) fn sized(bytes: &[u8], out: &mut Vec<u8>) {
     count(bytes.len(), out);
     out.extend_from_slice(bytes);

@@ -1,4 +1,4 @@
-//! JSON texts as what they mean: names in order, numbers by value, sets without order.
+//! Canonical form of JSON text: names in order, numbers by value, sets without order.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use super::framing::sized;
 use crate::attribute::{Number, Parser, write_json};
 use crate::error::Result;
 
-/// Canonical bytes of the text of a JSON column; a text that is no JSON stands for itself.
+/// Canonical bytes of a JSON column's text; text that is not JSON stays unchanged.
 pub(super) fn canonical(text: &str) -> Vec<u8> {
     let parsed = Parser::new(text.as_bytes()).and_then(|mut parser| {
         let mut out = Vec::with_capacity(text.len());
@@ -17,7 +17,7 @@ pub(super) fn canonical(text: &str) -> Vec<u8> {
     parsed.unwrap_or_else(|_| [b"?", text.as_bytes()].concat())
 }
 
-/// Canonical bytes of what `_ddb_rescued` holds, by attribute; `None` if this program has not written it.
+/// Canonical bytes of the values in `_ddb_rescued`, by attribute; `None` if another program wrote it.
 pub(super) fn rescued(text: &str) -> Option<BTreeMap<String, Vec<u8>>> {
     let read = || -> Result<Option<BTreeMap<String, Vec<u8>>>> {
         let mut parser = Parser::new(text.as_bytes())?;
@@ -38,7 +38,7 @@ pub(super) fn rescued(text: &str) -> Option<BTreeMap<String, Vec<u8>>> {
     read().ok().flatten()
 }
 
-/// Writes the value at the parser; numbers may be written as strings in a set of numbers.
+/// Writes the value at the parser; in a set of numbers, numbers may be strings.
 fn value(parser: &mut Parser<'_>, numbers: bool, out: &mut Vec<u8>) -> Result<()> {
     let mut scratch = String::new();
     if parser.at_string() {
@@ -76,8 +76,8 @@ fn value(parser: &mut Parser<'_>, numbers: bool, out: &mut Vec<u8>) -> Result<()
     Ok(())
 }
 
-/// Writes the object at the parser. One with a single field that is named like a set is a set, unless it stands `wrapped`
-/// in `{"M":…}`: then it is a map whose only field is called that.
+/// Writes the object at the parser. An object with a single field that is named like a set type is a set, unless it is
+/// `wrapped` in `{"M":…}`: then it is a map whose only field has that name.
 fn object(parser: &mut Parser<'_>, wrapped: bool, out: &mut Vec<u8>) -> Result<()> {
     let mut scratch = String::new();
     let mut first = true;
@@ -107,7 +107,7 @@ fn object(parser: &mut Parser<'_>, wrapped: bool, out: &mut Vec<u8>) -> Result<(
     Ok(())
 }
 
-/// Elements in the order of their bytes.
+/// Elements ordered by their bytes.
 fn set(parser: &mut Parser<'_>, numbers: bool, out: &mut Vec<u8>) -> Result<()> {
     parser.begin_array()?;
     let mut first = true;

@@ -1,4 +1,4 @@
-//! Rows of either side in one form, and their digests.
+//! Rows of both sides in one form, and their digests.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -19,16 +19,16 @@ use crate::schema::{Limits, TableSchema};
 /// The first half of a SHA-256.
 pub(super) type Hash = u128;
 
-/// How rows of one table are compared.
+/// How the rows of one table are compared.
 #[derive(Debug)]
 pub(super) struct RowForm {
-    /// Columns that come from an attribute, but for the key: place, attribute, form.
+    /// Columns that come from an attribute, except the key: index, attribute, form.
     columns: Vec<(usize, String, Form)>,
     keys: Vec<(usize, Form)>,
     rescued: Option<usize>,
-    /// The table without its key: what `_ddb_rescued` holds is converted again by it.
+    /// The table without its key, by which the values in `_ddb_rescued` are converted again.
     keyless: TableSchema,
-    /// Where a column of the table stands in `keyless`.
+    /// The index of a column of the table in `keyless`.
     keyless_slots: HashMap<usize, usize>,
     limits: Limits,
 }
@@ -77,24 +77,24 @@ impl RowForm {
 pub(super) struct Rows<'a> {
     form: &'a RowForm,
     batch: &'a RecordBatch,
-    /// Rows whose rescued attributes were converted again: attributes, and row in `reborn`.
+    /// Rows whose rescued attributes were converted again: attributes, and index of the row in `reborn`.
     again: HashMap<usize, (BTreeMap<String, Vec<u8>>, usize)>,
     reborn: Option<RecordBatch>,
 }
 
 impl<'a> Rows<'a> {
-    /// Rows that the export's items became.
+    /// The rows of the export's items.
     pub fn of_items(form: &'a RowForm, batch: &'a RecordBatch) -> Self {
         Self { form, batch, again: HashMap::new(), reborn: None }
     }
 
-    /// Rows of the table. What was rescued once may fit a column that the table has now, so it is converted again.
+    /// Rows of the table. Rescued values may fit a column that the table has now, so they are converted again.
     pub fn of_table(form: &'a RowForm, batch: &'a RecordBatch) -> Result<Self> {
         let mut rows = Self::of_items(form, batch);
         let mut builder: Option<ItemBuilder> = None;
         for row in 0..batch.num_rows() {
             let Some(text) = form.rescued_text(batch, row) else { continue };
-            // Another program's text stays as it is, and differs.
+            // Another program's text stays unchanged, so it differs.
             let Some(names) = json::rescued(text) else { continue };
             let builder = match &mut builder {
                 Some(builder) => builder,
@@ -121,13 +121,13 @@ impl<'a> Rows<'a> {
         Ok(hash(scratch))
     }
 
-    /// The key for people.
+    /// The key as text.
     pub fn key_text(&self, row: usize) -> Result<String> {
         let slots: Vec<usize> = self.form.keys.iter().map(|(slot, _)| *slot).collect();
         Ok(key_text(&self.batch.project(&slots)?, row))
     }
 
-    /// The digest of all but the key.
+    /// The digest of all columns but the key.
     pub fn digest(&self, row: usize, scratch: &mut Vec<u8>) -> Result<Hash> {
         scratch.clear();
         for (slot, name, form) in &self.form.columns {
@@ -140,7 +140,7 @@ impl<'a> Rows<'a> {
         Ok(hash(scratch))
     }
 
-    /// Digests by attribute, of those that have a value.
+    /// Digests by attribute, for attributes with a value.
     pub fn attributes(&self, row: usize) -> Result<BTreeMap<String, Hash>> {
         let mut found = BTreeMap::new();
         let mut rescued = self.rescued(row);
@@ -169,7 +169,7 @@ impl<'a> Rows<'a> {
         form.write(column(self.batch, slot)?, row, out)
     }
 
-    /// What fits no column, by attribute.
+    /// Values that fit no column, by attribute.
     fn rescued(&self, row: usize) -> BTreeMap<String, Vec<u8>> {
         let text = match (self.again.get(&row), &self.reborn, self.form.rescued) {
             (Some((_, again)), Some(reborn), Some(slot)) => {

@@ -1,4 +1,4 @@
-//! Both sides read, and what came of it.
+//! Reads and compares both sides.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,9 +23,9 @@ use crate::schema::{Limits, TableSchema};
 use crate::storage::Store;
 use crate::table::{DeleteCache, LiveFile, scan_rows};
 
-/// Bytes of items after which a batch of rows is compared.
+/// Bytes of items per batch of compared rows.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
-/// Items of a batch, at most.
+/// Maximum number of items per batch.
 const BATCH_ROWS: usize = 8192;
 
 /// One comparison.
@@ -37,11 +37,11 @@ pub struct Verifier {
     pub files: Vec<DataFileRef>,
     /// Storage of the table.
     pub file_io: FileIO,
-    /// The table's data files, in the state that is compared.
+    /// The table's data files in the compared snapshot.
     pub live: Vec<LiveFile>,
     /// The table's columns.
     pub table: TableSchema,
-    /// What the comparison may use.
+    /// Resources of the comparison.
     pub resources: Resources,
 }
 
@@ -61,33 +61,33 @@ pub enum Difference {
 /// A key that differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Example {
-    /// How.
+    /// The kind of difference.
     pub difference: Difference,
-    /// The key, for people.
+    /// The key as text.
     pub key: String,
-    /// The attributes that differ; only of [`Difference::Different`].
+    /// The attributes that differ; only for [`Difference::Different`].
     pub attributes: Vec<String>,
 }
 
-/// What a comparison found.
+/// The result of a comparison.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Differences {
-    /// Items of the export.
+    /// Number of items in the export.
     pub items: u64,
-    /// Rows of the table.
+    /// Number of rows in the table.
     pub rows: u64,
-    /// Keys whose rows are equal.
+    /// Number of keys with equal rows.
     pub equal: u64,
-    /// Keys that differ, by how.
+    /// Number of keys that differ, by kind.
     pub counts: BTreeMap<Difference, u64>,
-    /// Some of them, by how they differ.
+    /// Examples of them, by kind.
     pub examples: Vec<Example>,
 }
 
-/// What is done with a batch of rows of one side.
+/// The processing of a batch of rows of one side.
 type Visit = dyn Fn(Side, &Rows<'_>) -> Result<()> + Send + Sync;
 
-/// What all tasks share.
+/// Shared state of all tasks.
 struct Shared {
     verifier: Verifier,
     form: RowForm,
@@ -104,9 +104,9 @@ enum Task {
 }
 
 impl Verifier {
-    /// Compares. At most `examples` keys of each kind of difference are told.
+    /// Runs the comparison. At most `examples` keys of each kind of difference are reported.
     ///
-    /// Errors of kind `Input`: the export is damaged, has a key twice, or has a key that the table can't hold.
+    /// Errors of kind `Input`: the export is damaged, has a duplicate key, or has a key that the table can't hold.
     pub async fn run(self, export: &Export, examples: usize) -> Result<Differences> {
         let entries = Arc::new(Entries::new(self.resources.memory_limit / 4));
         let shared = Arc::new(Shared {
@@ -150,14 +150,14 @@ impl Differences {
     }
 }
 
-/// Compares the two sides: what was found, the keys of examples, and how many keys the export has more than once.
+/// Compares the two sides. Returns the result, the keys of examples, and the number of duplicate keys in the export.
 fn compare(entries: Entries, examples: usize) -> Result<(Differences, HashMap<Hash, Difference>, u64)> {
     let mut found = Differences::default();
     let mut wanted = HashMap::new();
     let mut twice = 0;
     entries.parts(|part| {
         for rows in part.chunk_by(|a, b| a.key == b.key) {
-            // Of one key the export's come first.
+            // For each key, the export's entries come first.
             let (items, rows) = rows.split_at(rows.partition_point(|entry| entry.side == Side::Export));
             found.items += u64::try_from(items.len()).unwrap_or(u64::MAX);
             found.rows += u64::try_from(rows.len()).unwrap_or(u64::MAX);

@@ -1,6 +1,6 @@
-//! Data files one after the other, the next ones opened while one is read.
+//! Reads data files in order, and opens the next ones meanwhile.
 //!
-//! On S3, opening a file takes a request, and thousands of small files would wait for one answer after the other.
+//! On S3, opening a file takes a request, and thousands of small files would each wait for its response.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,18 +16,18 @@ use crate::storage::{ReadAhead, Store};
 
 type Opened = Result<Option<ReadAhead>>;
 
-/// Files to be read in order. For blocking threads inside of a tokio runtime.
+/// Files to be read in order. For blocking threads in a tokio runtime.
 pub struct LineFiles {
     store: Store,
     handle: Handle,
-    /// Not begun to be opened.
+    /// Files that are not being opened yet.
     waiting: VecDeque<DataFileRef>,
     opening: VecDeque<(DataFileRef, Opening)>,
     progress: Arc<Progress>,
 }
 
 impl LineFiles {
-    /// Opens nothing yet. An error outside of a tokio runtime.
+    /// Opens nothing yet. Fails outside of a tokio runtime.
     pub fn new(store: &Store, files: &[DataFileRef], progress: Arc<Progress>) -> Result<Self> {
         let handle = Handle::try_current()
             .map_err(|e| Error::failed("files can only be read inside of a tokio runtime").caused_by(e))?;
@@ -54,10 +54,10 @@ impl LineFiles {
     }
 }
 
-/// A file whose turn has come.
+/// The next file to read.
 pub struct LineFile {
     file: DataFileRef,
-    /// `None`: not begun.
+    /// `None`: opening has not started.
     opening: Option<Opening>,
     store: Store,
     handle: Handle,
@@ -84,7 +84,7 @@ impl LineFile {
     }
 }
 
-/// A file being opened by a task, which ends with it.
+/// A file being opened by a task, which is aborted when this is dropped.
 struct Opening(JoinHandle<Opened>);
 
 impl Drop for Opening {

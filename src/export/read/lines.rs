@@ -1,9 +1,8 @@
-//! The lines of one data file, verified while they stream.
+//! Reads the lines of one data file, and verifies it while it streams.
 //!
-//! Chunks come from storage, are hashed, inflated, and cut into lines in one buffer; nothing is allocated a line. A file
-//! that is small enough is inflated whole. The
-//! file is known to be whole (gzip CRCs, MD5, item count) when [`LineReader::next_line`] has returned `None`; nothing
-//! read from it may be committed before.
+//! Chunks from storage are hashed, inflated, and split into lines in one buffer, without an allocation per line. A
+//! small file is inflated whole. The file is known to be complete (gzip CRCs, MD5, item count) when
+//! [`LineReader::next_line`] has returned `None`; nothing read from it may be committed before.
 
 use std::io::{self, BufRead, Read};
 use std::sync::Arc;
@@ -20,32 +19,33 @@ use crate::export::manifest::from_io;
 use crate::runtime::progress::Progress;
 use crate::storage::{Buffer, InflateBudget, ReadAhead, Store};
 
-/// The longest line that is read, in bytes. An item has at most 400 KB; JSON writes what counts as one byte (an empty string in
-/// a list) with nine, so two images have less than 8 MB. Longer lines would take more memory than each thread may have.
+/// Maximum length of a line, in bytes. An item has at most 400 KB. JSON needs nine bytes for what counts as one (an
+/// empty string in a list), so two images have less than 8 MB. Longer lines would take more memory than each thread may
+/// use.
 pub const MAX_LINE: usize = 16 << 20;
 
-/// Size of the line buffer at first; a line that is longer makes it grow. Each file gets a new one, small files too.
+/// Initial size of the line buffer; a longer line makes it grow. Each file gets a new one, even small files.
 const BUFFER: usize = 64 << 10;
-/// Items counted before they are reported to the progress.
+/// Number of items after which progress is reported.
 const BATCH: u64 = 1024;
 const BOM: &[u8] = b"\xEF\xBB\xBF";
 
 /// One line of a data file.
 #[derive(Debug, Clone, Copy)]
 pub struct Line<'a> {
-    /// Its bytes, without the line's end.
+    /// Its bytes, without the line terminator.
     pub bytes: &'a [u8],
     /// Its number in the file, from 1.
     pub number: u64,
 }
 
-/// Reads one data file. Its methods block: they are for blocking threads inside of a tokio runtime.
+/// Reads one data file. Its methods block: they are for blocking threads in a tokio runtime.
 pub struct LineReader {
     file: DataFileRef,
     source: Source,
     state: State,
     buffer: Buffer,
-    /// The bytes not yet given out are `buffer[start..end]`; those before `scanned` have no line feed.
+    /// `buffer[start..end]` has not been returned yet; it has no line feed before `scanned`.
     start: usize,
     scanned: usize,
     end: usize,
@@ -58,7 +58,7 @@ pub struct LineReader {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Reading,
-    /// The source has no more bytes.
+    /// Whether the source is exhausted.
     Drained,
     Done,
     Failed,
@@ -73,7 +73,7 @@ impl LineReader {
         Self::of_opened(store, file, opened, progress)
     }
 
-    /// As [`open`](Self::open), of a file that is open already, or not there.
+    /// Like [`open`](Self::open), for a file that is already open, or missing.
     pub(crate) fn of_opened(
         store: &Store,
         file: &DataFileRef,
@@ -96,7 +96,7 @@ impl LineReader {
             Compressed { reader, chunk: Bytes::new(), share: None, md5: Md5::new(), progress: Arc::clone(&progress) };
         let head = compressed.fill_buf().map_err(from_io)?;
         let mut inflated = None;
-        // The magic number decides; a name that promises gzip only bears with text that looks like it.
+        // The magic number decides; a file with a gzip name may also contain plain text.
         let source = if head.starts_with(&[0x1F, 0x8B]) {
             if let Some(room) = store.room() {
                 inflated = compressed.inflate_whole(room).map_err(from_io)?;
@@ -131,20 +131,20 @@ impl LineReader {
         })
     }
 
-    /// What messages call the file.
+    /// The file's name in messages.
     pub fn name(&self) -> &str {
         &self.file.name
     }
 
-    /// The file's place in its export.
+    /// The file's index in its export.
     pub fn position(&self) -> u32 {
         self.file.position
     }
 
-    /// The next line that is not blank; `None` when the file has ended and all of it was verified.
+    /// The next line that is not blank; `None` when the file has ended and was verified completely.
     ///
-    /// Errors of kind `Input`: damaged or truncated gzip, bytes after it, another MD5 or item count than the manifest's,
-    /// a line that is too long.
+    /// Errors of kind `Input`: damaged or truncated gzip, bytes after it, an MD5 or item count that differs from the
+    /// manifest's, a line that is too long.
     pub fn next_line(&mut self) -> Result<Option<Line<'_>>> {
         match self.advance() {
             Ok(None) => Ok(None),
@@ -158,7 +158,7 @@ impl LineReader {
         }
     }
 
-    /// The next line's place in the buffer.
+    /// The next line's range in the buffer.
     fn advance(&mut self) -> Result<Option<(usize, usize)>> {
         loop {
             let unscanned = self.buffer.bytes.get(self.scanned..self.end).unwrap_or_default();
@@ -205,7 +205,7 @@ impl LineReader {
         }
     }
 
-    /// Without byte order mark and carriage return; `None` if it is blank.
+    /// Strips byte order mark and carriage return; `None` if the line is blank.
     fn trim(&self, (mut from, mut to): (usize, usize)) -> Option<(usize, usize)> {
         let mut bytes = self.buffer.bytes.get(from..to)?;
         if self.lines == 1
@@ -220,7 +220,7 @@ impl LineReader {
         (!bytes.trim_ascii().is_empty()).then_some((from, to))
     }
 
-    /// Reads more bytes behind those that are left.
+    /// Reads more bytes after the remaining ones.
     fn refill(&mut self) -> Result<()> {
         if self.start > 0 {
             self.buffer.bytes.copy_within(self.start..self.end, 0);
@@ -303,7 +303,7 @@ impl std::fmt::Debug for LineReader {
     }
 }
 
-/// Where text comes from.
+/// The source of the text.
 enum Source {
     Plain(Box<Compressed>),
     Gzip(Box<MultiGzDecoder<Compressed>>),
@@ -318,19 +318,19 @@ impl Read for Source {
     }
 }
 
-/// The file's bytes as they are, hashed and counted a chunk at a time.
+/// The file's raw bytes, hashed and counted in chunks.
 struct Compressed {
     reader: ReadAhead,
     chunk: Bytes,
-    /// What the chunk takes, if it is the whole file.
+    /// Permits for the memory of the chunk, if it is the whole file.
     share: Option<OwnedSemaphorePermit>,
     md5: Md5,
     progress: Arc<Progress>,
 }
 
 impl Compressed {
-    /// The text of the whole file and its size; `None` if there is no room for it, or if it is better read as a stream.
-    /// Nothing must have been consumed yet.
+    /// The text of the whole file and its size; `None` if the budget is exhausted, or if streaming is better. Nothing
+    /// must have been consumed yet.
     fn inflate_whole(&mut self, room: &Arc<InflateBudget>) -> io::Result<Option<(Buffer, usize)>> {
         let Ok(size) = usize::try_from(self.reader.size()) else { return Ok(None) };
         if !self.reader.is_near() && self.chunk.len() < size {

@@ -1,4 +1,4 @@
-//! Reading an export's data files: lines that are checked as they come, files read ahead, and both shared between threads.
+//! Reads an export's data files: verified lines, read-ahead, and sharing between threads.
 
 pub(crate) mod ahead;
 pub(crate) mod lines;

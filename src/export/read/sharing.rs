@@ -1,7 +1,7 @@
-//! Lines for threads that have no file of their own, so that a few large files keep all threads busy.
+//! Shares lines with threads that have no file of their own, so that a few large files keep all threads busy.
 //!
-//! Who reads a file also parses its lines, and hands on blocks of them only while a thread waits for some. Nothing is copied
-//! as long as there are files for all.
+//! The thread that reads a file also parses its lines, and passes on blocks of them only while another thread waits for
+//! some. Nothing is copied as long as every thread has a file.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,20 +19,21 @@ use crate::runtime::progress::Progress;
 use crate::runtime::work_sharing::WorkSharing;
 use crate::storage::Store;
 
-/// Bytes of lines that are handed on at once; longer lines never are. About three blocks a thread are in memory at most.
+/// Bytes of lines that are passed on at once; longer lines are never passed on. About three blocks per thread are in
+/// memory at most.
 const BLOCK_BYTES: usize = 256 << 10;
-/// Lines after which it is asked whether to stop.
+/// Number of lines between checks for cancellation.
 const LINES: u64 = 1024;
-/// Blocks that may wait for each thread that takes them.
+/// Maximum number of pending blocks per thread that takes them.
 const BLOCKS: usize = 2;
-/// How long a thread waits for a block before it asks whether it shall stop.
+/// How long a thread waits for a block before it checks for cancellation.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// Lines that one thread has read and another parses.
+/// Lines that one thread has read and another one parses.
 struct Block {
     file: Arc<DataFileRef>,
     bytes: Vec<u8>,
-    /// Where each line ends, and its number in the file.
+    /// The end of each line, and its number in the file.
     lines: Vec<(usize, u64)>,
 }
 
@@ -61,35 +62,36 @@ impl Block {
     }
 }
 
-/// What is done with a line of a file.
+/// The processing of a line.
 pub(crate) type OnLine<'a> = dyn FnMut(&DataFileRef, Line<'_>) -> Result<()> + 'a;
 
 #[derive(Default)]
 struct State {
     blocks: VecDeque<Block>,
-    /// Tasks that have not ended.
+    /// Number of tasks that have not ended.
     reading: usize,
-    /// Threads that take blocks.
+    /// Number of threads that take blocks.
     helping: usize,
 }
 
-/// What the threads of one step share.
+/// Shared state of the threads of one step.
 pub(crate) struct SharedLines {
     state: Mutex<State>,
-    /// Whom threads that wait for lines help meanwhile; they are told there of blocks and of tasks' ends.
+    /// Waiting threads help with this work meanwhile; it is notified of new blocks and of tasks that end.
     helpers: Arc<WorkSharing>,
-    /// A block more would be taken soon.
+    /// Whether another block would be taken soon.
     wanted: AtomicBool,
 }
 
 impl SharedLines {
-    /// Cuts the files into tasks for so many threads, to be run in their order; for tasks that each write what they parse.
+    /// Divides the files into tasks for this many threads, to be run in order; for tasks that each write what they
+    /// parse.
     pub fn for_writers(files: &[DataFileRef], threads: usize, helpers: &Arc<WorkSharing>) -> (Self, Vec<Task>) {
         let worth = files.iter().map(items).sum::<u64>() / LEAST_ITEMS;
         Self::new(files, threads, usize::try_from(worth).unwrap_or(usize::MAX), Arc::clone(helpers))
     }
 
-    /// The same, for tasks that only look at what they parse.
+    /// The same, for tasks that only inspect what they parse.
     pub fn for_readers(files: &[DataFileRef], threads: usize) -> (Self, Vec<Task>) {
         Self::new(files, threads, usize::MAX, Arc::default())
     }
@@ -104,7 +106,7 @@ impl SharedLines {
         (Self { state: Mutex::new(state), helpers, wanted: AtomicBool::new(false) }, tasks)
     }
 
-    /// Runs a task on a blocking thread: calls `on_line` for the lines that are its own to parse. Each task is to be run once.
+    /// Runs a task on a blocking thread: calls `on_line` for the lines that it parses itself. Run each task once.
     pub fn run(
         &self,
         task: &Task,
@@ -119,7 +121,7 @@ impl SharedLines {
         }
     }
 
-    /// Reads files; lines that another thread takes are not for `on_line`.
+    /// Reads files; `on_line` does not get lines that another thread takes.
     fn read(&self, mut files: LineFiles, progress: &Progress, stop: &Cancel, on_line: &mut OnLine<'_>) -> Result<()> {
         let _reading = Reading(self);
         while let Some(opening) = files.take() {
@@ -147,7 +149,7 @@ impl SharedLines {
         Ok(())
     }
 
-    /// Calls `on_line` for lines of the tasks of others until all of those have ended.
+    /// Calls `on_line` for lines of other tasks until all of those have ended.
     fn help(&self, stop: &Cancel, on_line: &mut OnLine<'_>) -> Result<()> {
         self.lock().helping += 1;
         loop {
@@ -169,7 +171,7 @@ impl SharedLines {
         }
     }
 
-    /// Makes sure that each line was taken, once all work is done.
+    /// Checks that each line was taken, once all work is done.
     pub fn finish(&self) -> Result<()> {
         match self.lock().blocks.len() {
             0 => Ok(()),
@@ -200,7 +202,7 @@ impl std::fmt::Debug for SharedLines {
     }
 }
 
-/// A task that is being done; it has ended also where it failed.
+/// A running task; it also ends if it fails.
 struct Reading<'a>(&'a SharedLines);
 
 impl Drop for Reading<'_> {

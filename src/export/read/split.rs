@@ -1,18 +1,18 @@
-//! The files of an export as tasks.
+//! Divides the files of an export into tasks.
 
 use crate::export::DataFileRef;
 
-/// What a thread does at a time. A plain value.
+/// A unit of work for a thread. A plain value.
 #[derive(Debug, Clone)]
 pub(crate) struct Task {
-    /// Counts the tasks of a step; part of the names of data files.
+    /// The task's number in the step; part of the names of data files.
     pub number: u32,
-    /// The files, in order; `None`: whatever lines others hand on.
+    /// The files, in order; `None`: lines that others pass on.
     pub(crate) files: Option<Vec<DataFileRef>>,
 }
 
-/// Cuts the files into tasks: about eight a thread, so that a slow one does not keep the others waiting, and none so
-/// small that its data files would be.
+/// Divides the files into tasks: about eight per thread, so that a slow one does not delay the others, but none so
+/// small that its data files would be too small.
 pub(crate) fn split(files: &[DataFileRef], threads: usize) -> Vec<Vec<DataFileRef>> {
     let total = files.iter().map(items).sum::<u64>();
     let wanted = u64::try_from(threads.saturating_mul(8)).unwrap_or(u64::MAX).max(1);
@@ -34,10 +34,10 @@ pub(crate) fn split(files: &[DataFileRef], threads: usize) -> Vec<Vec<DataFileRe
     tasks
 }
 
-/// Items of a file, if only guessed.
+/// Estimated number of items in a file.
 pub(crate) fn items(file: &DataFileRef) -> u64 {
     file.item_count.unwrap_or(LEAST_ITEMS)
 }
 
-/// Items that are worth a task, where tasks write files: fewer make files too small to be worth their place in a manifest.
+/// Minimum number of items per task, if tasks write files: smaller files are not worth their manifest entries.
 pub(crate) const LEAST_ITEMS: u64 = 50_000;
