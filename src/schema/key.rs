@@ -1,7 +1,7 @@
-//! Key attributes that can't be: who names them on the command line, and who is told.
+//! Errors for impossible key attributes, and their kinds.
 //!
-//! An attribute that no item has, or whose type no key has, is a wrong `--key`: `Usage`. What only some items lack, or have in
-//! several types, may as well be damage: `Input`.
+//! A key attribute that no item has, or whose type cannot be a key, means a wrong `--key`: `Usage`. If only some items
+//! lack it, or it has several types, the export may be damaged: `Input`.
 
 use super::types::ColumnType;
 use crate::error::{Error, Result};
@@ -9,7 +9,7 @@ use crate::spelling::did_you_mean;
 
 const ADVICE: &str = "Check --key: it takes the attribute's name, as DynamoDB has it";
 
-/// The error for a key attribute that is not among those that there are. `what` says where it is not.
+/// The error for an unknown key attribute. `what` says where it is missing.
 pub fn no_such_key<'a>(name: &str, what: &str, known: impl IntoIterator<Item = &'a str>) -> Error {
     let advice = match did_you_mean(name, known) {
         Some(question) => format!("{ADVICE}; {question}"),
@@ -18,7 +18,7 @@ pub fn no_such_key<'a>(name: &str, what: &str, known: impl IntoIterator<Item = &
     Error::usage(what).of_attribute(name).advice(advice)
 }
 
-/// Makes sure that a column's type is one that keys have.
+/// Checks that a key can have a column's type.
 pub fn check_key_type(name: &str, ty: &ColumnType) -> Result<()> {
     if ty.is_key() {
         return Ok(());

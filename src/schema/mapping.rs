@@ -1,7 +1,7 @@
-//! How a table's columns come from attributes: the property `ddb-iceberg.schema`, keyed by field id.
+//! The mapping from attributes to a table's columns: the property `ddb-iceberg.schema`, by field id.
 //!
-//! Iceberg's schema says what a column is; the mapping adds what Iceberg cannot say: the attribute's name, and which
-//! conversion makes a string (text, digits, JSON) or a list (list, set). Keyed by field id, it survives renames.
+//! Iceberg's schema defines a column; the mapping adds what Iceberg cannot express: the attribute's name, and which
+//! conversion produces a string (text, digits, JSON) or a list (list, set). By field id, it survives renames.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -29,38 +29,38 @@ pub struct Column {
     pub column: String,
     /// Its type.
     pub ty: ColumnType,
-    /// Part of the key: required, an identifier field.
+    /// Whether it is part of the key: required, an identifier field.
     pub key: bool,
 }
 
-/// How the fields of one table come from attributes. Version 1 of the property `ddb-iceberg.schema`.
+/// The mapping from attributes to the fields of one table. Version 1 of the property `ddb-iceberg.schema`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mapping {
-    /// The version of this form: 1.
+    /// The version of this format: 1.
     pub version: u32,
     /// The key's attributes: partition key, then sort key.
     pub key: Vec<String>,
-    /// By Iceberg field id.
+    /// Fields by Iceberg field id.
     pub fields: BTreeMap<i32, FieldMapping>,
-    /// Attributes that are left out.
+    /// Omitted attributes.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub excluded: BTreeSet<String>,
-    /// Attributes whose type a schema file named; those of others were observed, or an earlier version made the table.
+    /// Attributes whose type a schema file named; other types were observed, or an earlier version created the table.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub named: BTreeMap<String, Named>,
-    /// Names that columns will have once the types of their attributes are known, where those are not the attributes' own:
-    /// by the id of the struct's field, which is 0 for the item itself, and by attribute.
+    /// Names of future columns whose attributes have no known type yet, if they differ from the attributes' names: by
+    /// the id of the enclosing struct field (0 for the item itself), and by attribute.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub undecided: BTreeMap<i32, BTreeMap<String, String>>,
 }
 
-/// Where one field comes from.
+/// The origin of one field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FieldMapping {
-    /// The name in DynamoDB; elements of lists and values of maps have none.
+    /// The name in DynamoDB; list elements and map values have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The conversion, by the name of the schema file's type, but for parameters that Iceberg's type has too.
+    /// The conversion, as a type name of the schema file, without parameters that Iceberg's type already has.
     #[serde(rename = "type")]
     pub conversion: String,
 }
@@ -75,10 +75,10 @@ impl From<Named> for &'static str {
 }
 
 impl Mapping {
-    /// The version this program writes and reads.
+    /// The version that this program writes and reads.
     pub const VERSION: u32 = 1;
 
-    /// Reads the property.
+    /// Parses the property.
     pub fn parse(text: &str) -> Result<Self> {
         let mapping: Self = serde_json::from_str(text)
             .map_err(|e| Error::failed("the table property ddb-iceberg.schema cannot be read").caused_by(e))?;
@@ -92,18 +92,18 @@ impl Mapping {
         Ok(mapping)
     }
 
-    /// The property's text.
+    /// The property's value.
     pub fn to_text(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }
 }
 
-/// A table's schema and where its columns come from.
+/// A table's schema and the origin of its columns.
 #[derive(Debug, Clone)]
 pub struct TableSchema {
     /// Iceberg's schema.
     pub schema: SchemaRef,
-    /// Where its fields come from.
+    /// The origin of its fields.
     pub mapping: Mapping,
 }
 
@@ -115,7 +115,7 @@ impl TableSchema {
         for attribute in &file.attributes {
             let ty = match &attribute.target {
                 Target::Column(ty) => ty,
-                // A key has a column whatever was seen.
+                // A key always has a column, whatever was observed.
                 Target::Observe(Kind::N) if key.contains(&attribute.name) => &ColumnType::Long,
                 Target::Observe(_) => &ColumnType::Undecided,
                 Target::Exclude => {
@@ -127,7 +127,7 @@ impl TableSchema {
         }
         let mut names: Vec<&str> = key.iter().map(String::as_str).collect();
         names.extend(listed.keys().copied().filter(|name| !key.iter().any(|k| k == name)));
-        // Names that are chosen stand for themselves.
+        // Chosen names are kept as they are.
         let unnamed = names.iter().copied().filter(|name| listed.get(name).is_none_or(|(column, _)| column.is_none()));
         let unnamed: Vec<&str> = unnamed.collect();
         let defaults = super::naming::column_names(key, unnamed.iter().copied());
@@ -188,7 +188,7 @@ impl TableSchema {
         Ok(Self { schema: Arc::new(schema), mapping })
     }
 
-    /// The schema of a table that exists. A table of another writer has no mapping: then names and types say it.
+    /// The schema of an existing table. A table of another program has no mapping: names and types define it.
     pub fn of_table(schema: SchemaRef, property: Option<&str>) -> Result<Self> {
         let mapping = match property {
             Some(text) => Mapping::parse(text)?,
@@ -255,14 +255,14 @@ impl TableSchema {
         self.mapping.key.iter().map(by_attribute).collect()
     }
 
-    /// The column that keeps what fits no other, if the table has it.
+    /// The column of rescued values, if the table has it.
     pub fn rescued_field(&self) -> Option<&NestedFieldRef> {
         let mapped = |id: i32| self.mapping.fields.contains_key(&id);
         self.schema.as_struct().fields().iter().find(|f| f.name == RESCUED && !mapped(f.id))
     }
 }
 
-/// Hands out field ids, one after the other.
+/// Assigns field ids in order.
 pub(crate) struct FieldIds(pub(crate) i32);
 
 impl FieldIds {
@@ -285,7 +285,7 @@ impl Mapping {
         self.fields.insert(id, FieldMapping { name: name.map(str::to_owned), conversion });
     }
 
-    /// Remembers what the column of an attribute will be called.
+    /// Records the future name of an attribute's column.
     fn leave_undecided(&mut self, parent: i32, name: &str, column: &str) {
         if column != name {
             self.undecided.entry(parent).or_default().insert(name.to_owned(), column.to_owned());
@@ -306,8 +306,8 @@ impl Default for Mapping {
     }
 }
 
-/// Iceberg's type for a field's column type, with fresh ids inside. The field and what is inside are noted in the mapping;
-/// fields whose type is not known yet are left out.
+/// Iceberg's type for a field's column type, with fresh ids for nested fields. The field and its nested fields are
+/// recorded in the mapping; fields of unknown type are omitted.
 pub(crate) fn build_type(
     id: i32,
     name: Option<&str>,
@@ -317,7 +317,7 @@ pub(crate) fn build_type(
 ) -> Type {
     mapping.record(id, name, ty);
     let primitive = match ty {
-        // Nobody asks for the type of what is not made.
+        // The type of a field that is not added is never used.
         ColumnType::Undecided | ColumnType::String | ColumnType::NumberString | ColumnType::Json => {
             PrimitiveType::String
         }
@@ -355,7 +355,8 @@ pub(crate) fn build_type(
     Type::Primitive(primitive)
 }
 
-/// Makes sure that a reader who looks columns up by name, with dots for what is inside and whatever the case, finds one.
+/// Checks that a reader that looks up columns by name, with dots for nested ones and case-insensitively, finds exactly
+/// one.
 fn take_names(field: &NestedField, path: &str, taken: &mut BTreeSet<String>) -> Result<()> {
     let name = format!("{path}{}", field.name);
     take_name(&name, taken)?;
@@ -379,7 +380,7 @@ fn take_name(name: &str, taken: &mut BTreeSet<String>) -> Result<()> {
         .advice("Give one of them another `column`"))
 }
 
-/// The mapping of a table that another program made: every field whose type we can make, by its own name.
+/// The mapping of a table that another program created: every field with a supported type, by its own name.
 fn foreign_mapping(schema: &Schema) -> Mapping {
     let mut mapping = Mapping::default();
     for field in schema.as_struct().fields().iter().filter(|f| f.name != RESCUED) {

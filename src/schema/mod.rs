@@ -1,4 +1,5 @@
-//! What was observed in items, how observations join, the schema file, the mapping to Iceberg types, partitions, and evolution.
+//! Observed types and how they are merged, the schema file, the mapping to Iceberg types, partitions, and schema
+//! changes.
 
 pub mod change;
 pub mod file;

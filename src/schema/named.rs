@@ -1,4 +1,4 @@
-//! What a schema file named of an attribute.
+//! Types that a schema file named.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,13 +6,13 @@ use super::observed::Observed;
 use super::types::ColumnType;
 use crate::attribute::Kind;
 
-/// What a schema file names of an attribute's type.
+/// The type of an attribute as named in a schema file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "&'static str", try_from = "String")]
 pub enum Named {
     /// The column's type; `type` in the property.
     Type,
-    /// The DynamoDB type alone, the plain form; its name in the property.
+    /// Only the DynamoDB type, in the flat form; its name in the property.
     Kind(Kind),
 }
 
@@ -28,7 +28,7 @@ impl TryFrom<String> for Named {
 }
 
 impl Named {
-    /// The type of a new column: of what was seen, or of the values of the DynamoDB type that was named.
+    /// The type of a new column: from the observations, or from the values of the named DynamoDB type.
     pub(crate) fn type_of(named: Option<Self>, observed: &Observed) -> ColumnType {
         match named {
             Some(Self::Kind(kind)) if observed.count(kind) == 0 => ColumnType::Undecided,

@@ -1,13 +1,13 @@
-//! Column names: the attribute's own wherever Iceberg and its readers can tell columns apart by it.
+//! Column names: the attribute's own wherever Iceberg and its readers can distinguish columns by it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 
-/// The column that keeps what fits no other.
+/// The column of rescued values.
 pub const RESCUED: &str = "_ddb_rescued";
 
-/// Names that Iceberg's metadata columns have (spec, "Reserved Field IDs").
+/// Names of Iceberg's metadata columns (spec, "Reserved Field IDs").
 const RESERVED: [&str; 9] = [
     "_file",
     "_pos",
@@ -22,9 +22,9 @@ const RESERVED: [&str; 9] = [
 
 /// The column names of a table's attributes, in the order given.
 ///
-/// Names that differ by case only, that clash once Iceberg flattens nested names with dots, or that are reserved: those of
-/// the key keep theirs, then the bytewise smallest where it can, the others get `__` and 8 hex digits of the name's SHA-256.
-/// The result depends on the key and the set of names only, so it is the same from run to run.
+/// Some names differ only in case, clash once Iceberg flattens nested names with dots, or are reserved. Of these, the
+/// key's names are kept, then the bytewise smallest where possible; the others get `__` and 8 hex digits of the name's
+/// SHA-256. The result depends only on the key and the set of names, so it is the same in every run.
 pub fn column_names<'a>(key: &[String], names: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     own_names(key, names, true)
 }
@@ -46,7 +46,7 @@ fn own_names<'a>(first: &[String], names: impl IntoIterator<Item = &'a str>, top
     names.iter().map(|name| columns.get(name).cloned().unwrap_or_default()).collect()
 }
 
-/// Names that columns or fields beside each other have.
+/// Names of sibling columns or fields.
 #[derive(Debug, Default)]
 pub(super) struct Taken(BTreeSet<String>);
 
@@ -55,7 +55,7 @@ impl Taken {
         Self(existing.into_iter().map(|name| fold(name)).collect())
     }
 
-    /// Takes the name that is wanted for an attribute, or the attribute's own with a digest where that is not free.
+    /// Takes the wanted name of an attribute; if it is not free, the attribute's own with a digest.
     pub(super) fn take(&mut self, wanted: &str, attribute: &str, top_level: bool) -> String {
         let lower = fold(wanted);
         let reserved = top_level && (is_reserved(wanted) || lower == RESCUED);
@@ -69,15 +69,16 @@ impl Taken {
     }
 }
 
-/// Whether Iceberg has a metadata column of that name.
+/// Whether Iceberg has a metadata column with this name.
 pub(super) fn is_reserved(name: &str) -> bool {
     RESERVED.contains(&fold(name).as_str())
 }
 
-/// A name without its case: two names that fold alike are one name to a reader that ignores case.
+/// A name folded for case: names that fold alike are the same to a reader that ignores case.
 ///
-/// Character by character as Java's `equalsIgnoreCase`, by which Spark finds columns: `K` and the Kelvin sign, `s` and the
-/// long `ſ` are alike, `ß` and `ss` are not. Characters do not depend on their neighbours, as they do in `to_lowercase`.
+/// Character by character, like Java's `equalsIgnoreCase`, by which Spark finds columns: `K` equals the Kelvin sign,
+/// and `s` the long `ſ`, but `ß` does not equal `ss`. Characters do not depend on their neighbours, as they do in
+/// `to_lowercase`.
 pub(super) fn fold(name: &str) -> String {
     name.chars()
         .map(|c| {
@@ -89,7 +90,7 @@ pub(super) fn fold(name: &str) -> String {
         .collect()
 }
 
-/// A name for a message: the beginning of a long one.
+/// A name for a message; long ones are truncated.
 pub(super) fn short(name: &str) -> String {
     match name.char_indices().nth(80) {
         Some((end, _)) => format!("{}…", name.get(..end).unwrap_or_default()),
@@ -97,7 +98,7 @@ pub(super) fn short(name: &str) -> String {
     }
 }
 
-/// Whether a dotted name could be another's nested field, or another's dotted name a field of this one.
+/// Whether a dotted name could be another's nested field, or the reverse.
 fn clashes(lower: &str, taken: &BTreeSet<String>) -> bool {
     let below_another =
         lower.match_indices('.').any(|(dot, _)| lower.get(..dot).is_some_and(|head| taken.contains(head)));
@@ -145,7 +146,7 @@ mod tests {
         for (one, other) in [("ß", "ss"), ("ß", "SS"), ("e", "é"), ("é", "e\u{301}"), ("a", "а")] {
             assert_eq!(column_names(&[], [one, other]), [one, other]);
         }
-        // The last sigma of a word has a small letter of its own.
+        // A sigma at the end of a word has its own lower-case letter.
         let columns = column_names(&[], ["ΑΣ", "ΑΣ.Β", "ας.γ"]);
         assert_eq!(columns.iter().filter(|c| c.contains("__")).count(), 2, "{columns:?}");
     }
@@ -188,7 +189,7 @@ mod tests {
             assert_eq!(columns[..key.len()], key);
             assert_eq!(columns[key.len()], with_digest(other));
         }
-        // Of two that clash with each other the partition key's stays.
+        // If two keys clash, the partition key keeps its name.
         assert_eq!(column_names(&key(&["id", "ID"]), ["ID", "id"]), [with_digest("ID").as_str(), "id"]);
     }
 }

@@ -1,26 +1,26 @@
-//! What was seen of an attribute: a value that only grows, and joins with any other of its kind.
+//! Observations of an attribute: a value that only grows, and can be merged with any other.
 //!
-//! Joining is associative, commutative and idempotent but for the counts, which add: any split of the files over tasks
-//! gives the same schema.
+//! Merging is associative, commutative and idempotent, except for counts, which are added: any distribution of files
+//! over tasks gives the same schema.
 
 use std::collections::BTreeSet;
 
 use crate::attribute::{EXCLUDED, Kind, Member, Members, NameIndex, Number, Parser, timestamp, twice};
 use crate::error::{Error, Result};
 
-/// Bounds of what is remembered.
+/// Limits of observations.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// A map with more distinct fields than this is a map from string, not a struct.
+    /// A map with more distinct fields becomes a map with string keys, not a struct.
     pub struct_fields: usize,
-    /// Distinct attributes of a table.
+    /// Maximum number of distinct attributes in a table.
     pub attributes: usize,
 }
 
 impl Limits {
-    /// Distinct fields up to which an M is a struct.
+    /// Default maximum number of distinct fields of a struct.
     pub const DEFAULT_STRUCT_FIELDS: usize = 256;
-    /// Distinct attributes of a table: far past what a reader of the table could use.
+    /// Default maximum number of attributes: far more than readers of the table could use.
     pub const DEFAULT_ATTRIBUTES: usize = 20_000;
 }
 
@@ -30,16 +30,16 @@ impl Default for Limits {
     }
 }
 
-/// The numbers seen, as far as types need to know them.
+/// The observed numbers, as far as types depend on them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct NumberRange {
-    /// Most digits before the decimal point.
+    /// Maximum number of digits before the decimal point.
     pub integer_digits: u32,
-    /// Most digits after the decimal point.
+    /// Maximum number of digits after the decimal point.
     pub scale: u32,
-    /// Some number was no integer within 64 bits.
+    /// Whether some number was not an integer within 64 bits.
     pub beyond_long: bool,
-    /// The least and the greatest of those that were.
+    /// Minimum and maximum of those that were.
     pub span: Option<(i64, i64)>,
 }
 
@@ -68,19 +68,19 @@ impl NumberRange {
     }
 }
 
-/// What was seen of one attribute, or of one place inside of attributes.
+/// Observations of one attribute, or of one nested value.
 #[derive(Debug, Clone, Default)]
 pub struct Observed {
     counts: [u64; Kind::ALL.len()],
     numbers: NumberRange,
     set_numbers: NumberRange,
-    // Some S was no instant.
+    // Whether some S was not a timestamp.
     other_text: bool,
     element: Option<Box<Self>>,
     fields: Fields,
-    // Past the limit the fields are forgotten, and all their values are one.
+    // Beyond the limit the fields are dropped, and all their values are merged.
     values: Option<Box<Self>>,
-    // The last map that it was a field of, as the fields number them.
+    // The last map in which it was a field, by number.
     map: u64,
 }
 
@@ -95,7 +95,7 @@ impl Observed {
         self.counts.iter().sum()
     }
 
-    /// The types seen, NULL among them.
+    /// The observed types, including NULL.
     pub fn kinds(&self) -> impl Iterator<Item = Kind> + '_ {
         Kind::ALL.into_iter().filter(|kind| self.count(*kind) > 0)
     }
@@ -105,17 +105,17 @@ impl Observed {
         self.numbers
     }
 
-    /// The numbers inside of NS.
+    /// The numbers in NS.
     pub fn set_numbers(&self) -> NumberRange {
         self.set_numbers
     }
 
-    /// Whether every S was an instant in ISO 8601, and there was one.
+    /// Whether there was an S, and each one was an ISO 8601 timestamp.
     pub fn instants_only(&self) -> bool {
         self.count(Kind::S) > 0 && !self.other_text
     }
 
-    /// The elements of L, if any was seen.
+    /// The elements of L, if any.
     pub fn element(&self) -> Option<&Self> {
         self.element.as_deref()
     }
@@ -125,12 +125,12 @@ impl Observed {
         &self.fields
     }
 
-    /// The values of M, if it had too many fields to be a struct.
+    /// The values of M, if it had too many fields for a struct.
     pub fn values(&self) -> Option<&Self> {
         self.values.as_deref()
     }
 
-    /// What the values of M hold, be it seen as one or by field.
+    /// The values of M, whether observed as one or by field.
     pub(super) fn any_value(&self) -> Self {
         let limits = Limits::default();
         let mut all = self.values().cloned().unwrap_or_default();
@@ -146,7 +146,7 @@ impl Observed {
         }
     }
 
-    /// Takes in the attribute value at the parser.
+    /// Observes the attribute value at the parser.
     pub fn observe(&mut self, parser: &mut Parser<'_>, limits: &Limits, scratch: &mut String) -> Result<()> {
         let kind = parser.descriptor()?;
         self.observe_content(kind, parser, limits, scratch)?;
@@ -204,7 +204,7 @@ impl Observed {
             let Some(place) = self.fields.next_place(parser, &mut first, scratch)? else { return Ok(()) };
             place.observe(parser, limits, scratch)?;
         }
-        // With the fields the names so far are forgotten; one that stands twice is looked for in the whole map.
+        // The names so far are dropped with the fields; duplicates are searched for in the whole map.
         self.forget_fields(limits);
         map.skip_content(Kind::M, scratch)?;
         let values = self.values.get_or_insert_default();
@@ -214,7 +214,7 @@ impl Observed {
         Ok(())
     }
 
-    /// Forgets the fields if there are too many.
+    /// Drops the fields if there are too many.
     #[inline]
     fn collapse(&mut self, limits: &Limits) {
         if self.values.is_some() || self.fields.len() > limits.struct_fields {
@@ -230,7 +230,7 @@ impl Observed {
         }
     }
 
-    /// Takes in everything that another saw.
+    /// Merges the observations of another.
     pub fn join(&mut self, other: Self, limits: &Limits) {
         for (count, more) in self.counts.iter_mut().zip(other.counts) {
             *count += more;
@@ -254,14 +254,14 @@ impl Observed {
 pub struct Fields {
     index: NameIndex,
     observed: Vec<Observed>,
-    /// So many of the first names are stepped over.
+    /// Number of leading names that are skipped.
     left_out: usize,
-    /// Maps so far.
+    /// Number of maps so far.
     maps: u64,
 }
 
 impl Fields {
-    /// Nothing seen, and nothing to be seen of the attributes of these names.
+    /// No observations; attributes with these names will not be observed.
     pub fn leaving_out(names: &BTreeSet<String>) -> Self {
         let mut fields = Self::default();
         for name in names {
@@ -276,7 +276,7 @@ impl Fields {
         self.maps += 1;
     }
 
-    /// How many names there are.
+    /// Number of names.
     pub fn len(&self) -> usize {
         self.observed.len()
     }
@@ -286,19 +286,19 @@ impl Fields {
         self.observed.is_empty()
     }
 
-    /// What was seen under a name.
+    /// The observations for a name.
     pub fn get(&self, name: &str) -> Option<&Observed> {
         self.observed.get(self.index.position(name)?)
     }
 
-    /// Names and observations, by name.
+    /// Observations with their names, by name.
     pub fn sorted(&self) -> Vec<(&str, &Observed)> {
         let mut all: Vec<_> = self.index.names().zip(&self.observed).collect();
         all.sort_unstable_by_key(|(name, _)| *name);
         all
     }
 
-    /// The place of the next field of the map that the parser is in; `None` when the map has ended.
+    /// The index of the next field of the map at the parser; `None` at the end of the map.
     fn next_place(
         &mut self,
         parser: &mut Parser<'_>,
@@ -330,7 +330,7 @@ impl Fields {
         &mut self.observed[position]
     }
 
-    /// Takes in the attribute value at the parser under a name.
+    /// Observes the attribute value at the parser under a name.
     pub fn observe(
         &mut self,
         name: &str,
@@ -341,8 +341,8 @@ impl Fields {
         self.get_or_insert(name).observe(parser, limits, scratch)
     }
 
-    /// Takes in a whole item, the parser standing before its map of attributes. Nothing is learnt, and nothing said, of
-    /// those that are left out.
+    /// Observes a whole item; the parser is before its map of attributes. Omitted attributes are neither observed nor
+    /// reported.
     pub fn observe_item(&mut self, parser: &mut Parser<'_>, limits: &Limits, scratch: &mut String) -> Result<()> {
         parser.begin_object()?;
         self.begin_map();
@@ -374,12 +374,12 @@ impl Fields {
         Ok(())
     }
 
-    /// Fails if these are more attributes than a table may have, which a join can make them.
+    /// Fails if there are more attributes than a table may have, which can happen by merging.
     pub fn check(&self, limits: &Limits) -> Result<()> {
         if self.len() > limits.attributes { Err(too_many(limits)) } else { Ok(()) }
     }
 
-    /// Takes in everything that another saw.
+    /// Merges the observations of another.
     pub fn join(&mut self, other: Self, limits: &Limits) {
         let Self { index, observed, .. } = other;
         for (name, observed) in index.names().zip(observed) {

@@ -1,4 +1,4 @@
-//! `--partition-by`: what the user writes, and the partition fields that it means.
+//! `--partition-by`: parsing, and the resulting partition fields.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,18 +16,18 @@ use crate::spelling::distance;
 const FORMS: &str = "Write bucket(16, name), truncate(4, name), year(name), month(name), day(name), hour(name), or the \
                      name alone; a name with odd characters in double quotes";
 
-/// One `--partition-by`, not yet looked up in a table.
+/// One `--partition-by`, not resolved against a table yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartitionTerm {
-    /// How a value becomes the partition's.
+    /// The transform.
     pub transform: Transform,
-    /// The attribute's name, or the column's.
+    /// The name of the attribute or the column.
     pub source: String,
 }
 
 impl PartitionTerm {
-    /// Reads `bucket(16, x)`, `truncate(4, x)`, `year(x)`, `month(x)`, `day(x)`, `hour(x)`, `identity(x)`, or `x` alone.
-    /// The name is everything between, without the spaces around it; `"` around it makes it literal, `""` inside is one `"`.
+    /// Parses `bucket(16, x)`, `truncate(4, x)`, `year(x)`, `month(x)`, `day(x)`, `hour(x)`, `identity(x)`, or `x`
+    /// alone. Spaces around the name are removed; in double quotes the name is literal, and `""` is one `"`.
     ///
     /// Errors are of kind `Usage`.
     pub fn parse(text: &str) -> Result<Self> {
@@ -60,13 +60,13 @@ impl PartitionTerm {
     }
 }
 
-/// Iceberg's Java classes keep the number of buckets and the width in 32 bits with a sign.
+/// Iceberg's Java classes store the number of buckets and the width as signed 32-bit integers.
 pub const MAX_WIDTH: u32 = i32::MAX.unsigned_abs();
 
 const WORDS: [&str; 11] =
     ["bucket", "truncate", "year", "years", "month", "months", "day", "days", "hour", "hours", "identity"];
 
-/// The transform's word and what stands between its parentheses; `None` if it is a name alone.
+/// The transform's name and its arguments; `None` if it is only a name.
 fn call(text: &str) -> Option<(String, &str)> {
     let (word, rest) = text.split_once('(')?;
     let word = word.trim().to_ascii_lowercase();
@@ -85,13 +85,13 @@ fn name(text: &str) -> std::result::Result<String, String> {
     if inside.is_empty() { Err("the name is missing".to_owned()) } else { Ok(inside.replace("\"\"", "\"")) }
 }
 
-/// The partition spec that the terms mean in a table; `existing` are the specs it has.
+/// The partition spec of the terms in a table with the specs `existing`.
 ///
-/// Field names are Iceberg's (`customer_id_bucket`, an identity field has its column's) as far as they are plain identifiers
-/// that no column, attribute or partition field has: manifests are Avro, whose names are no others. Else they get `__` and
-/// 8 hex digits of SHA-256. A field that an existing spec has keeps the name it has there.
+/// Field names are Iceberg's (`customer_id_bucket`; an identity field has its column's) if they are plain identifiers,
+/// as Avro's names in manifests must be, and no column, attribute or partition field has them. Otherwise they get `__`
+/// and 8 hex digits of SHA-256. A field that an existing spec has keeps its name.
 ///
-/// Errors are of kind `Usage`: no such attribute, a type that the transform does not take, the same field twice.
+/// Errors are of kind `Usage`: no such attribute, a type that the transform does not support, a duplicate field.
 pub fn partition_spec(
     terms: &[PartitionTerm],
     table: &TableSchema,
@@ -130,8 +130,8 @@ pub fn partition_spec(
     Ok(UnboundPartitionSpec::builder().add_partition_fields(fields)?.build())
 }
 
-/// The type of a partition's value, if it is a decimal. The `iceberg` crate writes such a type into a manifest's Avro schema
-/// under a name made of precision and scale, and if there are two, twice: DuckDB, for one, does not open that.
+/// The type of a partition's value, if it is a decimal. The `iceberg` crate writes this type into a manifest's Avro
+/// schema under a name made of precision and scale, so two such fields duplicate it; DuckDB, for one, cannot open that.
 fn decimal(source: &NestedField, transform: Transform) -> Option<String> {
     match transform.result_type(&source.field_type) {
         Ok(Type::Primitive(ty @ PrimitiveType::Decimal { .. })) => Some(ty.to_string()),
@@ -139,18 +139,18 @@ fn decimal(source: &NestedField, transform: Transform) -> Option<String> {
     }
 }
 
-/// The names of all partition fields of a table's specs. A column that comes later must have none of them: Iceberg's Java
-/// classes would not open the table any more.
+/// The names of all partition fields in a table's specs. Later columns must not have them: Iceberg's Java classes could
+/// not open the table any more.
 pub fn partition_names<'a>(specs: impl IntoIterator<Item = &'a PartitionSpecRef>) -> BTreeSet<String> {
     specs.into_iter().flat_map(|spec| spec.fields()).map(|field| field.name.clone()).collect()
 }
 
-/// The column of an attribute, else the column of that name.
+/// The column of an attribute, otherwise the column with that name.
 fn find(name: &str, table: &TableSchema) -> Result<NestedFieldRef> {
     let fields = table.schema.as_struct().fields();
     let attribute = |f: &NestedField| table.mapping.fields.get(&f.id).and_then(|mapped| mapped.name.as_deref());
     let found = fields.iter().find(|f| attribute(f) == Some(name)).or_else(|| {
-        // `_ddb_rescued` comes from no attribute, but a column of another program does neither, and may be meant.
+        // `_ddb_rescued` comes from no attribute; but neither does another program's column, which may be intended.
         let is_rescued = |f: &&NestedFieldRef| table.rescued_field().is_some_and(|r| r.id == f.id);
         fields.iter().find(|f| f.name == name && !is_rescued(f))
     });
@@ -208,7 +208,7 @@ fn check_type(term: &PartitionTerm, source: &NestedField) -> Result<()> {
         ))
 }
 
-/// What a new partition field's name must not meet.
+/// Names that a new partition field must not have.
 struct Names<'a> {
     table: &'a TableSchema,
     existing: &'a [PartitionSpecRef],
@@ -233,7 +233,7 @@ impl Names<'_> {
         if safe == wanted && !self.is_taken(&safe, source, transform) {
             return safe;
         }
-        // Over the transform too: two fields of one column may both need it.
+        // The transform is hashed too, since two fields of one column may both need a digest.
         format!("{safe}__{}", digest(&format!("{transform}({column})")))
     }
 
@@ -260,7 +260,7 @@ impl Names<'_> {
     }
 }
 
-/// The text with `_` for every character that Avro's names cannot have.
+/// Replaces every character that Avro's names cannot contain by `_`.
 fn identifier(text: &str) -> String {
     let mut name: String = text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
     if name.starts_with(|c: char| c.is_ascii_digit()) {

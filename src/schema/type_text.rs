@@ -1,4 +1,4 @@
-//! Types as the schema file writes them: names for scalars, objects of one member for what has something inside.
+//! Types in the schema file's notation: names for scalars, objects with one member for nested types.
 
 use serde_json::{Map, Value, json};
 
@@ -23,7 +23,7 @@ const PLAIN: [(&str, ColumnType); 8] = [
     ("binary", ColumnType::Binary),
 ];
 
-/// What other programs call our types.
+/// Other programs' names of our types.
 const FOREIGN: [(&[&str], &str); 8] = [
     (&["s", "text", "varchar", "char", "utf8"], "string"),
     (&["n", "number", "int", "integer", "bigint", "int64", "i64"], "long, decimal(38,9) or number-string"),
@@ -38,7 +38,7 @@ const FOREIGN: [(&[&str], &str); 8] = [
     (&["epoch", "epoch-seconds", "seconds"], "timestamp(seconds)"),
 ];
 
-/// Reads a type. Errors name the path.
+/// Parses a type. Errors name the path.
 pub(super) fn parse_type(value: &Value, path: &str, level: u32) -> Result<ColumnType> {
     match value {
         Value::String(name) => scalar(name).ok_or_else(|| unknown(path, name)),
@@ -93,7 +93,7 @@ fn scalar(name: &str) -> Option<ColumnType> {
     plain.or_else(|| TimestampForm::from_type_name(name).map(ColumnType::Timestamp)).or_else(|| decimal(name))
 }
 
-/// `decimal(P,S)`, with a space after the comma or without.
+/// `decimal(P,S)`, with or without a space after the comma.
 fn decimal(text: &str) -> Option<ColumnType> {
     let (precision, scale) = text.strip_prefix("decimal(")?.strip_suffix(')')?.split_once(',')?;
     let number = |text: &str| {
@@ -175,7 +175,7 @@ fn parse_struct(value: &Value, path: &str, level: u32) -> Result<ColumnType> {
     Ok(ColumnType::Struct(fields))
 }
 
-/// The type as the schema file has it.
+/// The type in the schema file's notation.
 pub(super) fn type_to_json(ty: &ColumnType) -> Value {
     match ty {
         ColumnType::List(element) => json!({"list": type_to_json(element)}),

@@ -1,4 +1,4 @@
-//! Column types: what an attribute's values become, and how they are converted.
+//! Column types: the types of converted attribute values.
 
 use std::fmt;
 
@@ -6,36 +6,36 @@ use super::naming::field_names;
 use super::observed::{NumberRange, Observed};
 use crate::attribute::{Kind, MAX_DIGITS};
 
-/// Digits after the point that a decimal column has at least, so that prices of tomorrow fit the column of today.
+/// Minimum number of digits after the point in a decimal column, so that future prices fit the column.
 const LEAST_SCALE: u32 = 9;
 
-/// Lists and maps inside of each other that a type describes; DynamoDB has 32 levels. What lies deeper is JSON text.
+/// Maximum nesting of lists and maps in a type; DynamoDB allows 32 levels. Deeper values become JSON text.
 pub(super) const MAX_NESTING: u32 = 32;
 
-/// What values become.
+/// The type of converted values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ColumnType {
-    /// Not known yet: nothing was seen but NULL and empty lists and maps. It stands for a whole column or for a field of a
-    /// struct, and neither is made until the type is known.
+    /// Unknown: only NULL and empty lists and maps were observed. It stands for a whole column or for a struct field,
+    /// which is only added once the type is known.
     Undecided,
-    /// S as it is.
+    /// S, unchanged.
     String,
     /// N as canonical digits, for numbers that fit no decimal.
     NumberString,
-    /// Any value as JSON text, for values with no type in common.
+    /// Any value as JSON text, for values without a common type.
     Json,
     /// Integers within 64 bits.
     Long,
     /// Exact decimals.
     Decimal {
-        /// Digits in all, 1 to 38.
+        /// Total number of digits, 1 to 38.
         precision: u32,
-        /// Digits after the point.
+        /// Number of digits after the point.
         scale: u32,
     },
-    /// Floats; only where the user asks for it, since it rounds.
+    /// Floats; only on the user's request, since they round.
     Double,
-    /// Instants, to the microsecond.
+    /// Timestamps in microseconds.
     Timestamp(TimestampForm),
     /// BOOL.
     Boolean,
@@ -43,22 +43,22 @@ pub enum ColumnType {
     Binary,
     /// L.
     List(Box<Self>),
-    /// SS, NS or BS; a list whose order means nothing.
+    /// SS, NS or BS; a list whose order has no meaning.
     Set(Box<Self>),
     /// M by field.
     Struct(Vec<Field>),
-    /// M from string to one type.
+    /// M as a map from string to one type.
     Map(Box<Self>),
 }
 
-/// How an instant is written in DynamoDB.
+/// The representation of a timestamp in DynamoDB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimestampForm {
-    /// N: seconds since 1970, with fractions or without.
+    /// N: seconds since 1970, with or without a fraction.
     Seconds,
     /// N: milliseconds since 1970.
     Milliseconds,
-    /// S: an ISO 8601 text as RFC 3339 has it; without an offset it is UTC.
+    /// S: an ISO 8601 string in the form of RFC 3339; without an offset it is UTC.
     Iso8601,
 }
 
@@ -75,7 +75,7 @@ impl TimestampForm {
         }
     }
 
-    /// The form of that name.
+    /// The representation with that name.
     pub fn from_type_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|form| form.type_name() == name)
     }
@@ -93,7 +93,8 @@ pub struct Field {
 }
 
 impl Field {
-    /// A field that was seen. One whose type is not known gets its name when it is, beside those that there are then.
+    /// An observed field. If its type is unknown, it gets its name once it is known, next to the fields that exist
+    /// then.
     pub(super) fn seen(name: &str, column: String, ty: ColumnType) -> Self {
         let column = if ty == ColumnType::Undecided { name.to_owned() } else { column };
         Self { name: name.to_owned(), column, ty }
@@ -101,12 +102,12 @@ impl Field {
 }
 
 impl ColumnType {
-    /// The type that holds everything that was seen.
+    /// The type that holds all observed values.
     pub fn of(observed: &Observed) -> Self {
         Self::of_level(observed, 0)
     }
 
-    /// The type that holds the values of one DynamoDB type among those seen.
+    /// The type that holds the observed values of one DynamoDB type.
     pub fn of_kind(observed: &Observed, kind: Kind) -> Self {
         Self::of_kind_at(observed, kind, 0)
     }
@@ -116,7 +117,7 @@ impl ColumnType {
         let mut types = kinds.map(|kind| Self::of_kind_at(observed, kind, level));
         let Some(first) = types.next() else { return Self::Undecided };
         let Some(second) = types.next() else { return first };
-        // Empty lists beside empty maps say as little as each alone.
+        // Empty lists and empty maps together still determine no type.
         if first == second && first == Self::Undecided { first } else { Self::Json }
     }
 
@@ -129,7 +130,7 @@ impl ColumnType {
         };
         match kind {
             Kind::Null => Self::Undecided,
-            // Named in the plain form, and in no item: it may be long or decimal.
+            // Named in the flat form but in no item: it may be long or decimal.
             Kind::N | Kind::Ns if observed.count(kind) == 0 => Self::Undecided,
             Kind::S => Self::String,
             Kind::N => Self::of_numbers(observed.numbers()),
@@ -159,7 +160,7 @@ impl ColumnType {
         }
     }
 
-    /// Whether there is anything of it in a table.
+    /// Whether a table has a column or field for it.
     pub(super) fn is_made(&self) -> bool {
         match self {
             Self::Undecided => false,
@@ -169,7 +170,7 @@ impl ColumnType {
         }
     }
 
-    /// Whether it, or a field inside of it, is not known yet.
+    /// Whether it, or a nested field, is unknown.
     pub(super) fn is_open(&self) -> bool {
         match self {
             Self::Undecided => true,
@@ -179,7 +180,7 @@ impl ColumnType {
         }
     }
 
-    /// The type with what is not known yet decided by what was seen, where anything was.
+    /// The type with unknown parts replaced by observed types, where possible.
     #[must_use]
     pub(super) fn decided_by(self, observed: &Observed) -> Self {
         self.decided_at(Some(observed), 0)
@@ -225,7 +226,7 @@ impl ColumnType {
 }
 
 impl fmt::Display for ColumnType {
-    /// As a person would write it: `list<struct<sku: string, qty: long>>`.
+    /// In readable notation: `list<struct<sku: string, qty: long>>`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Undecided => f.write_str("undecided"),
@@ -309,7 +310,7 @@ mod tests {
         assert_eq!(of(&wide.iter().map(String::as_str).collect::<Vec<_>>()), "map<string, long>");
         let wide: Vec<_> = (0..257).map(|n| format!(r#"{{"M":{{"f{n}":{{"L":[]}}}}}}"#)).collect();
         assert_eq!(of(&wide.iter().map(String::as_str).collect::<Vec<_>>()), "undecided");
-        // As deep as exports nest.
+        // The nesting limit of exports.
         let deep = |inner: &str| format!("{}{inner}{}", r#"{"L":["#.repeat(34), "]}".repeat(34));
         assert_eq!(of(&[&deep("")]), "undecided");
         assert_eq!(of(&[&deep(r#"{"S":"x"}"#)]), format!("{}json{}", "list<".repeat(32), ">".repeat(32)));

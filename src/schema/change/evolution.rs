@@ -1,4 +1,4 @@
-//! New attributes become columns, new fields of structs become fields: only additions, ids never reused.
+//! Adds columns for new attributes and fields for new struct fields: only additions, and ids are never reused.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,19 +13,19 @@ use crate::schema::naming::Taken;
 use crate::schema::observed::{Fields, Limits};
 use crate::schema::types::ColumnType;
 
-/// A schema with room for everything new, and what it took.
+/// A schema extended by new attributes and fields.
 #[derive(Debug)]
 pub struct Evolved {
-    /// The new schema, with the old one's id; the table gives it its own.
+    /// The new schema, with the old one's id; the table assigns its own.
     pub table: TableSchema,
-    /// Full names of the columns and fields added.
+    /// Full names of the added columns and fields.
     pub added: Vec<String>,
-    /// Full names of structs that have too many fields to take more.
+    /// Full names of structs that already have too many fields.
     pub closed: Vec<String>,
 }
 
-/// Adds what is new. `last_field_id` is the highest id the table ever assigned; no new column or field gets one of the
-/// `taken` names, which are full names: those of partition fields.
+/// Adds new attributes and fields. `last_field_id` is the highest id that the table ever assigned. No new column or
+/// field gets one of the `taken` full names: those of partition fields.
 pub fn evolve(
     table: &TableSchema,
     new: &NewFields,
@@ -63,7 +63,7 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// The fields of a struct with their insides evolved, and the new ones behind them.
+    /// The fields of a struct, with nested types extended, followed by the new ones.
     fn fields(&mut self, old: &[NestedFieldRef], parent: i32, path: &str) -> Vec<NestedFieldRef> {
         let mut fields: Vec<NestedFieldRef> =
             old.iter().map(|field| self.field(field, &format!("{path}{}", field.name))).collect();
@@ -88,7 +88,8 @@ impl Work<'_> {
         fields
     }
 
-    /// The names of new columns or fields: those that were chosen before there was a column, else the attributes' own.
+    /// The names of new columns or fields: those that were chosen before the column existed, otherwise the attributes'
+    /// own.
     fn names(&mut self, new: &[&str], old: &[NestedFieldRef], parent: i32, path: &str) -> Vec<String> {
         let mut chosen = self.mapping.undecided.remove(&parent).unwrap_or_default();
         let wanted: Vec<Option<String>> = new.iter().map(|name| chosen.remove(*name)).collect();

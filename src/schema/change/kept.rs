@@ -1,9 +1,8 @@
-//! What a table whose rows are replaced keeps of its columns: all that its users decided, and as much of the rest as holds
-//! the new items.
+//! Decides what a table keeps of its columns when its rows are replaced: everything that its users decided, and of the
+//! rest whatever fits the new items.
 //!
-//! What is left out stays left out, names stay, and so do types that a schema file named. A type that was observed stays
-//! where every value fits it; else it is observed anew, in the insides of lists and maps as well. Attributes that are new
-//! become columns.
+//! Omitted attributes stay omitted, names are kept, and so are types that a schema file named. An observed type is kept
+//! if every value fits it; otherwise it is derived again, also inside lists and maps. New attributes become columns.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,11 +16,11 @@ use crate::schema::observed::{Fields, Limits, NumberRange, Observed};
 use crate::schema::types::{ColumnType, Field, TimestampForm};
 
 impl SchemaFile {
-    /// The columns of a table, with room for what was seen in the items that replace its rows.
+    /// The columns of a table, extended for the items that replace its rows.
     pub fn kept(table: &TableSchema, seen: &Fields, limits: &Limits) -> Self {
         let mut attributes = Vec::new();
         for field in table.schema.as_struct().fields() {
-            // A column that another program has given a type which no value becomes is made anew.
+            // A column to which another program gave a type that no value can have is replaced.
             let Ok(Some((Some(name), old))) = table.source(field) else { continue };
             let named = table.mapping.named.get(name).copied();
             let ty = seen.get(name).map_or_else(|| old.clone(), |seen| Keeper { named, limits }.keep(&old, seen, 0));
@@ -33,7 +32,7 @@ impl SchemaFile {
                 named,
             });
         }
-        // Names that were chosen for columns to come go before those of other attributes, seen or not.
+        // Names chosen for future columns take precedence over those of other attributes, observed or not.
         let none = BTreeMap::new();
         let chosen = table.mapping.undecided.get(&NewFields::ITEM).unwrap_or(&none);
         let mut names = Taken::of(attributes.iter().filter_map(|attribute| attribute.column.as_ref()));
@@ -43,7 +42,7 @@ impl SchemaFile {
         let is_open = |name: &str| !known.contains(name) && !table.mapping.excluded.contains(name);
         let nothing = Observed::default();
         let mut new = seen.sorted();
-        // What was named and never seen is still named.
+        // An attribute that was named but never observed stays named.
         let named = table.mapping.named.keys().map(String::as_str).filter(|name| seen.get(name).is_none());
         new.extend(named.map(|name| (name, &nothing)));
         new.retain(|(name, _)| is_open(name));
@@ -75,7 +74,7 @@ impl SchemaFile {
 }
 
 impl TableSchema {
-    /// The most fields that a struct of it has, wherever it stands.
+    /// The maximum number of fields of any struct in it, at any depth.
     pub fn widest_struct(&self) -> usize {
         let fields = self.schema.as_struct().fields().iter();
         let types = fields.filter_map(|field| self.source(field).ok().flatten());
@@ -84,7 +83,7 @@ impl TableSchema {
 }
 
 impl ColumnType {
-    /// The most fields that a struct in it has.
+    /// The maximum number of fields of any struct in it.
     pub(crate) fn widest_struct(&self) -> usize {
         match self {
             Self::List(inner) | Self::Set(inner) | Self::Map(inner) => inner.widest_struct(),
@@ -105,7 +104,7 @@ struct Keeper<'a> {
 impl Keeper<'_> {
     fn keep(&self, old: &ColumnType, seen: &Observed, level: u32) -> ColumnType {
         let by_hand = self.named == Some(Named::Type) || !is_observable(old);
-        // Where a schema file named the DynamoDB type, values of others are rescued, whatever they are.
+        // If a schema file named the DynamoDB type, values of any other type are rescued.
         let kind_named = level == 0 && matches!(self.named, Some(Named::Kind(_)));
         let mut kinds = seen.kinds().filter(|kind| *kind != Kind::Null);
         let kind = match (kinds.next(), kinds.next()) {
@@ -132,7 +131,7 @@ impl Keeper<'_> {
         }
     }
 
-    /// The fields of a struct, and those that are new.
+    /// The fields of a struct, and the new ones.
     fn fields(&self, old: &[Field], seen: &Fields, level: u32) -> Vec<Field> {
         let kept = old.iter().map(|field| {
             let ty = seen.get(&field.name).map(|seen| self.keep(&field.ty, seen, level + 1));
@@ -147,7 +146,7 @@ impl Keeper<'_> {
         kept.chain(new).collect()
     }
 
-    /// What was seen of all values of a map.
+    /// The observations of all values of a map.
     fn values(&self, seen: &Observed) -> Observed {
         let mut all = seen.values().cloned().unwrap_or_default();
         for (_, field) in seen.fields().sorted() {
@@ -157,12 +156,12 @@ impl Keeper<'_> {
     }
 }
 
-/// What was seen, unless that decides nothing: then a column stays what it was.
+/// The observations, unless they determine no type: then a column keeps its type.
 fn decided(seen: ColumnType, old: &ColumnType) -> ColumnType {
     if seen == ColumnType::Undecided { old.clone() } else { seen }
 }
 
-/// Whether observing items can give a type; else somebody named it.
+/// Whether observations can produce this type; otherwise it was named.
 fn is_observable(ty: &ColumnType) -> bool {
     match ty {
         ColumnType::Double | ColumnType::Timestamp(_) => false,
@@ -172,7 +171,7 @@ fn is_observable(ty: &ColumnType) -> bool {
     }
 }
 
-/// The DynamoDB type whose values a type takes; `None`: of any.
+/// The DynamoDB type whose values a type accepts; `None`: any.
 fn kind_of(ty: &ColumnType) -> Option<Kind> {
     Some(match ty {
         ColumnType::Json | ColumnType::Undecided => return None,
@@ -194,7 +193,7 @@ fn kind_of(ty: &ColumnType) -> Option<Kind> {
     })
 }
 
-/// Whether a type takes every value that was seen of one DynamoDB type.
+/// Whether a type accepts every observed value of one DynamoDB type.
 fn fits(ty: &ColumnType, kind: Kind, seen: &Observed) -> bool {
     let inner = match ty {
         ColumnType::Set(element) => element,
@@ -204,7 +203,7 @@ fn fits(ty: &ColumnType, kind: Kind, seen: &Observed) -> bool {
         && match kind {
             Kind::N => takes(inner, seen.numbers()),
             Kind::Ns => takes(inner, seen.set_numbers()),
-            // A struct is no map, and a map that has become too wide no struct.
+            // A struct is not a map, and a map with too many fields is not a struct.
             Kind::M => false,
             _ => true,
         }
@@ -225,7 +224,7 @@ mod tests {
     use super::*;
     use crate::attribute::parser::Parser;
 
-    /// The types that a table of these attributes has after it was replaced by these items.
+    /// The types in a table of these attributes after its rows are replaced by these items.
     fn kept(attributes: &str, items: &[&str]) -> String {
         let text = if attributes.starts_with('{') {
             attributes.to_owned()
@@ -236,7 +235,7 @@ mod tests {
         replaced(&file, items)
     }
 
-    /// The same where the types were observed, not named.
+    /// The same if the types were observed, not named.
     fn observed(attributes: &str, items: &[&str]) -> String {
         let text = format!(r#"{{"version":1,"key":["pk"],"attributes":{{"pk":{{"type":"string"}},{attributes}}}}}"#);
         let mut file = SchemaFile::parse(&text).unwrap();
@@ -330,7 +329,7 @@ mod tests {
     fn a_named_kind_stays_and_its_type_is_observed() {
         let plain = r#"{"pk":"S","x":"N"}"#;
         assert_eq!(kept(plain, &[r#"{"x":{"N":"1.5"}}"#, r#"{"x":{"S":"text"}}"#]), "x decimal(38,9)");
-        // Values of another type decide nothing: they are rescued until there is one of the type that was named.
+        // Values of another type decide nothing: they are rescued until there is one of the named type.
         assert_eq!(kept(plain, &[r#"{"x":{"S":"text"}}"#]), "");
         assert_eq!(kept(r#"{"pk":"S","x":"S"}"#, &[r#"{"x":{"N":"1"}}"#]), "x string");
     }

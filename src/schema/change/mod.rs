@@ -1,4 +1,4 @@
-//! How columns change: new attributes, replaced rows, and what is kept then.
+//! Changes of columns: new attributes, and replaced rows.
 
 pub(crate) mod evolution;
 pub(crate) mod kept;

@@ -1,4 +1,4 @@
-//! Attributes and fields that a table has no column for yet.
+//! Attributes and fields for which a table has no column yet.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,11 +6,11 @@ use crate::attribute::Parser;
 use crate::error::Result;
 use crate::schema::observed::{Fields, Limits};
 
-/// What was seen that has no place yet, by the id of the struct field it was seen in; 0 stands for the item itself.
+/// Observations of new attributes and fields, by the id of the struct field that contains them; 0 is the item itself.
 ///
-/// For a struct inside a list or a map the id is the element's or the value's.
+/// For a struct inside a list or a map, this is the id of the element or value.
 ///
-/// More new fields than a struct may have are not remembered by name: it takes none of them.
+/// If there are more new fields than a struct may have, their names are not kept: it takes none of them.
 #[derive(Debug, Clone, Default)]
 pub struct NewFields {
     pub(crate) seen: BTreeMap<i32, Fields>,
@@ -21,12 +21,12 @@ impl NewFields {
     /// The id of the item itself.
     pub const ITEM: i32 = 0;
 
-    /// Whether nothing new was seen.
+    /// Whether nothing new was observed.
     pub fn is_empty(&self) -> bool {
         self.seen.is_empty() && self.too_many.is_empty()
     }
 
-    /// Takes in the attribute value at the parser, under its name in a struct or the item.
+    /// Observes the attribute value at the parser, under its name in a struct or the item.
     pub fn observe(
         &mut self,
         parent: i32,
@@ -43,7 +43,7 @@ impl NewFields {
         Ok(())
     }
 
-    /// Whether there were more new names in a struct or the item than it may have.
+    /// Whether a struct or the item had more new names than it may have.
     pub fn too_many(&self, parent: i32) -> bool {
         self.too_many.contains(&parent)
     }
@@ -62,7 +62,7 @@ impl NewFields {
         self.seen.get(&Self::ITEM).map(|f| f.sorted().into_iter().map(|(name, _)| name).collect()).unwrap_or_default()
     }
 
-    /// Takes in everything that another saw.
+    /// Merges the observations of another.
     pub fn join(&mut self, other: Self, limits: &Limits) {
         self.too_many.extend(other.too_many);
         for (parent, fields) in other.seen {
@@ -75,7 +75,7 @@ impl NewFields {
     }
 }
 
-/// How many fields a struct, or columns a table, may have.
+/// The maximum number of fields of a struct, or of columns of a table.
 pub(crate) fn limit(parent: i32, limits: &Limits) -> usize {
     if parent == NewFields::ITEM { limits.attributes } else { limits.struct_fields }
 }

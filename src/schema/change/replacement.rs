@@ -1,5 +1,5 @@
-//! The schema of a table whose rows are replaced: columns that fit keep their field ids, so that readers who bind to ids
-//! (and grants by column) see the same columns.
+//! The schema of a table whose rows are replaced: columns that fit keep their field ids, so that readers that bind to
+//! ids (and grants by column) see the same columns.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,9 +11,9 @@ use crate::error::Result;
 use crate::schema::mapping::{FieldIds, Mapping, TableSchema};
 use crate::schema::naming::Taken;
 
-/// The columns of `new`, with the field ids and names of those columns of `old` that hold the same attribute in the same
-/// type. Columns of other programs stay, optional. `last_field_id` is the highest id the table ever assigned; no new column
-/// gets one of the `taken` names: those of partition fields.
+/// The columns of `new`, with the field ids and names of those columns of `old` that hold the same attribute with the
+/// same type. Columns of other programs are kept as optional. `last_field_id` is the highest id that the table ever
+/// assigned. No new column gets one of the `taken` names: those of partition fields.
 pub fn replace(
     old: &TableSchema,
     new: &TableSchema,
@@ -56,7 +56,7 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// The attribute's name of a field; the column of rescued values goes by none.
+    /// The attribute's name of a field; the column of rescued values has none.
     fn name<'f>(table: &'f TableSchema, field: &NestedField) -> Option<&'f str> {
         table.mapping.fields.get(&field.id).and_then(|m| m.name.as_deref())
     }
@@ -71,7 +71,7 @@ impl Work<'_> {
         let partner = |work: &Self, field: &NestedField| {
             let same = |o: &&NestedFieldRef| match Self::name(work.new, field) {
                 Some(name) => Self::name(work.old, o) == Some(name),
-                // Both are the column of rescued values, which no attribute has.
+                // Both are the column of rescued values, which comes from no attribute.
                 None => !work.old.mapping.fields.contains_key(&o.id) && o.name == field.name,
             };
             old.iter().find(same).filter(|o| work.fits(field, o)).cloned()
@@ -86,7 +86,7 @@ impl Work<'_> {
                 if let Some(old) = partner {
                     return self.field(field, Some(&old), &old.name);
                 }
-                // A name that was chosen before there was a column holds like that of a column.
+                // A name that was chosen before the column existed is kept like that of a column.
                 let attribute = Self::name(self.new, field).filter(|attribute| *attribute == field.name);
                 let chosen = attribute.and_then(|attribute| chosen?.get(attribute));
                 let name = taken.take(chosen.unwrap_or(&field.name), &field.name, false);
@@ -95,7 +95,7 @@ impl Work<'_> {
             .collect()
     }
 
-    /// Keeps the names that the new schema or the old one has chosen for what is not among these fields yet.
+    /// Keeps the names that the new or old schema has chosen for attributes that are not among these fields yet.
     fn keep_undecided(&mut self, made: &[NestedFieldRef], new_parent: i32, old_parent: Option<i32>, id: i32) {
         let of = |table: &TableSchema, id: i32| table.mapping.undecided.get(&id).cloned().unwrap_or_default();
         let mut names = old_parent.map(|old| of(self.old, old)).unwrap_or_default();
@@ -106,7 +106,7 @@ impl Work<'_> {
         }
     }
 
-    /// Whether the old field can hold the new values under its id.
+    /// Whether the old field can hold the new values with its id.
     fn fits(&self, new: &NestedField, old: &NestedField) -> bool {
         let conversion = |table: &TableSchema, id: i32| table.mapping.fields.get(&id).map(|m| m.conversion.clone());
         if conversion(self.new, new.id) != conversion(self.old, old.id) {

@@ -1,4 +1,4 @@
-//! What deserves a look before a table is made. Hints change no type.
+//! Hints about what deserves a look before a table is created. They change no type.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,10 +11,10 @@ use crate::schema::types::{ColumnType, TimestampForm};
 /// Seconds since 1970 of 2001-01-01 and of 2100-01-01.
 const LIKELY_SECONDS: std::ops::RangeInclusive<i64> = 978_307_200..=4_102_444_800;
 
-/// Something about an attribute, or about a place inside of one, that deserves a look.
+/// A hint about an attribute, or about a nested value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hint {
-    /// The attribute; for what is inside of it a path: `a.field`, `a[]` for a list's elements, `a{}` for a map's values.
+    /// The attribute. For nested values a path: `a.field`, `a[]` for a list's elements, `a{}` for a map's values.
     pub place: String,
     /// What was noticed.
     pub kind: HintKind,
@@ -23,45 +23,45 @@ pub struct Hint {
 /// What deserves a look.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HintKind {
-    /// Types that have nothing in common, and how often each was seen.
+    /// Types without a common type, and how often each was seen.
     MixedTypes(Vec<(Kind, u64)>),
-    /// The name is another's but for its case.
+    /// The name differs from another only in case.
     CaseTwin {
         /// The other name.
         of: String,
-        /// What the column is called instead.
+        /// The column's name instead.
         column: String,
     },
-    /// The name is Iceberg's own, or a nested column's with dots.
+    /// The name is reserved by Iceberg, or is that of a nested column with dots.
     Renamed {
-        /// What the column is called instead.
+        /// The column's name instead.
         column: String,
     },
-    /// Numbers that no decimal column holds.
+    /// Numbers that no decimal column can hold.
     WideNumbers,
-    /// Every value could be an instant.
+    /// Every value could be a timestamp.
     LikelyTimestamp(TimestampForm),
-    /// No value but NULL.
+    /// All values are NULL.
     NullOnly,
-    /// No value but empty lists and maps, NULL aside.
+    /// All values are empty lists and maps, or NULL.
     EmptyOnly,
-    /// A struct that has nearly as many fields as a struct may have.
+    /// A struct with nearly as many fields as allowed.
     ManyFields {
-        /// Its fields.
+        /// Its number of fields.
         fields: usize,
-        /// The most that it may have.
+        /// The maximum number of fields.
         limit: usize,
     },
     /// Too many fields for a struct.
     FieldsAsMap {
-        /// The most that a struct may have.
+        /// The maximum number of fields.
         limit: usize,
     },
-    /// In few of the items.
+    /// Only a few of the items have it.
     Rare {
-        /// Items that have it.
+        /// Number of items that have it.
         present: u64,
-        /// All items.
+        /// Number of all items.
         items: u64,
     },
 }
@@ -98,19 +98,19 @@ impl fmt::Display for Hint {
     }
 }
 
-/// What deserves a look among the attributes of so many items with that key, in the order of the attributes.
+/// Hints about the attributes of this many items with this key, in attribute order.
 pub fn hints(key: &[String], items: u64, fields: &Fields, limits: &Limits) -> Vec<Hint> {
     let mut found = Vec::new();
     of_fields(fields, "", Some((key, items)), limits, &mut found);
     found
 }
 
-/// `top` is set for the attributes themselves: the key, and how many items there are.
+/// `top` is set for the attributes themselves: the key, and the number of items.
 fn of_fields(fields: &Fields, path: &str, top: Option<(&[String], u64)>, limits: &Limits, found: &mut Vec<Hint>) {
     let sorted = fields.sorted();
     let names = sorted.iter().map(|(name, _)| *name);
     let columns = top.map_or_else(|| field_names(names.clone()), |(key, _)| column_names(key, names.clone()));
-    // Those that keep their names, by what they have in common with those that do not.
+    // Names that are kept, by the form in which they clash with those that are not.
     let kept = names.zip(&columns).filter(|(name, column)| name == column);
     let first: BTreeMap<String, &str> = kept.map(|(name, _)| (fold(name), name)).collect();
     for ((name, observed), column) in sorted.into_iter().zip(columns) {
@@ -172,7 +172,7 @@ fn of_values(observed: &Observed, place: &str, limits: &Limits, found: &mut Vec<
     }
 }
 
-/// Whole numbers that are all instants of this century when they are read as seconds, or as milliseconds.
+/// Whether whole numbers are all timestamps of this century, as seconds or as milliseconds.
 fn likely(observed: &Observed) -> Option<TimestampForm> {
     let numbers = observed.numbers();
     let (least, greatest) = numbers.span.filter(|_| !numbers.beyond_long)?;

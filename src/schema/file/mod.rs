@@ -1,4 +1,4 @@
-//! The schema file: reading and writing it, and hints on what deserves a look.
+//! The schema file: reading, writing, and hints.
 
 pub(crate) mod hints;
 pub(crate) mod schema_file;

@@ -1,4 +1,4 @@
-//! The schema file, version 1: what was seen, and what each attribute becomes. Made for editing by hand.
+//! The schema file, version 1: observations, and the column of each attribute. Meant to be edited by hand.
 
 use std::collections::BTreeSet;
 
@@ -14,12 +14,12 @@ use crate::schema::observed::{Fields, Observed};
 use crate::schema::type_text::{parse_type, type_to_json};
 use crate::schema::types::ColumnType;
 
-/// What `detect-schema` writes and `full-load` takes.
+/// The file that `detect-schema` writes and `full-load` reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SchemaFile {
-    /// Partition key, then sort key; empty if nobody named it.
+    /// Partition key, then sort key; empty if unknown.
     pub key: Vec<String>,
-    /// Items that were looked at.
+    /// Number of items observed.
     pub items: Option<u64>,
     /// The attributes, in the file's order.
     pub attributes: Vec<Attribute>,
@@ -32,30 +32,30 @@ pub struct Attribute {
     pub name: String,
     /// In how many items each type was seen.
     pub seen: Vec<(Kind, u64)>,
-    /// The column's name, if the user or a clash made it differ.
+    /// The column's name, if the user or a clash made it differ from the attribute's.
     pub column: Option<String>,
-    /// What it becomes.
+    /// Its column.
     pub target: Target,
-    /// What the file's author named of the type; nothing where it is suggested from observations.
+    /// The type that the file's author named; nothing if it is derived from observations.
     pub named: Option<Named>,
 }
 
-/// What an attribute becomes.
+/// The column of an attribute.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// A column of this type.
     Column(ColumnType),
-    /// A column of whatever type the values of this DynamoDB type need: the plain form.
+    /// A column with the type that the values of this DynamoDB type need: the flat form.
     Observe(Kind),
-    /// Nothing: it is left out.
+    /// No column: the attribute is omitted.
     Exclude,
 }
 
 impl SchemaFile {
-    /// The version this program writes and reads.
+    /// The version that this program writes and reads.
     pub const VERSION: u64 = 1;
 
-    /// What the observations suggest.
+    /// The file derived from observations.
     pub fn suggest(key: &[String], items: u64, fields: &Fields) -> Self {
         let sorted = fields.sorted();
         let columns = crate::schema::naming::column_names(key, sorted.iter().map(|(name, _)| *name));
@@ -64,7 +64,7 @@ impl SchemaFile {
             Attribute {
                 name: name.to_owned(),
                 seen: observed.kinds().map(|kind| (kind, observed.count(kind))).collect(),
-                // A column that is not made yet gets its name when it is, beside those that there are then.
+                // A column that is added later gets its name then, next to the columns that exist at that time.
                 column: (column != name && ty != ColumnType::Undecided).then_some(column),
                 target: Target::Column(ty),
                 named: None,
@@ -73,7 +73,7 @@ impl SchemaFile {
         Self { key: key.to_vec(), items: Some(items), attributes: attributes.collect() }
     }
 
-    /// Whether the file leaves types to be observed.
+    /// Whether the file leaves types to be derived from observations.
     pub fn needs_observation(&self) -> bool {
         self.attributes.iter().any(|a| match &a.target {
             Target::Column(ty) => ty.is_open(),
@@ -82,7 +82,7 @@ impl SchemaFile {
         })
     }
 
-    /// Fills in the types that the file left to observation, as far as anything was seen.
+    /// Derives the types that the file leaves open, as far as values were observed.
     #[must_use]
     pub fn with_observations(mut self, fields: &Fields) -> Self {
         let nothing = Observed::default();
@@ -101,7 +101,7 @@ impl SchemaFile {
         self
     }
 
-    /// The most fields that a struct of it has, wherever it stands.
+    /// The maximum number of fields of any struct in it, at any depth.
     pub fn widest_struct(&self) -> usize {
         let types = self.attributes.iter().filter_map(|attribute| match &attribute.target {
             Target::Column(ty) => Some(ty.widest_struct()),
@@ -110,13 +110,13 @@ impl SchemaFile {
         types.max().unwrap_or(0)
     }
 
-    /// The attributes that are left out.
+    /// The omitted attributes.
     pub fn excluded(&self) -> BTreeSet<String> {
         let excluded = self.attributes.iter().filter(|a| a.target == Target::Exclude);
         excluded.map(|a| a.name.clone()).collect()
     }
 
-    /// Reads a schema file of either form. Errors are of kind `Usage` and name the line and column, or the JSON path.
+    /// Parses a schema file in either form. Errors are of kind `Usage` and name the line and column, or the JSON path.
     pub fn parse(text: &str) -> Result<Self> {
         let object = match strict_json::parse(text)? {
             Value::Object(object) => object,
@@ -194,7 +194,7 @@ impl SchemaFile {
                 let kinds = "S, N, B, BOOL, NULL, SS, NS, BS, L or M";
                 wrong_value(value, &member("$", name), "expected a DynamoDB type", kinds)
             })?;
-            // NULL is no type that values have.
+            // NULL is not a type of values.
             let named = (kind != Kind::Null).then_some(Named::Kind(kind));
             Ok(Attribute { name: name.clone(), seen: Vec::new(), column: None, target: Target::Observe(kind), named })
         });
@@ -233,7 +233,7 @@ impl SchemaFile {
         format!("{file:#}\n")
     }
 
-    /// The plain form: DynamoDB types only. An attribute of several types is written as the one seen most.
+    /// The flat form: DynamoDB types only. An attribute with several types gets the most frequent one.
     pub fn to_plain_text(&self) -> String {
         let attributes: Map<String, Value> = self
             .attributes

@@ -1,4 +1,4 @@
-//! JSON as people write it by hand: a name that stands twice is an error, not the last one's value; errors name the place.
+//! Strict JSON for files edited by hand: a duplicate name is an error; errors name the position.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::schema::naming::short;
 use crate::spelling::distance;
 
-/// Reads a JSON text, with a byte order mark or without. Errors name line and column.
+/// Parses JSON, with or without a byte order mark. Errors name line and column.
 pub(crate) fn parse(text: &str) -> Result<Value> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     match serde_json::from_str::<Strict>(text) {
@@ -32,7 +32,7 @@ pub(crate) fn text_at<'a>(value: &'a Value, path: &str) -> Result<&'a str> {
     value.as_str().ok_or_else(|| wrong_value(value, path, "expected a string", ""))
 }
 
-/// Refuses members of other names.
+/// Refuses members with other names.
 pub(crate) fn only(object: &Map<String, Value>, path: &str, allowed: &[&str]) -> Result<()> {
     let Some(key) = object.keys().find(|key| !allowed.contains(&key.as_str())) else { return Ok(()) };
     let meant = alike(&key.to_lowercase(), allowed.iter().copied());
@@ -46,18 +46,18 @@ pub(crate) fn member(path: &str, name: &str) -> String {
     if plain { format!("{path}.{name}") } else { format!("{path}[{:?}]", short(name)) }
 }
 
-/// What is wrong with the schema file, where, and what is allowed.
+/// The error in the schema file: where, and what is allowed.
 pub(crate) fn wrong(path: &str, what: &str, allowed: &str) -> Error {
     let error = Error::usage(format!("schema file, {path}: {what}"));
     if allowed.is_empty() { error } else { error.advice(allowed) }
 }
 
-/// As [`wrong`], showing the value.
+/// Like [`wrong`], and shows the value.
 pub(crate) fn wrong_value(value: &Value, path: &str, what: &str, allowed: &str) -> Error {
     wrong(path, &format!("{what}, found {}", short(&value.to_string())), allowed)
 }
 
-/// The name that is meant by one with a slip or two in it.
+/// A suggestion for a misspelled name.
 pub(crate) fn alike<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if name.len() > 40 {
         return None;
@@ -68,7 +68,7 @@ pub(crate) fn alike<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, known)| known)
 }
 
-/// A value without names that stand twice in one object.
+/// A value without duplicate names in any object.
 struct Strict(Value);
 
 impl<'de> Deserialize<'de> for Strict {
