@@ -1,7 +1,7 @@
-//! `ddb-iceberg` turns DynamoDB's S3 exports into Apache Iceberg tables and keeps them fresh.
+//! `ddb-iceberg` turns DynamoDB's S3 exports into Apache Iceberg tables and keeps them up to date.
 //!
-//! [`commands`] is the front door: fill in a request, get a report. Rooms stand on floors; one uses only rooms on lower
-//! floors, and its own files:
+//! [`commands`] is the front door: fill in a request, get a report. The rooms (top-level modules) stand on floors. A
+//! room uses only rooms on lower floors, and its own files:
 //!
 //! | floor | rooms |
 //! |---|---|

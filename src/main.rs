@@ -6,12 +6,12 @@ use std::process::ExitCode;
 
 use ddb_iceberg::error::Error;
 
-// glibc's keeps, for each thread that ever ran, what that thread no longer uses.
+// glibc's allocator keeps, for each thread that ever ran, memory that the thread no longer uses.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    // Parsed before anything is started: `--help` is quick.
+    // Parsed before anything is started, so that `--help` is fast.
     let invocation = match cli::parse(std::env::args_os()) {
         Ok(invocation) => invocation,
         Err(code) => return code,
@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     match runtime {
         Ok(runtime) => {
             let code = runtime.block_on(crate::cli::run::command::run(invocation));
-            // A command that was stopped may have threads that still compute: nothing waits for them.
+            // A stopped command may have threads that are still computing: they are not waited for.
             runtime.shutdown_background();
             code
         }

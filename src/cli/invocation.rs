@@ -1,4 +1,4 @@
-//! What the command line means: a request for a command, and how to run and report it.
+//! Interprets the command line: a request for a command, and how to run and report it.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -16,14 +16,14 @@ use ddb_iceberg::commands::{
 use ddb_iceberg::error::{Error, Result};
 use ddb_iceberg::storage::Location;
 
-/// One run of a command, fully decided.
+/// One run of a command, with all settings resolved.
 pub struct Invocation {
     pub(crate) request: Request,
     pub(crate) settings: Settings,
 }
 
 impl Invocation {
-    /// Tasks that run at once; at least 1.
+    /// Number of parallel tasks; at least 1.
     pub fn threads(&self) -> usize {
         self.settings.threads
     }
@@ -43,7 +43,7 @@ pub(crate) enum Request {
     Verify(Verify),
 }
 
-/// `catalog check`: what was typed; the rest is in the configuration.
+/// The arguments of `catalog check`; everything else is in the configuration.
 #[derive(Debug, Clone)]
 pub(crate) struct Check {
     pub table: Option<TableIdent>,
@@ -51,7 +51,7 @@ pub(crate) struct Check {
 }
 
 impl Request {
-    /// Its line in the table of commands.
+    /// Its entry in the table of commands.
     pub fn listed(&self) -> &'static Listed {
         match self {
             Self::DetectSchema(_) => &crate::cli::commands::detect_schema::DETECT_SCHEMA,
@@ -66,7 +66,7 @@ impl Request {
         }
     }
 
-    /// The table that it is about.
+    /// The table of the command.
     fn table(&self) -> Option<&TableIdent> {
         match self {
             Self::DetectSchema(_) => None,
@@ -86,7 +86,7 @@ impl Request {
         Report::new(self.listed().name, self.table().map(ToString::to_string))
     }
 
-    /// Whether the catalog's configuration is read: for a table, and for how to reach S3.
+    /// Whether the catalog's configuration is read: for a table, or for access to S3.
     pub fn needs_config(&self) -> bool {
         match self {
             Self::DetectSchema(request) => [Some(&request.export), request.output.as_ref()]
@@ -104,7 +104,7 @@ pub(crate) struct Settings {
     pub printer: Printer,
     pub threads: usize,
     pub memory_limit: usize,
-    /// `--output` of a dry run of detect-schema, which is not written.
+    /// The `--output` of a dry run of detect-schema, which is not written.
     pub unwritten_output: Option<String>,
 }
 
@@ -115,15 +115,15 @@ impl Settings {
     }
 }
 
-/// Reads the command line. `Err` is the exit code of a program that has done what it was asked for already, like
-/// `--help`, or that has printed why it can't.
+/// Parses the command line. `Err` is the exit code if the program is already done, as after `--help`, or after printing
+/// an error.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation, ExitCode> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let cli = match Cli::typed(&arguments) {
         Ok(cli) => cli,
         Err(answer) if answer.use_stderr() => return Err(refusal::print(answer, &arguments)),
         Err(page) => {
-            // A reader that went away, as in `--help | head`, is no failure.
+            // If the reader of a pipe has exited, as in `--help | head`, this is not an error.
             let _ = page.print();
             return Err(ExitCode::SUCCESS);
         }
@@ -175,7 +175,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
     decide(request, cli.shared.followed_by(later))
 }
 
-/// Settles what the parser can't: what holds between options, and the defaults that depend on the machine.
+/// Resolves what the parser can't: rules between options, and defaults that depend on the machine.
 fn decide(mut request: Request, shared: Shared) -> Result<Invocation, ExitCode> {
     let printer = Printer { format: shared.format.unwrap_or_default(), quiet: shared.quiet };
     if let Err(error) = check(&request, &shared) {
@@ -199,7 +199,7 @@ fn decide(mut request: Request, shared: Shared) -> Result<Invocation, ExitCode> 
     }
     let threads = shared.threads.unwrap_or_else(limits::default_threads);
     let memory = shared.memory_limit.unwrap_or_else(|| limits::default_memory(threads));
-    // On a machine of 32 bits all that can be addressed is less than what was asked for.
+    // On a 32-bit machine, the addressable memory is smaller than requested.
     let memory_limit = usize::try_from(memory).unwrap_or(usize::MAX);
     let settings = Settings { printer, threads: usize::from(threads), memory_limit, unwritten_output, shared };
     Ok(Invocation { request, settings })
@@ -237,7 +237,7 @@ fn check(request: &Request, shared: &Shared) -> Result<()> {
     if shared.quiet && shared.verbose > 0 {
         return Err(Error::usage("--quiet and --verbose can't be used together"));
     }
-    // What was typed may be a secret: the message does not repeat it.
+    // The argument may be a secret, so the message does not repeat it.
     if let Some(at) = shared.catalog_property.iter().position(|property| split_property(property).is_none()) {
         return Err(Error::usage(format!("--catalog-property, number {} of them, is not KEY=VALUE", at + 1))
             .advice("Write for example --catalog-property type=sql"));
@@ -245,7 +245,7 @@ fn check(request: &Request, shared: &Shared) -> Result<()> {
     Ok(())
 }
 
-/// `KEY=VALUE` in two; a value may be empty and may hold `=`.
+/// Splits `KEY=VALUE`; a value may be empty and may contain `=`.
 pub(crate) fn split_property(property: &str) -> Option<(&str, &str)> {
     property.split_once('=').filter(|(key, _)| !key.is_empty())
 }

@@ -1,7 +1,7 @@
-//! The command line: arguments, progress, printing and exit codes. No logic.
+//! The command line: arguments, progress, output and exit codes. No logic.
 //!
-//! What was typed ([`args`]) becomes an [`Invocation`]; [`run`] carries it out and prints its result. For use by the
-//! program of this crate: a library's user calls [`ddb_iceberg::commands`].
+//! The arguments ([`args`]) are converted to an [`Invocation`]; [`run`] executes it and prints its result. Only for
+//! this crate's program: users of the library call [`ddb_iceberg::commands`].
 
 mod args;
 mod commands;

@@ -1,4 +1,4 @@
-//! Completions and man pages, made from the command line's definition.
+//! Completions and man pages, generated from the command line's definition.
 
 use std::process::ExitCode;
 
@@ -18,7 +18,7 @@ pub(crate) fn completions(shell: Shell, mut definition: clap::Command) -> Vec<u8
 /// The man page of the program, or of one subcommand, as roff.
 pub(crate) fn man(definition: clap::Command, subcommand: Option<&str>) -> Result<Vec<u8>> {
     let mut definition = definition.disable_help_subcommand(true);
-    // Gives subcommands the names they have in the program's page.
+    // Gives subcommands the names that they have in the program's page.
     definition.build();
     let page = match subcommand {
         None => definition,
@@ -33,7 +33,7 @@ pub(crate) fn man(definition: clap::Command, subcommand: Option<&str>) -> Result
     Ok(text)
 }
 
-/// A subcommand, or one of another subcommand's: `catalog-check`.
+/// A subcommand, or a nested one: `catalog-check`.
 fn find<'a>(definition: &'a clap::Command, name: &str) -> Option<&'a clap::Command> {
     definition.find_subcommand(name).or_else(|| {
         definition.get_subcommands().find_map(|outer| {
@@ -43,7 +43,7 @@ fn find<'a>(definition: &'a clap::Command, name: &str) -> Option<&'a clap::Comma
     })
 }
 
-/// Prints a page and says how that went.
+/// Prints a page and reports the outcome.
 pub(crate) fn print(page: &[u8]) -> ExitCode {
     match printer::stdout(page) {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,4 +1,4 @@
-//! A command line that does not parse: the reason in words, and as a result where JSON was asked for.
+//! Errors in the command line: the reason as text, and as a result if JSON was requested.
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -14,7 +14,7 @@ use ddb_iceberg::catalog::property;
 use ddb_iceberg::commands::Report;
 use ddb_iceberg::error::Error;
 
-/// Prints why the arguments can't be used; the answer is the exit code.
+/// Prints why the arguments are invalid; returns the exit code.
 pub(crate) fn print(mut answer: clap::Error, arguments: &[OsString]) -> ExitCode {
     let arguments: Vec<String> =
         arguments.iter().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();
@@ -42,7 +42,7 @@ pub(crate) fn print(mut answer: clap::Error, arguments: &[OsString]) -> ExitCode
     ExitCode::from(error.kind().exit_code())
 }
 
-/// Tells whoever types another word for a command what it is called here. The parser knows only slips of the keyboard.
+/// Suggests the command for a word with a similar meaning. The parser only knows misspellings.
 fn suggest(answer: &mut clap::Error) {
     if answer.kind() != ErrorKind::InvalidSubcommand {
         return;
@@ -54,16 +54,16 @@ fn suggest(answer: &mut clap::Error) {
     }
 }
 
-/// What can be told of a command line that does not parse.
+/// Facts about an invalid command line.
 struct Typed<'a> {
-    /// The words of the command; none where the first word is no command.
+    /// The words of the command; none if the first word is not a command.
     command: String,
     /// The last `--format`.
     format: Option<&'a str>,
 }
 
 impl<'a> Typed<'a> {
-    /// Goes over the arguments as the parser does: a value of an option is no command, and nothing after `--` is an option.
+    /// Scans the arguments like the parser: an option's value is not a command, and nothing after `--` is an option.
     fn of(arguments: &'a [String]) -> Self {
         let definition = definition();
         let (mut command, mut names, mut format) = (Some(&definition), Vec::new(), None);
@@ -93,14 +93,14 @@ fn takes_value(command: &clap::Command, name: &str) -> bool {
     command.get_arguments().any(own) || command.get_subcommands().any(|below| takes_value(below, name))
 }
 
-/// What the parser says, in one line: without the usage and the pointer to the help.
+/// The parser's message on one line: without usage and reference to the help.
 fn first_paragraph(words: &str) -> String {
     let lines = words.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
     let kept: Vec<&str> = lines.filter(|line| !line.is_empty() && !line.starts_with("For more information")).collect();
     kept.join(" ").trim_start_matches("error: ").to_owned()
 }
 
-/// The parser repeats what was typed. A property's secret value is masked wherever it may have been put.
+/// The parser repeats arguments, so a property's secret value is masked wherever it may be.
 fn without_secrets(mut text: String, arguments: &[String]) -> String {
     for argument in arguments {
         // `token=hush`, `--catalog-property=token=hush`, `postgresql://me:hush@host/db`.

@@ -1,4 +1,4 @@
-//! Secrets that others on this machine can read, or replace: on the command line, and in the configuration file.
+//! Secrets that others on this machine can read or replace: on the command line, and in the configuration file.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
@@ -7,10 +7,10 @@ use std::path::Path;
 use super::yaml::{Map, Node};
 use ddb_iceberg::catalog::property;
 
-/// Write rights of the group and of everyone.
+/// Write permission of the group and of others.
 const OTHERS: u32 = 0o022;
 
-/// What is said of secrets that were typed.
+/// The warning about secrets on the command line.
 pub(crate) fn typed(catalog: &str, typed: &BTreeMap<String, String>) -> Option<String> {
     let keys: Vec<&str> =
         typed.iter().filter(|(key, value)| property::holds_secret(key, value)).map(|(key, _)| key.as_str()).collect();
@@ -25,7 +25,7 @@ pub(crate) fn typed(catalog: &str, typed: &BTreeMap<String, String>) -> Option<S
     })
 }
 
-/// What is said of a file with secrets that others can write: they decide where the secrets go.
+/// The warning about a file with secrets that others can write: they decide where the secrets are sent.
 pub(crate) fn in_file(path: &Path, content: &Map) -> Option<String> {
     let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o7777;
     let has_secret = match content.get("catalog") {
@@ -52,7 +52,7 @@ fn holds_secret(key: &str, node: &Node) -> bool {
     }
 }
 
-/// The variable that says the same as a property.
+/// The variable for a property.
 fn variable(catalog: &str, key: &str) -> String {
     let spelled = |name: &str| name.replace('.', "__").replace('-', "_").to_uppercase();
     format!("PYICEBERG_CATALOG__{}__{}", spelled(catalog), spelled(key))

@@ -1,15 +1,15 @@
 //! Catalog configuration, with PyIceberg's files, variables and key names.
 //!
-//! From weak to strong, key by key:
+//! Sources, from lowest to highest precedence, for each key:
 //!
-//! 1. one file: `--config`, or else the first `.pyiceberg.yaml` that says anything, in `$PYICEBERG_HOME`, the home folder, the
-//!    working directory;
+//! 1. one file: `--config`, otherwise the first `.pyiceberg.yaml` that is not empty, in `$PYICEBERG_HOME`, the home
+//!    folder, the working directory;
 //! 2. variables `PYICEBERG_CATALOG__<NAME>__<KEY>`: lower-cased, `_` is `-`, and in KEY `__` is `.`;
 //! 3. `--catalog-property KEY=VALUE`;
 //! 4. `--warehouse URI`.
 //!
-//! Which catalog: `--catalog`, or `PYICEBERG_DEFAULT_CATALOG`, or the file's `default-catalog`, or `default`. As in PyIceberg,
-//! the case of names in files and variables does not matter, and every value is text: `0123` stays `0123`.
+//! The catalog's name: `--catalog`, otherwise `PYICEBERG_DEFAULT_CATALOG`, the file's `default-catalog`, or `default`.
+//! As in PyIceberg, names in files and variables are case-insensitive, and every value is text: `0123` stays `0123`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,13 +22,13 @@ use super::yaml::{self, Map, Node};
 use ddb_iceberg::catalog::property;
 use ddb_iceberg::error::{Error, Result};
 
-/// The file's name, in whichever folder.
+/// The file's name in each of these folders.
 pub const FILE_NAME: &str = ".pyiceberg.yaml";
-/// A configuration file larger than this is none.
+/// Maximum size of a configuration file.
 const MAX_FILE: u64 = 1 << 20;
 const DEFAULT: &str = "default";
 
-/// What was typed.
+/// The arguments.
 #[derive(Clone, Default)]
 pub struct Options {
     /// `--catalog NAME`.
@@ -41,7 +41,7 @@ pub struct Options {
     pub config: Option<PathBuf>,
 }
 
-/// What the process was given.
+/// The environment of the process.
 #[derive(Clone, Default)]
 pub struct Environment {
     /// The variables.
@@ -51,7 +51,7 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// That of this process. Variables that are not UTF-8 are none of ours.
+    /// The environment of this process. Variables that are not UTF-8 are ignored.
     pub fn of_process() -> Self {
         let variables = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -64,20 +64,20 @@ impl Environment {
     }
 }
 
-/// Which catalog, and its properties, ready for [`connect`](crate::catalog::connect::connect).
+/// The name and properties of a catalog, ready for [`connect`](crate::catalog::connect::connect).
 #[derive(Clone, PartialEq, Eq)]
 pub struct CatalogConfig {
     /// The catalog's name.
     pub name: String,
-    /// Its properties; none is empty.
+    /// Its properties; no value is empty.
     pub properties: BTreeMap<String, String>,
-    /// Where each property was said: a variable's or an option's name, or the file's.
+    /// The source of each property: the name of a variable, an option, or the file.
     pub sources: BTreeMap<String, String>,
     /// The configuration file that was read.
     pub file: Option<PathBuf>,
-    /// For the user to see.
+    /// Warnings for the user.
     pub warnings: Vec<String>,
-    /// Secrets that others can read, or send elsewhere: for the user to see too. They change no result.
+    /// Warnings about secrets that others can read, or that are sent elsewhere. They change no result.
     pub exposed: Vec<String>,
 }
 
@@ -94,11 +94,11 @@ impl fmt::Debug for CatalogConfig {
     }
 }
 
-/// Puts the configuration together; reads at most one file.
+/// Combines the configuration's sources; reads at most one file.
 ///
-/// Errors: [`Kind::Usage`](ddb_iceberg::error::Kind::Usage) for a file that can't be read, a catalog that is nowhere
-/// configured, and a property on the command line that does not exist. In a file or a variable that is a warning: another
-/// program may know it.
+/// Errors: [`Kind::Usage`](ddb_iceberg::error::Kind::Usage) for a file that can't be read, a catalog that is not
+/// configured, and an unknown property on the command line. In a file or a variable the latter is a warning, since
+/// another program may know the property.
 pub fn load(options: &Options, environment: &Environment) -> Result<CatalogConfig> {
     let typed = typed_properties(options)?;
     let (file, mut root) = match &options.config {
@@ -178,7 +178,7 @@ pub fn load(options: &Options, environment: &Environment) -> Result<CatalogConfi
 fn typed_properties(options: &Options) -> Result<BTreeMap<String, String>> {
     let mut properties = BTreeMap::new();
     for typed in &options.properties {
-        // What was typed is not repeated as a whole: it may be a secret whose key was forgotten.
+        // The argument is not repeated as a whole: it may be a secret without its key.
         let Some((key, value)) = typed.split_once('=') else {
             return Err(
                 Error::usage("--catalog-property has no \"=\" in it").advice("Write --catalog-property KEY=VALUE")
@@ -195,7 +195,7 @@ fn typed_properties(options: &Options) -> Result<BTreeMap<String, String>> {
     Ok(properties)
 }
 
-/// The first file that says anything.
+/// The first file that is not empty.
 fn find(environment: &Environment) -> Result<(Option<PathBuf>, Map)> {
     let folders =
         [environment.folder_in("PYICEBERG_HOME"), environment.folder_in("HOME"), Some(environment.folder.clone())];
@@ -210,12 +210,12 @@ fn find(environment: &Environment) -> Result<(Option<PathBuf>, Map)> {
     Ok((None, Map::new()))
 }
 
-/// The content of a file, or `None` if it says nothing.
+/// The content of a file, or `None` if it is empty.
 fn read(path: &Path) -> Result<Option<Map>> {
     let here = |error: Error| error.in_file(path.display().to_string());
     let failure = |e: std::io::Error| here(Error::usage("the configuration can't be read").caused_by(e));
     let kind = std::fs::metadata(path).map_err(failure)?.file_type();
-    // Opening a pipe would wait for whoever writes into it.
+    // Opening a pipe would wait for its writer.
     if kind.is_fifo() || kind.is_socket() {
         return Err(here(Error::usage("the configuration is a pipe or a socket, not a file")));
     }
@@ -227,7 +227,7 @@ fn read(path: &Path) -> Result<Option<Map>> {
     yaml::parse(&text).map_err(|refused| here(Error::usage(refused.why)).on_line(refused.line))
 }
 
-/// Nested keys become one with dots: `s3: {region: x}` is `s3.region`. The error is the key of what is no text.
+/// Nested keys are joined by dots: `s3: {region: x}` is `s3.region`. The error is the key of a value that is not text.
 fn flatten(prefix: &str, entries: Map, into: &mut BTreeMap<String, String>) -> std::result::Result<(), String> {
     for (key, node) in entries {
         let key = format!("{prefix}{key}");
@@ -240,8 +240,8 @@ fn flatten(prefix: &str, entries: Map, into: &mut BTreeMap<String, String>) -> s
     Ok(())
 }
 
-/// Lays `PYICEBERG_DEFAULT_CATALOG` and `PYICEBERG_CATALOG__NAME__KEY` over the file's content. The answer: by catalog and
-/// property, the variable that said it.
+/// Applies `PYICEBERG_DEFAULT_CATALOG` and `PYICEBERG_CATALOG__NAME__KEY` over the file's content. Returns the variable
+/// of each catalog and property.
 fn apply_variables(
     root: &mut Map,
     environment: &Environment,
@@ -272,7 +272,7 @@ fn apply_variables(
     said
 }
 
-/// The entry, a map if it was missing or empty; a list stays, to be refused where it matters.
+/// The entry, as a map if it was missing or empty; a list is kept, and refused where it matters.
 fn map_in<'a>(map: &'a mut Map, key: &str) -> &'a mut Node {
     let node = map.entry(key.to_owned()).or_insert_with(|| Node::Map(Map::new()));
     if matches!(node, Node::Text(text) if text.is_empty()) {

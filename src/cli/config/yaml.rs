@@ -1,22 +1,22 @@
-//! A configuration file's YAML, as keys with texts.
+//! Parses a configuration file's YAML into keys with text values.
 //!
-//! Every scalar is the text that stands there: `0123` stays `0123`. The file is untrusted in size and shape: aliases, which
-//! multiply what a small file holds, are refused, and nesting is bounded. Nothing here recurses.
+//! Every scalar is kept as written: `0123` stays `0123`. The file's size and structure are untrusted: aliases, which
+//! multiply the content of a small file, are refused, and nesting is limited. Nothing here recurses.
 
 use std::collections::BTreeMap;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
 
-/// Keys inside of keys, at most; a catalog's property has three or four.
+/// Maximum nesting of keys; a catalog's property has three or four levels.
 const MAX_DEPTH: usize = 32;
 
-/// Keys in lower case, as PyIceberg reads them.
+/// Keys in lower case, as in PyIceberg.
 pub type Map = BTreeMap<String, Node>;
 
 /// A value without a type.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Node {
-    /// A scalar, as it is written.
+    /// A scalar, as written.
     Text(String),
     /// Keys with values.
     Map(Map),
@@ -24,24 +24,24 @@ pub enum Node {
     Other,
 }
 
-/// Why a text is no configuration. Never quotes it: there may be secrets in it.
+/// Why a text is not a valid configuration. It never quotes the text, which may contain secrets.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Refused {
-    /// What is wrong.
+    /// The error.
     pub why: &'static str,
-    /// Where, from 1.
+    /// The position, from 1.
     pub line: u64,
 }
 
-/// A collection that has begun.
+/// A collection that is being parsed.
 enum Open {
-    /// Its entries, and the key that waits for its value.
+    /// Its entries, and the key whose value is pending.
     Map(Map, Option<String>),
-    /// A list or a tagged map: only where it ends counts.
+    /// A list or a tagged map: only its end matters.
     Ignored,
 }
 
-/// Reads one document; `None` if it says nothing.
+/// Parses one document; `None` if it is empty.
 pub fn parse(text: &str) -> Result<Option<Map>, Refused> {
     let (mut open, mut root, mut documents) = (Vec::new(), None, 0);
     for event in Parser::new_from_str(text) {
@@ -100,7 +100,7 @@ pub fn parse(text: &str) -> Result<Option<Map>, Refused> {
     }
 }
 
-/// `!!str`, or `!`: the text that it would be anyway.
+/// Whether the tag is `!!str` or `!`: the value is text in any case.
 fn is_text(tag: &Tag) -> bool {
     (tag.is_yaml_core_schema() && tag.suffix == "str") || (tag.handle.is_empty() && tag.suffix == "!")
 }

@@ -1,9 +1,9 @@
-//! What `catalog check` found, in words.
+//! The result of `catalog check` as text.
 
 use super::escape;
 use ddb_iceberg::commands::{CheckReport, CheckStatus, CheckedPart};
 
-/// A check in words: what is configured, then a line a step.
+/// A check as text: the configuration, then one line per step.
 pub(crate) fn check_lines(report: &CheckReport) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(name) = &report.catalog {

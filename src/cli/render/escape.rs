@@ -1,16 +1,16 @@
-//! Text from the input is not to be trusted on a terminal: characters that command it, or that reorder what is read, are
-//! printed as escapes.
+//! Text from input is untrusted on a terminal: characters that control the terminal, or reorder the text, are printed
+//! as escapes.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// Control characters, line separators, and the marks that change the direction of text.
+/// Control characters, line separators, and marks that change the text direction.
 fn is_dangerous(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// One line of text for people.
+/// One line of text for display.
 pub(crate) fn line(text: &str) -> Cow<'_, str> {
     if !text.contains(is_dangerous) {
         return Cow::Borrowed(text);
@@ -22,12 +22,13 @@ pub(crate) fn line(text: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
-/// Several lines of text for people: the line ends stay.
+/// Several lines of text for display: line ends are kept.
 pub(crate) fn lines(text: &str) -> String {
     text.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// JSON text that means the same: outside of strings it has none of these characters but line ends and tabs.
+/// Escapes JSON text without changing its meaning: outside of strings it has none of these characters except line ends
+/// and tabs.
 pub(crate) fn json(text: &str) -> Cow<'_, str> {
     let unsafe_in_json = |c: char| is_dangerous(c) && !matches!(c, '\n' | '\r' | '\t');
     if !text.contains(unsafe_in_json) {
@@ -36,7 +37,7 @@ pub(crate) fn json(text: &str) -> Cow<'_, str> {
     let mut safe = String::with_capacity(text.len() + 16);
     for c in text.chars() {
         if unsafe_in_json(c) {
-            // All of them are below U+10000: one escape each.
+            // All of them are below U+10000, so one escape suffices.
             let _ = write!(safe, "\\u{:04x}", u32::from(c));
         } else {
             safe.push(c);

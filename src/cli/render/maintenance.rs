@@ -1,10 +1,10 @@
-//! What maintenance did, in words.
+//! The results of maintenance as text.
 
 use super::escape;
 use super::units::{bytes, count};
 use ddb_iceberg::commands::{MaintenanceReport, Status};
 
-/// Orphans that get a line of their own; the JSON result has them all.
+/// Maximum number of orphans that are printed; the JSON result has all of them.
 const MAX_FILE_LINES: usize = 100;
 
 /// One sentence.
@@ -48,7 +48,7 @@ pub(crate) fn sentence(done: &MaintenanceReport) -> String {
     }
 }
 
-/// The orphans, a line each.
+/// The orphans, one per line.
 pub(crate) fn files(done: &MaintenanceReport) -> Vec<String> {
     let shown = done.files.iter().take(MAX_FILE_LINES).map(|file| format!("  {}", escape::line(file)));
     let more = done.files.len().saturating_sub(MAX_FILE_LINES);

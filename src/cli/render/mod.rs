@@ -1,4 +1,4 @@
-//! What people see: the results of commands in words, escaped for terminals.
+//! Output for people: the results of commands as text, escaped for terminals.
 
 pub(crate) mod check;
 pub(crate) mod escape;

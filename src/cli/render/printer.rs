@@ -1,4 +1,4 @@
-//! Where results go: stdout has the result and nothing else, stderr has what is for people.
+//! Prints results: stdout gets only the result, stderr everything else for people.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -10,7 +10,7 @@ use ddb_iceberg::commands::{CheckReport, DetectReport, Report};
 use ddb_iceberg::error::{Error, Result};
 use ddb_iceberg::secrets;
 
-/// Prints results in the form that was asked for.
+/// Prints results in the requested format.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Printer {
     pub format: Format,
@@ -18,14 +18,14 @@ pub(crate) struct Printer {
 }
 
 impl Printer {
-    /// Prints the result of a command that works on a table, or of one that failed; the answer is its exit code.
+    /// Prints the result of a command that works on a table, or of a failed one; returns the exit code.
     pub fn finish(self, report: &Report, result: Result<()>) -> ExitCode {
         let printed = self.result(report, || super::report::of(report));
         self.warnings(&report.warnings);
         ended(result, printed)
     }
 
-    /// Prints the result of `detect-schema`: without a file the schema itself.
+    /// Prints the result of `detect-schema`: without a file, the schema itself.
     pub fn schema(
         self,
         report: &Report,
@@ -49,7 +49,7 @@ impl Printer {
                 vec![format!("{would} the schema of {items} to {}", escape::line(name)), table.clone()]
             }),
         };
-        // The schema file has no place for warnings.
+        // The schema file cannot contain warnings.
         let printer = if written_to.or(dry).is_none() { Self { format: Format::Text, ..self } } else { self };
         printer.warnings(&report.warnings);
         ended(Ok(()), printed)
@@ -57,18 +57,18 @@ impl Printer {
 
     /// Prints a result, without the warnings for people.
     pub fn print(report: &Report) {
-        // The exit code is that of the failure which is being reported.
+        // The exit code is that of the reported failure.
         let _ = stdout(&json_line(report));
     }
 
-    /// Prints the result of `catalog check`; the answer is its exit code.
+    /// Prints the result of `catalog check`; returns the exit code.
     pub fn check(self, report: &CheckReport, result: Result<()>) -> ExitCode {
         let printed = self.result(report, || check_lines(report));
         self.warnings(&report.warnings);
         ended(result, printed)
     }
 
-    /// A check that was refused before it began.
+    /// A check that was refused before it started.
     pub fn refused_check(self, error: Error) -> ExitCode {
         let mut report = CheckReport::default();
         report.fail(&error);
@@ -78,7 +78,7 @@ impl Printer {
         }
     }
 
-    /// The same as JSON, for an error that was told already.
+    /// The same as JSON, for an error that was already printed.
     pub fn print_refused_check(error: &Error) {
         let mut report = CheckReport::default();
         report.fail(error);
@@ -92,7 +92,7 @@ impl Printer {
         }
     }
 
-    /// Prints a result: as JSON, in words, or not at all where nobody wants words.
+    /// Prints a result: as JSON, as text, or not at all with `--quiet`.
     fn result(self, report: &impl serde::Serialize, words: impl FnOnce() -> Vec<String>) -> Result<()> {
         match self.format {
             Format::Json => stdout(&json_line(report)),
@@ -102,7 +102,7 @@ impl Printer {
     }
 
     fn warnings(self, warnings: &[String]) {
-        // As JSON they are in the result.
+        // The JSON result contains them.
         if self.format == Format::Text {
             for warning in warnings {
                 self.note(&format!("warning: {}", escape::line(warning)));
@@ -112,7 +112,7 @@ impl Printer {
 }
 
 fn ended(result: Result<()>, printed: Result<()>) -> ExitCode {
-    // Both are told; the exit code is the command's own, if it has one.
+    // Both are printed; the exit code is the command's own, if it has one.
     let unprinted = printed.err().map(|failure| error(&failure));
     match result {
         Err(failure) => error(&failure),
@@ -120,13 +120,13 @@ fn ended(result: Result<()>, printed: Result<()>) -> ExitCode {
     }
 }
 
-/// Prints an error to stderr; the answer is its exit code.
+/// Prints an error to stderr; returns its exit code.
 pub fn error(error: &Error) -> ExitCode {
     stderr(&format!("error: {}", escape::line(&error.to_string())));
     ExitCode::from(error.kind().exit_code())
 }
 
-/// Writes to stdout. A reader that went away, as in `| head`, is no error.
+/// Writes to stdout. If the reader of a pipe has exited, as in `| head`, this is not an error.
 pub fn stdout(bytes: &[u8]) -> Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
@@ -137,7 +137,7 @@ pub fn stdout(bytes: &[u8]) -> Result<()> {
     }
 }
 
-/// Whoever reads stderr may have gone: there is nobody to tell.
+/// The reader of stderr may have exited; then nobody can be told.
 pub fn stderr(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{}", secrets::strike_long(text));
 }
@@ -148,7 +148,7 @@ fn text_of(lines: &[String]) -> Vec<u8> {
 
 /// The result as one line of JSON.
 fn json_line(report: &impl serde::Serialize) -> Vec<u8> {
-    // A report is plain strings and numbers: this can't fail.
+    // A report consists of plain strings and numbers, so this can't fail.
     let text = serde_json::to_string(report).unwrap_or_default();
     let mut line = secrets::strike_long(&escape::json(&text));
     line.push('\n');

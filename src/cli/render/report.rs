@@ -1,4 +1,4 @@
-//! The lines that a command ends with.
+//! The final output of a command.
 
 use super::units::group;
 use super::windows::{MAX_WINDOW_LINES, complete_up_to, details, load, rows, span, windows};
@@ -7,7 +7,7 @@ use crate::cli::commands;
 use crate::cli::commands::listed::Form;
 use ddb_iceberg::commands::{Report, Status, WindowReport};
 
-/// The lines for people; none when a command failed before it did anything.
+/// The lines for people; none if a command failed before it did anything.
 pub(crate) fn of(report: &Report) -> Vec<String> {
     if let Some(lines) = status::of(report) {
         return lines;

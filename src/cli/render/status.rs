@@ -1,4 +1,4 @@
-//! What `status` and `verify` found, in words.
+//! The results of `status` and `verify` as text.
 
 use super::escape;
 use super::units::{bytes, count, group};
@@ -7,10 +7,10 @@ use super::windows::skipped;
 use ddb_iceberg::commands::{AppliedWindow, Report, TableState};
 use ddb_iceberg::time;
 
-/// Due windows that get a line of their own; the JSON result has them all.
+/// Maximum number of due windows that are printed; the JSON result has all of them.
 const MAX_DUE_LINES: usize = 20;
 
-/// The lines for people, if the command found something to tell.
+/// The lines for people, if there is a result.
 pub(crate) fn of(report: &Report) -> Option<Vec<String>> {
     let table = escape::line(report.table.as_deref().unwrap_or("table"));
     if let Some(state) = &report.state {

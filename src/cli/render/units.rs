@@ -1,4 +1,4 @@
-//! Numbers, sizes and times in words.
+//! Numbers, sizes and times as text.
 
 use ddb_iceberg::time;
 
@@ -34,7 +34,7 @@ pub(crate) fn bytes(number: u64) -> String {
     if unit == 1 {
         return format!("{number} B");
     }
-    // Cut, not rounded: 999,999 is not 1000.0 kB.
+    // Truncated, not rounded: 999,999 is not 1000.0 kB.
     format!("{}.{} {name}", number / unit, number % unit * 10 / unit)
 }
 

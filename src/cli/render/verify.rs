@@ -1,4 +1,4 @@
-//! What `verify` found, in words.
+//! The result of `verify` as text.
 
 use super::escape;
 use super::units::{count, group};

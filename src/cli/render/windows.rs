@@ -1,4 +1,4 @@
-//! The result in words: a headline that says it all, then details, for a terminal or a scheduler's mail.
+//! The result as text: a complete headline, then details, for a terminal or a scheduler's mail.
 
 use std::collections::BTreeMap;
 
@@ -7,9 +7,9 @@ use super::units::{bytes, count, group, seconds};
 use ddb_iceberg::commands::{FileCounts, Report, RowCounts, SkippedWindow, Status, WindowReport};
 use ddb_iceberg::time;
 
-/// Windows that get a line of their own; the JSON result has them all.
+/// Maximum number of windows that are printed; the JSON result has all of them.
 pub(crate) const MAX_WINDOW_LINES: usize = 20;
-/// So of those that are skipped.
+/// The same for skipped windows.
 const MAX_SKIPPED_LINES: usize = 5;
 
 pub(crate) fn load(report: &Report, done: &[&WindowReport]) -> String {
@@ -44,7 +44,7 @@ pub(crate) fn windows(report: &Report, done: &[&WindowReport]) -> String {
         n => format!(" {} more were applied already.", group(n)),
     };
     match report.status {
-        // A dry run may not know how many of the changed keys the table has.
+        // A dry run may not know how many of the changed keys are in the table.
         Status::DryRun if total == RowCounts::default() => format!("would apply {what}; nothing was written.{skipped}"),
         Status::DryRun => format!("would apply {what}: {}; nothing was written.{skipped}", rows(total)),
         Status::Failed => format!("applied {what}: {}, then failed.{skipped}", rows(total)),
@@ -93,7 +93,7 @@ pub(crate) fn details(report: &Report, done: &[&WindowReport], lines: &mut Vec<S
     }
 }
 
-/// What is not needed, and why.
+/// The skipped windows, with the reasons.
 pub(crate) fn skipped(report: &Report) -> Vec<String> {
     let span = |window: &SkippedWindow| format!("{} to {}", escape::line(&window.from), escape::line(&window.to));
     let told = report.skipped.iter().take(MAX_SKIPPED_LINES);

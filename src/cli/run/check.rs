@@ -1,4 +1,4 @@
-//! `catalog check`: puts the configuration together and hands it to the command.
+//! `catalog check`: combines the configuration and passes it to the command.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use ddb_iceberg::commands::{self, CheckCatalog, CheckReport, CheckedPart, Settin
 use ddb_iceberg::error::Result;
 use ddb_iceberg::runtime::progress::Progress;
 
-/// Runs the check and prints its result; the answer is the exit code.
+/// Runs the check and prints its result; returns the exit code.
 pub(crate) async fn run(check: Check, settings: Arc<Settings>, progress: Arc<Progress>, screen: Screen) -> ExitCode {
     let started = Instant::now();
     let report = Arc::new(Mutex::new(CheckReport::default()));

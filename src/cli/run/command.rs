@@ -1,4 +1,4 @@
-//! Carries a command out: opens stores and catalog, supervises the work, prints the result.
+//! Executes a command: opens stores and catalog, supervises the work, prints the result.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use ddb_iceberg::commands::{self, Context, DetectReport, Report, Status};
 use ddb_iceberg::error::Result;
 use ddb_iceberg::runtime::progress::Progress;
 
-/// Runs a command and prints its result; the answer is the exit code.
+/// Runs a command and prints its result; returns the exit code.
 pub async fn run(invocation: Invocation) -> ExitCode {
     let Invocation { request, settings } = invocation;
     let started = Instant::now();
@@ -37,7 +37,7 @@ pub async fn run(invocation: Invocation) -> ExitCode {
         return code;
     }
 
-    // The report is kept out here: what was applied is told whatever becomes of the command.
+    // The report is kept outside of the command, so that applied changes are reported however it ends.
     let report = Arc::new(Mutex::new(request.new_report()));
     let settings = Arc::new(settings);
     let stores = Arc::new(Stores::default());
@@ -59,7 +59,7 @@ pub async fn run(invocation: Invocation) -> ExitCode {
             result
         }
     };
-    // A panic in a part of the command is an error of the command already; this tells where it was.
+    // A panic in a part of the command is already an error of the command; this adds its location.
     if let Some(text) = logs::panic_message()
         && !result.as_ref().is_err_and(|error| error.to_string().contains(&text))
     {
@@ -82,7 +82,7 @@ pub async fn run(invocation: Invocation) -> ExitCode {
     }
 }
 
-/// Fills in what the command did not.
+/// Fills in what the command did not set.
 fn complete(report: &mut Report, progress: &Progress, started: Instant) {
     let counted = progress.snapshot();
     if report.bytes_read == 0 {
@@ -110,13 +110,13 @@ fn print_schema(
     report.status = if settings.shared.dry_run { Status::DryRun } else { Status::Applied };
     report.warnings.clone_from(&schema.warnings);
     if printer.format == args::Format::Json && (written_to.is_some() || settings.unwritten_output.is_some()) {
-        // People find them below the table.
+        // In text output they are below the table.
         report.warnings.extend(schema.hints.iter().map(ToString::to_string));
     }
     printer.schema(&report, schema, written_to, settings.unwritten_output.as_deref())
 }
 
-/// Carries out the command. Only `detect-schema` has a result besides the report.
+/// Executes the command. Only `detect-schema` has a result in addition to the report.
 async fn perform(
     request: Request,
     settings: Arc<Settings>,
@@ -142,7 +142,7 @@ async fn perform(
         Request::Compact(request) => commands::compact(&context, &request, &mut report).await.map(|()| None),
         Request::Expire(request) => commands::expire(&context, &request, &mut report).await.map(|()| None),
         Request::Orphans(request) => commands::orphans(&context, &request, &mut report).await.map(|()| None),
-        // It has a report of its own.
+        // It has its own report.
         Request::CheckCatalog(_) => Ok(None),
         Request::Status(request) => commands::status(&context, &request, &mut report).await.map(|()| None),
         Request::Verify(request) => commands::verify(&context, &request, &mut report).await.map(|()| None),

@@ -1,9 +1,9 @@
-//! The catalog that arguments, environment and configuration file name.
+//! The catalog configured by arguments, environment and configuration file.
 
 use crate::cli::args::Shared;
 use ddb_iceberg::error::Result;
 
-/// What the options and the configuration say of the catalog; `warnings` are for the report.
+/// The catalog's settings from options and configuration; `warnings` are for the report.
 pub(crate) fn configure(
     shared: &Shared,
     warnings: &mut Vec<String>,

@@ -1,4 +1,4 @@
-//! Logs to stderr, and what a panic leaves behind.
+//! Logs to stderr, and panic messages.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::Mutex;
@@ -18,18 +18,18 @@ use super::progress::Screen;
 use crate::cli::render::escape;
 use ddb_iceberg::secrets;
 
-/// The beginning of our own modules' names.
+/// Prefix of the names of our own modules.
 const OURS: &str = "ddb_iceberg";
 
-/// The first panic: where, and what it said.
+/// The first panic: its location and message.
 static PANIC: Mutex<Option<String>> = Mutex::new(None);
 
-/// Starts logging. Other crates' logs stay at warnings: theirs could hold values from the input, or secrets.
+/// Starts logging. Other crates log warnings only: their other logs could contain values from the input, or secrets.
 pub(crate) fn start(verbose: u8, quiet: bool, screen: Screen) {
     let ansi = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    // Fails only when a program that embeds this one has set up its own logging; then that one is used.
+    // Fails only if a program that embeds this one has set up its own logging, which is then used.
     let ours = layer(ansi, Lines { screen: screen.clone(), strike: secrets::strike_long });
-    // What a database or another service says comes through these, as it was said.
+    // These log messages of databases and other services verbatim.
     let others = layer(ansi, Lines { screen, strike: secrets::strike });
     let _ = tracing_subscriber::registry()
         .with(targets(verbose, quiet))
@@ -38,7 +38,8 @@ pub(crate) fn start(verbose: u8, quiet: bool, screen: Screen) {
         .try_init();
 }
 
-/// One line an event. Values may come from the input: they are escaped, and a line break in them starts no line.
+/// One line per event. Values may come from the input: they are escaped, so a line break in them does not start a new
+/// line.
 fn layer<S, W>(ansi: bool, writer: W) -> impl Layer<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
@@ -60,12 +61,12 @@ fn targets(verbose: u8, quiet: bool) -> Targets {
         (false, 2) => (LevelFilter::DEBUG, LevelFilter::WARN),
         (false, _) => (LevelFilter::TRACE, LevelFilter::WARN),
     };
-    // AWS's crates warn by debug dumps of what becomes an error of ours, in words, if it matters.
+    // AWS's crates log debug dumps as warnings for failures that we report as errors if they matter.
     let aws = if verbose > 1 { others } else { LevelFilter::OFF };
     Targets::new().with_default(others).with_target("aws_", aws).with_target(OURS, ours)
 }
 
-/// Keeps a panic's message for the error it becomes; its backtrace is only for who asks for it with `RUST_BACKTRACE`.
+/// Keeps a panic's message for the error; the backtrace is only printed with `RUST_BACKTRACE`.
 pub(crate) fn keep_panics() {
     let default = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
@@ -85,7 +86,7 @@ pub(crate) fn panic_message() -> Option<String> {
     PANIC.lock().ok().and_then(|first| first.clone())
 }
 
-/// Writes each event at once, above the progress bar, without secrets.
+/// Writes each event immediately, above the progress bar, without secrets.
 struct Lines {
     screen: Screen,
     strike: fn(&str) -> String,

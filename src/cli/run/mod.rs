@@ -1,4 +1,4 @@
-//! A command being carried out: stores, supervision, progress, logs.
+//! Execution of a command: stores, supervision, progress, logs.
 
 pub(crate) mod check;
 pub(crate) mod command;

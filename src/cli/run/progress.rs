@@ -1,4 +1,4 @@
-//! The progress bar: a thread reads the counters ten times a second and draws them on stderr.
+//! The progress bar: a thread reads the counters ten times a second and draws it on stderr.
 
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal, Write};
@@ -15,9 +15,9 @@ use ddb_iceberg::runtime::progress::{Progress, Snapshot};
 
 /// How often the counters are read.
 const TICK: Duration = Duration::from_millis(100);
-/// The time over which a speed is taken.
+/// The time span over which the speed is averaged.
 const SPEED_OVER: Duration = Duration::from_secs(3);
-/// How often a line is printed where there is no terminal to draw on.
+/// How often a line is printed without a terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// Stderr, shared by the bar and the logs: lines are printed above the bar.
@@ -25,7 +25,7 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 pub(crate) struct Screen(Arc<Mutex<Option<ProgressBar>>>);
 
 impl Screen {
-    /// Prints whole lines. Nobody can be told when stderr is gone.
+    /// Prints whole lines. If stderr is closed, nobody can be told.
     pub fn print(&self, text: &[u8]) {
         let write = || {
             let _ = io::stderr().lock().write_all(text);
@@ -45,7 +45,7 @@ impl Screen {
     }
 }
 
-/// The thread that draws; it ends, and the bar goes, when this is dropped.
+/// The thread that draws the bar; when this is dropped, it ends and the bar is removed.
 pub(crate) struct Watch {
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -55,13 +55,13 @@ impl Drop for Watch {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // A thread that panicked has nothing left to clear.
+            // If the thread panicked, there is nothing to clear.
             let _ = thread.join();
         }
     }
 }
 
-/// Starts to show progress, if it is wanted; without a terminal, as a line now and then.
+/// Starts showing progress if requested; without a terminal, as an occasional line.
 pub(crate) fn watch(mode: ProgressMode, quiet: bool, progress: Arc<Progress>, screen: Screen) -> Option<Watch> {
     let terminal = io::stderr().is_terminal();
     match mode {
@@ -70,7 +70,7 @@ pub(crate) fn watch(mode: ProgressMode, quiet: bool, progress: Arc<Progress>, sc
         ProgressMode::Auto | ProgressMode::Always => {}
     }
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
-    // A terminal that can't move its cursor has no bar either.
+    // A terminal that can't move its cursor gets no bar either.
     let drawn = terminal && !bar.is_hidden();
     if drawn {
         screen.show(Some(bar.clone()));
@@ -86,7 +86,7 @@ pub(crate) fn watch(mode: ProgressMode, quiet: bool, progress: Arc<Progress>, sc
         }
         screen.show(None);
     });
-    // Without the thread the work goes on unseen.
+    // Without the thread, the work continues without a display.
     thread.ok().map(|thread| Watch { stop: Some(stop), thread: Some(thread) })
 }
 
@@ -157,7 +157,7 @@ fn counters(now: &Snapshot, speed: u64) -> String {
     parts.join(", ")
 }
 
-/// Bytes a second over the last few seconds.
+/// Bytes per second over the last few seconds.
 #[derive(Debug, Default)]
 struct Meter {
     samples: VecDeque<(Instant, u64)>,

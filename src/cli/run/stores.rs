@@ -1,4 +1,4 @@
-//! The storage of one run: of exports and of tables, which may be reached differently.
+//! The storage of one run, for exports and for tables, which may be accessed differently.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -8,23 +8,23 @@ use ddb_iceberg::error::Result;
 use ddb_iceberg::runtime::run::Run;
 use ddb_iceberg::storage::{S3Config, Store, set_memory_limit};
 
-/// A run's buffers for S3 are this part of its memory.
+/// Fraction of a run's memory for S3 buffers.
 const BUFFERS_PART: usize = 8;
-/// The beginnings of files opened ahead are this part of its memory.
+/// Fraction of its memory for the first bytes of files that are opened ahead.
 const AHEAD_PART: usize = 16;
 
-/// Files that are inflated whole take this part of its memory.
+/// Fraction of its memory for files that are inflated whole.
 const INFLATED_PART: usize = 4;
 
-/// How long a file may take that is being written when the run ends.
+/// Time limit for files that are still being written when the run ends.
 const FINISH: Duration = Duration::from_secs(5);
 
-/// Keeps what was opened, to close it when the run ends, however it ends.
+/// Opened stores, to close them when the run ends, however it ends.
 #[derive(Default)]
 pub(crate) struct Stores(Mutex<Vec<Store>>);
 
 impl Stores {
-    /// Storage of exports, and of tables: one if the same properties hold for both.
+    /// Storage of exports and of tables: the same if the same properties apply to both.
     pub fn open(
         &self,
         properties: Option<&BTreeMap<String, String>>,
@@ -50,14 +50,14 @@ impl Stores {
         Ok((exports, tables))
     }
 
-    /// Aborts what was not finished.
+    /// Aborts unfinished operations.
     pub async fn close(&self) {
         for store in self.opened() {
             store.close().await;
         }
     }
 
-    /// Takes back what a run that failed, or was stopped, has written and no table names. To be called before
+    /// Deletes files that a failed or stopped run has written and no table refers to. Call it before
     /// [`close`](Self::close).
     pub async fn take_back(&self, run: &Run) {
         let left = run.take_back(FINISH).await;

@@ -1,4 +1,4 @@
-//! Runs a command so that a signal stops it between commits, never inside of one, and a panic is an error like others.
+//! Runs a command so that a signal stops it only between commits, and a panic becomes an ordinary error.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use super::logs;
 use ddb_iceberg::error::{Error, Kind, Result};
 use ddb_iceberg::runtime::run::Run;
 
-/// How long to wait after a signal.
+/// Time limits after a signal.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patience {
     /// For the answer to a commit that was sent: a slow catalog answers within this time or not at all.
     pub commit: Duration,
-    /// For the command to end by itself after that commit, since it may have been its last.
+    /// For the command to finish after that commit, since it may have been its last.
     pub end: Duration,
-    /// For the command to let go of what it holds.
+    /// For the command to release its resources.
     pub stop: Duration,
 }
 
@@ -27,13 +27,12 @@ impl Default for Patience {
     }
 }
 
-/// How often a running commit is looked at.
+/// How often a pending commit is checked.
 const POLL: Duration = Duration::from_millis(20);
 
-/// Waits for the command, or stops it at the first signal; a second signal does not wait for anything, and `true` comes
-/// with it.
+/// Waits for the command, or stops it at the first signal. A second signal ends all waiting and returns `true`.
 ///
-/// `notify` is called when a signal has come and a commit has to be waited for.
+/// `notify` is called when a signal has arrived while a commit is pending.
 pub(crate) async fn supervise<T>(
     mut task: JoinHandle<Result<T>>,
     signals: &mut UnboundedReceiver<()>,
@@ -50,7 +49,7 @@ pub(crate) async fn supervise<T>(
     }
     tokio::select! {
         ended = wind_down(&mut task, run, patience) => match ended.map(|ended| result_of(ended, run)) {
-            // An error behind the stop comes of it.
+            // An error after the stop is caused by it.
             Some(result) if result.is_ok() || !run.is_stopped() => (result, false),
             _ => (Err(stopped(run)), false),
         },
@@ -71,7 +70,7 @@ async fn wind_down<T>(task: &mut JoinHandle<T>, run: &Run, patience: Patience) -
                 () = sleep(POLL) => {}
             }
         }
-        // The command may be done now. If it goes on to its next commit instead, that one is waited for too.
+        // The command may be finished now. If it starts another commit instead, that one is waited for too.
         if let Ok(ended) = timeout(patience.end, &mut *task).await {
             return Some(ended);
         }
