@@ -1,4 +1,4 @@
-//! `catalog check`: whether a catalog and its warehouse can be used, step by step.
+//! `catalog check`: checks step by step whether a catalog and its warehouse can be used.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -23,9 +23,9 @@ use crate::storage::{Location, Staging, Store};
 use crate::table::watermark;
 use crate::time;
 
-/// All steps together are done or given up within this time.
+/// Time limit for all steps together.
 pub const TIME_LIMIT: Duration = Duration::from_secs(28);
-/// Time that the catalog's steps leave for the others.
+/// Time that the catalog's steps must leave for the others.
 const RESERVE: Duration = Duration::from_secs(6);
 const CONTENT: &[u8] = b"ddb-iceberg catalog check\n";
 
@@ -34,23 +34,23 @@ const CONTENT: &[u8] = b"ddb-iceberg catalog check\n";
 pub struct CheckCatalog {
     /// The catalog's name.
     pub name: String,
-    /// Its properties, as [`connect`] takes them.
+    /// Its properties, as for [`connect`].
     pub properties: BTreeMap<String, String>,
     /// Storage of tables.
     pub tables: Store,
     /// Storage of exports.
     pub exports: Store,
-    /// A table to load, if one is named.
+    /// A table to load, if given.
     pub table: Option<TableIdent>,
-    /// An export, or a folder above exports, to look at, if one is named.
+    /// An export, or a folder above exports, to check, if given.
     pub export: Option<String>,
-    /// Write a small file to the warehouse, and delete it.
+    /// Whether to write a small file to the warehouse, and delete it.
     pub write: bool,
-    /// What takes that file back if the check is stopped.
+    /// Deletes that file if the check is stopped.
     pub run: Arc<Run>,
 }
 
-/// How a step, or the whole check, went.
+/// The result of a step, or of the whole check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckStatus {
@@ -58,11 +58,11 @@ pub enum CheckStatus {
     Ok,
     /// It does not.
     Failed,
-    /// It was not looked at; the message says why.
+    /// Not checked; the message says why.
     Skipped,
 }
 
-/// What was looked at.
+/// The subject of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckedPart {
@@ -70,44 +70,44 @@ pub enum CheckedPart {
     Configuration,
     /// Whether the catalog answers.
     Reach,
-    /// Whether it knows us.
+    /// Whether the sign-in succeeds.
     SignIn,
     /// Its tables.
     List,
-    /// The table that was named.
+    /// The given table.
     Table,
-    /// Whether files can be written where tables lie.
+    /// Whether files can be written in the location of tables.
     Warehouse,
-    /// The export that was named.
+    /// The given export.
     Export,
 }
 
 /// One step.
 #[derive(Debug, Clone, Serialize)]
 pub struct CheckStep {
-    /// What was looked at.
+    /// The subject.
     pub part: CheckedPart,
-    /// How it went.
+    /// The result.
     pub status: CheckStatus,
-    /// What was found, or what to mend, in words.
+    /// What was found, or what to fix, as text.
     pub message: String,
 }
 
-/// A property and where it was said.
+/// A property and its source.
 #[derive(Debug, Clone, Serialize)]
 pub struct Setting {
     /// The property's name.
     pub property: String,
     /// Its value; secrets as `***`.
     pub value: String,
-    /// The file, the variable or the option.
+    /// The file, variable or option.
     pub from: String,
 }
 
 /// The result of `catalog check`, version 1. A public, versioned interface.
 #[derive(Debug, Clone, Serialize)]
 pub struct CheckReport {
-    /// The version of this form: 1.
+    /// The version of this format: 1.
     pub version: u32,
     /// `catalog check`.
     pub command: &'static str,
@@ -115,15 +115,15 @@ pub struct CheckReport {
     pub status: CheckStatus,
     /// The catalog's name.
     pub catalog: Option<String>,
-    /// What is configured, by property.
+    /// The configured properties.
     pub settings: Vec<Setting>,
     /// The steps, in order.
     pub steps: Vec<CheckStep>,
     /// Wall time.
     pub seconds: f64,
-    /// What deserves a look.
+    /// Warnings.
     pub warnings: Vec<String>,
-    /// The first step's error that failed.
+    /// The error of the first failed step.
     pub error: Option<ErrorReport>,
 }
 
@@ -144,12 +144,12 @@ impl Default for CheckReport {
 }
 
 impl CheckReport {
-    /// Adds a step that went well.
+    /// Adds a successful step.
     pub fn good(&mut self, part: CheckedPart, message: impl Into<String>) {
         self.steps.push(CheckStep { part, status: CheckStatus::Ok, message: message.into() });
     }
 
-    /// Adds a step that failed.
+    /// Adds a failed step.
     pub fn failed(&mut self, part: CheckedPart, error: &Error) {
         self.steps.push(CheckStep { part, status: CheckStatus::Failed, message: error.to_string() });
         self.fail(error);
@@ -178,10 +178,10 @@ impl CheckReport {
     }
 }
 
-/// Checks a catalog within [`TIME_LIMIT`] and adds the steps to the report. Nothing is created but, for a moment, one
+/// Checks a catalog within [`TIME_LIMIT`] and adds the steps to the report. Creates nothing except, temporarily, one
 /// small file in the warehouse.
 ///
-/// Errors: that of the first step that failed; the later ones are tried all the same where that makes sense.
+/// Errors: that of the first failed step; later steps are still run where that makes sense.
 pub async fn check_catalog(request: &CheckCatalog, report: &mut CheckReport) -> Result<()> {
     let deadline = Instant::now() + TIME_LIMIT;
     let mut first = Ok(());
@@ -226,7 +226,7 @@ async fn within<T>(deadline: Instant, step: impl Future<Output = Result<T>>) -> 
     })
 }
 
-/// The catalog's own steps, and the table that was named.
+/// The catalog's own steps, and the given table.
 async fn look(
     catalog: &dyn Catalog,
     request: &CheckCatalog,
@@ -280,7 +280,7 @@ fn describe(table: &LoadedTable) -> Result<String> {
     })
 }
 
-/// Where to try to write: below the table, or where new tables go.
+/// Where to write the test file: below the table, or where new tables go.
 fn place(catalog: &Arc<dyn Catalog>, table: Option<&LoadedTable>) -> Option<(String, FileIO)> {
     match table {
         Some(table) => {
@@ -290,7 +290,7 @@ fn place(catalog: &Arc<dyn Catalog>, table: Option<&LoadedTable>) -> Option<(Str
     }
 }
 
-/// Writes a file that nobody else can mean, reads it and deletes it. Local folders that this made are removed again.
+/// Writes a file with a unique name, reads it and deletes it. Local folders created for it are removed again.
 async fn try_to_write(place: &str, file_io: &FileIO, run: &Arc<Run>) -> Result<String> {
     let staging = Staging::begin(run);
     let file_io = staging.file_io(file_io);
@@ -308,7 +308,7 @@ async fn try_to_write(place: &str, file_io: &FileIO, run: &Arc<Run>) -> Result<S
             Ok(input) => input.read().await,
             Err(error) => Err(error),
         };
-        // Whatever reading says, the file goes.
+        // The file is deleted even if reading fails.
         let deleted = file_io.delete(&file).await;
         if read.map_err(|e| failed("read", e))? != CONTENT {
             return Err(Error::failed("a file in the warehouse was read back with other content").in_file(file.clone()));
@@ -322,7 +322,7 @@ async fn try_to_write(place: &str, file_io: &FileIO, run: &Arc<Run>) -> Result<S
         staging.take_back().await;
     }
     for folder in folders {
-        // Fails where someone else has put something in.
+        // Fails if someone else has put something into it.
         let _ = std::fs::remove_dir(folder);
     }
     outcome.map(|()| format!("a file in {place} was written, read and deleted"))
@@ -334,7 +334,7 @@ fn missing_folders(place: &str) -> Vec<PathBuf> {
     path.ancestors().take_while(|folder| !folder.exists()).map(PathBuf::from).collect()
 }
 
-/// Reads the manifests of an export, or of what is due below a folder, and the beginning of a data file.
+/// Reads the manifests of an export, or of the due ones below a folder, and the start of a data file.
 async fn look_at_export(store: &Store, export: &str, table: Option<&LoadedTable>) -> Result<String> {
     let watermark = match table {
         Some(table) => watermark::watermark(&table.metadata)?.map(|mark| mark.time),

@@ -1,4 +1,4 @@
-//! `compact`: small data files merged, files with many deletes rewritten, in one commit that changes no row.
+//! `compact`: merges small data files and rewrites files with many deletes, in one commit that changes no row.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use crate::maintenance::{Compacted, Compaction, Compactor, Policy};
 use crate::table::open::existing_to_change;
 use crate::table::{check_properties, check_supported, check_writable, watermark};
 
-/// Plans before other writers have won: each starts from the table as it is then.
+/// Number of attempts if other writers commit first: each plans on the current state of the table.
 const ATTEMPTS: u32 = 5;
 
-/// Rewrites what is worth it.
+/// Rewrites everything that pays off.
 pub async fn compact(context: &Context, request: &Compact, report: &mut Report) -> Result<()> {
     let catalog = context.catalog()?;
     for attempt in 0..ATTEMPTS {
@@ -51,7 +51,7 @@ pub async fn compact(context: &Context, request: &Compact, report: &mut Report) 
         .advice("Nothing was changed; run the command again when fewer windows arrive"))
 }
 
-/// A table that maintenance may work on.
+/// Loads a table that maintenance may change.
 pub(super) async fn load(catalog: &dyn Catalog, ident: &iceberg::TableIdent) -> Result<LoadedTable> {
     let table = existing_to_change(catalog, ident).await?;
     watermark::check_version(&table.metadata)?;
@@ -63,7 +63,7 @@ pub(super) fn compactor(context: &Context, base: &LoadedTable) -> Compactor {
     Compactor { base: base.clone(), resources: context.resources() }
 }
 
-/// Records what a compaction takes away.
+/// Records what a compaction removes.
 pub(super) fn removes(done: &mut MaintenanceReport, compaction: &Compaction) {
     for live in compaction.rewritten() {
         done.data_files_removed += 1;

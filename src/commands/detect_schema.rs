@@ -1,4 +1,4 @@
-//! `detect-schema`: looks at items and suggests a schema file.
+//! `detect-schema`: observes items and proposes a schema file.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,9 +13,10 @@ use crate::profile::observe::{Observations, observe_files};
 use crate::schema::{ColumnType, Limits, SchemaFile, check_key_type, hints, no_such_key};
 use crate::storage::Location;
 
-/// Reads the export, or a sample of its files, and says which columns its attributes need.
+/// Reads the export, or a sample of its files, and determines the columns that its attributes need.
 ///
-/// Errors: as everywhere by [`Kind`](crate::error::Kind); an incremental export is the wrong kind of input.
+/// Errors are classified by [`Kind`](crate::error::Kind) as everywhere; an incremental export is the wrong kind of
+/// input.
 pub async fn detect_schema(context: &Context, request: &DetectSchema) -> Result<DetectReport> {
     if request.key.len() > 2 || (request.key.len() == 2 && request.key.first() == request.key.get(1)) {
         return Err(Error::usage("a key has one or two attributes: the partition key, then the sort key"));
@@ -44,7 +45,7 @@ pub async fn detect_schema(context: &Context, request: &DetectSchema) -> Result<
     Ok(DetectReport { table: detect_table::text(&file, &hints), schema_file, items: seen.items, hints, warnings })
 }
 
-/// Makes sure that an attribute can be part of the key: in every item, and of one type that keys have.
+/// Checks that an attribute can be part of the key: it is in every item, and has one type that keys can have.
 fn check_key(name: &str, seen: &Observations) -> Result<()> {
     let Some(observed) = seen.fields.get(name) else {
         return Err(no_such_key(
@@ -68,13 +69,13 @@ fn check_key(name: &str, seen: &Observations) -> Result<()> {
     Ok(())
 }
 
-/// The error of an export without items.
+/// The error for an export without items.
 pub(super) fn no_items() -> Error {
     Error::input("the export has no items, so the types of its columns are not known")
         .advice("Give them in a file with full-load --schema, at least the key's: {\"pk\":\"S\"}")
 }
 
-/// Observes all items of the files; nothing of the attributes `left_out`.
+/// Observes all items of the files, except the attributes `left_out`.
 pub(super) async fn observe(
     context: &Context,
     files: &[DataFileRef],
@@ -85,18 +86,18 @@ pub(super) async fn observe(
     observe_files(context.exports.clone(), files, context.threads, limits, left_out, progress).await
 }
 
-/// What was looked at.
+/// The files that were observed.
 struct Sample {
     seen: Observations,
-    /// The files, empty ones among them.
+    /// The files, including empty ones.
     files: usize,
-    /// No other file has items.
+    /// Whether no other file has items.
     whole: bool,
 }
 
-/// Observes so many files that have items as are asked for, spread evenly.
+/// Observes the requested number of files with items, spread evenly.
 ///
-/// A manifest says which files are empty. Bare files are read to know it: others take the place of the empty ones.
+/// A manifest says which files are empty. Bare files must be read to know that: other files replace the empty ones.
 async fn sample(context: &Context, files: &[DataFileRef], request: &DetectSchema) -> Result<Sample> {
     let limits = Limits { struct_fields: request.max_struct_fields, ..Limits::default() };
     let (wanted, sampled) = (request.sample_files.unwrap_or(usize::MAX), request.sample_files.is_some());
@@ -109,7 +110,7 @@ async fn sample(context: &Context, files: &[DataFileRef], request: &DetectSchema
         left = rest;
         let seen = observe(context, &chosen, limits, &BTreeSet::new()).await?;
         sample.files += chosen.len();
-        // Many files may be empty: twice as many in each turn that found no other.
+        // Many files may be empty: twice as many after each round without items.
         next = if seen.items == 0 {
             sample.files
         } else {
@@ -122,10 +123,10 @@ async fn sample(context: &Context, files: &[DataFileRef], request: &DetectSchema
     Ok(sample)
 }
 
-/// So many of the files, spread evenly, and the others.
+/// Splits off this many of the files, spread evenly.
 fn spread(files: Vec<DataFileRef>, wanted: usize) -> (Vec<DataFileRef>, Vec<DataFileRef>) {
     let count = files.len();
-    // Of `wanted` parts of about the same size the first file each.
+    // The first file of each of `wanted` parts of similar size.
     let begins = |at: usize| wanted >= count || (at * wanted).div_ceil(count) * count / wanted == at;
     let (chosen, rest): (Vec<_>, Vec<_>) = files.into_iter().enumerate().partition(|(at, _)| begins(*at));
     let files = |numbered: Vec<(usize, DataFileRef)>| numbered.into_iter().map(|(_, file)| file).collect();

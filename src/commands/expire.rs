@@ -1,4 +1,4 @@
-//! `expire`: old snapshots removed, and the files that only they need.
+//! `expire`: removes old snapshots, and the files that only they need.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use crate::error::{Error, Kind, Result};
 use crate::maintenance::retention::check_gc;
 use crate::maintenance::{Retention, Wanted, expire as remove, unreachable};
 
-/// Plans before other writers have won.
+/// Number of attempts if other writers commit first.
 const ATTEMPTS: u32 = 10;
 
-/// Removes the snapshots that may go, then their files.
+/// Removes the expired snapshots, then their files.
 pub async fn expire(context: &Context, request: &Expire, report: &mut Report) -> Result<()> {
     let catalog = context.catalog()?;
     for attempt in 0..ATTEMPTS {

@@ -1,4 +1,4 @@
-//! `full-load`: a full export becomes a table. A table that appears is complete.
+//! `full-load`: loads a full export into a table, which is complete as soon as it exists.
 
 use iceberg::spec::Snapshot;
 
@@ -16,17 +16,17 @@ use crate::table::watermark::{EXPORT_ARN, WATERMARK};
 use crate::table::{check_properties, check_writable};
 use crate::time;
 
-/// Attempts to replace a table before other writers have won.
+/// Number of attempts to replace a table if other writers commit first.
 const ATTEMPTS: u32 = 10;
 
-/// Loads a full export into a new table, or in place of a table's rows, with one commit.
+/// Loads a full export into a new table, or replaces a table's rows, in one commit.
 ///
-/// Errors: the table exists (`Failed`), unless it holds this very export, which is success; with `replace`, an export
-/// older than what the table holds (`Window`), or another DynamoDB table's (`Input`), unless that is allowed.
+/// Errors: the table exists (`Failed`), unless it already holds this export, which is success; with `replace`, an
+/// export older than the table (`Window`), or one of another DynamoDB table (`Input`), unless that is allowed.
 pub async fn full_load(context: &Context, request: &FullLoad, report: &mut Report) -> Result<()> {
     let partitioning = Partitioning::parse(&request.partition_by)?;
     let catalog = context.catalog()?;
-    // The items are read once for their types and once for their values.
+    // The items are read twice: for their types and for their values.
     let context = &Context { exports: context.exports.keeping(context.memory_limit / 16), ..context.clone() };
     let export = open_full(&context.exports, &request.export, request.without_manifest).await?;
     let mut window = window_of(&export);
@@ -87,7 +87,7 @@ pub async fn full_load(context: &Context, request: &FullLoad, report: &mut Repor
                 return report.describe(&table);
             }
             Outcome::Moved(found) => {
-                // What was written is gone again.
+                // The written files have been deleted again.
                 window = window_of(&export);
                 let found = found.filter(|table| !is_unfinished(&table.metadata));
                 if old.is_some() && found.is_none() {
@@ -112,7 +112,7 @@ fn window_of(export: &Export) -> WindowReport {
     WindowReport::new(export.arn(), None, export.time())
 }
 
-/// Whether a table that exists is to be replaced; `None` if it holds this very export already, which is then reported.
+/// Whether to replace an existing table; `None` if it already holds this export, which is then reported.
 fn may_replace(
     table: &LoadedTable,
     request: &FullLoad,
@@ -126,7 +126,7 @@ fn may_replace(
     };
     let replaces = request.if_exists == IfExists::Replace;
     let mut history = watermark::since_load(&table.metadata).filter(|snapshot| is_ours(snapshot));
-    // To replace means to take away windows too: then only the last thing done counts.
+    // Replacing also removes windows, so only the last operation counts.
     let found = if replaces { history.next().filter(|s| holds(s)) } else { history.find(|s| holds(s)) };
     if let Some(snapshot) = found {
         window.status = Status::AlreadyApplied;
@@ -155,7 +155,7 @@ fn may_replace(
     if !request.allow_other_table {
         same?;
     }
-    // Replacing is also the way back after a rollback, so an unclear watermark is no obstacle.
+    // Replacing also repairs a table after a rollback, so an unclear watermark does not prevent it.
     let mark = watermark::watermark(&table.metadata).ok().flatten();
     if let (Some(mark), Some(time)) = (mark, export.time())
         && time < mark.time
@@ -171,7 +171,7 @@ fn may_replace(
     Ok(Some(()))
 }
 
-/// Whether a load or a window made it, not maintenance or another program.
+/// Whether a load or a window created it, and not maintenance or another program.
 fn is_ours(snapshot: &Snapshot) -> bool {
     let summary = snapshot.summary();
     watermark::is_load(summary) || summary.additional_properties.contains_key(WATERMARK)

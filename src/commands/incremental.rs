@@ -1,4 +1,4 @@
-//! `incremental`: due windows are merged into the table in order, one commit each.
+//! `incremental`: merges due windows into the table in order, in one commit each.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -21,16 +21,16 @@ use crate::time::Time;
 use crate::windows;
 use crate::windows::{Allow, Choice, Due, Found, Why, holder};
 
-/// The table property that says how old rows are taken away, as Spark's MERGE reads it.
+/// The table property for removing old rows, as Spark's MERGE uses it.
 const MERGE_MODE: &str = "write.merge.mode";
 
-/// Plans of one window before other writers have won: each starts from the table as it is then.
+/// Number of attempts for one window if other writers commit first: each plans on the current state of the table.
 const ATTEMPTS: u32 = 10;
 
 /// Applies every window that is due, in order.
 ///
-/// Windows applied before an error stay applied, and are in the report, as is the window that failed. Where an export below a
-/// folder is damaged, those that follow the watermark without a gap are applied before that is the error.
+/// Windows applied before an error stay applied and are in the report, as is the failed window. If an export below a
+/// folder is damaged, the windows that follow the watermark without a gap are applied before this error is returned.
 pub async fn incremental(context: &Context, request: &Incremental, report: &mut Report) -> Result<()> {
     let catalog = context.catalog()?;
     let mut table = load(catalog.as_ref(), request).await?;
@@ -46,7 +46,7 @@ pub async fn incremental(context: &Context, request: &Incremental, report: &mut 
         && let Some((export, span)) = found.get(due.window)
     {
         let mut window = window_of(&found, due.window);
-        // Of the table as it is now: what came before this window may have told it its source.
+        // With the table's current state: an earlier window may have recorded its source.
         if let Err(error) = source.check(export) {
             window.status = Status::Failed;
             report.windows.push(window);
@@ -93,7 +93,7 @@ pub async fn incremental(context: &Context, request: &Incremental, report: &mut 
                 base.follow(span.to, due.gap);
                 (position, attempt) = (position + 1, 0);
                 if request.maintenance == Maintenance::Auto {
-                    // Also in between: a long run of late windows would slow down with every small file.
+                    // Also between windows: a long run of late windows would become slower with every small file.
                     table = upkeep(context, catalog.as_ref(), table, false, report).await;
                 }
             }
@@ -107,7 +107,7 @@ pub async fn incremental(context: &Context, request: &Incremental, report: &mut 
                 source = watermark::source(&table.metadata);
             }
         }
-        // Who else applies windows may have taken other ones.
+        // Another process that applies windows may have chosen different ones.
         if Base::of(&table)? != base {
             (base, choice) = begin(&found, &table, allow, &mut told, report)?;
             (position, attempt) = (0, 0);
@@ -118,7 +118,7 @@ pub async fn incremental(context: &Context, request: &Incremental, report: &mut 
     found.check_filtered(choice.reached, &mut report.warnings)?;
     let mut stops = choice.stops.iter().filter(|stop| !told.contains(&stop.window));
     if let Some(error) = damaged {
-        // It may hold what is missing, but not what comes too late.
+        // It may contain the missing window, but not one that comes too late.
         let late = stops.filter(|stop| matches!(stop.why, Why::Late(_)));
         report.warnings.extend(late.map(|stop| found.error(stop, &table, &request.exports).to_string()));
         return Err(error);
@@ -137,7 +137,7 @@ pub async fn incremental(context: &Context, request: &Incremental, report: &mut 
     Ok(())
 }
 
-/// What a choice of windows was made on.
+/// The state on which windows were chosen.
 #[derive(PartialEq)]
 struct Base {
     mark: Option<Watermark>,
@@ -149,14 +149,14 @@ impl Base {
         Ok(Self { mark: watermark::watermark(&table.metadata)?, gaps: watermark::gaps(&table.metadata)? })
     }
 
-    /// After a window that was applied.
+    /// The state after a window was applied.
     fn follow(&mut self, to: Time, gap: Option<Gap>) {
         self.mark = Some(Watermark { time: to, of_load: false });
         self.gaps.extend(gap);
     }
 }
 
-/// Chooses for the table as it is, and reports what it has already.
+/// Chooses windows for the current state of the table, and reports those that it already has.
 fn begin(
     found: &Found,
     table: &LoadedTable,
@@ -189,7 +189,7 @@ fn overall(windows: &[WindowReport]) -> Status {
     }
 }
 
-/// The table, if it is one that this program can merge into.
+/// Loads the table, if this program can merge into it.
 async fn load(catalog: &dyn Catalog, request: &Incremental) -> Result<LoadedTable> {
     let table = existing_to_change(catalog, &request.table).await?;
     if is_unfinished(&table.metadata) {
@@ -202,12 +202,12 @@ async fn load(catalog: &dyn Catalog, request: &Incremental) -> Result<LoadedTabl
     watermark::check_version(&table.metadata)?;
     check_writable(&table.metadata)?;
     check_properties(&table.metadata)?;
-    // New images will be written by it: better to know now.
+    // New images will be written with it, so check it now.
     Partitioner::new(table.metadata.default_partition_spec(), table.metadata.current_schema())?;
     Ok(table)
 }
 
-/// How old rows are removed: as asked for, else as the table says in the property that Spark reads.
+/// How old rows are removed: as requested, otherwise by the table property that Spark uses.
 fn write_mode(table: &LoadedTable, request: &Incremental) -> Result<WriteMode> {
     match (request.write_mode, table.metadata.properties().get(MERGE_MODE).map(String::as_str)) {
         (Some(asked), _) => Ok(asked),
@@ -218,7 +218,7 @@ fn write_mode(table: &LoadedTable, request: &Incremental) -> Result<WriteMode> {
     }
 }
 
-/// Merges one window into the table as it is; `None` if another writer was first.
+/// Merges one window into the current state of the table; `None` if another writer committed first.
 async fn apply(
     context: &Context,
     catalog: &dyn Catalog,
@@ -243,13 +243,13 @@ async fn apply(
     merge.run(table, |gaps| found.seen.property(&table.metadata, gaps)).await
 }
 
-/// A window that nothing was done with yet.
+/// A window that was not processed yet.
 pub(super) fn window_of(found: &Found, window: usize) -> WindowReport {
     let (arn, span) = found.get(window).map_or((None, None), |(export, span)| (export.arn(), Some(span)));
     WindowReport::new(arn, span.map(|span| span.from), span.map(|span| span.to))
 }
 
-/// What is skipped.
+/// A skipped window.
 pub(super) fn skipped(found: &Found, choice: &Choice) -> Vec<SkippedWindow> {
     let told = choice.skipped.iter().filter_map(|skipped| {
         let (export, window) = found.get(skipped.window)?;
@@ -263,7 +263,7 @@ pub(super) fn skipped(found: &Found, choice: &Choice) -> Vec<SkippedWindow> {
     told.collect()
 }
 
-/// Finds the exports that the arguments name; also on error the report says what was found.
+/// Finds the exports that the arguments name; even on error, the report contains the findings.
 pub(super) async fn discover(
     context: &Context,
     arguments: &[String],
@@ -276,7 +276,7 @@ pub(super) async fn discover(
     result.map(|()| found)
 }
 
-/// What became of a window that was committed; gives what the user should know.
+/// Records a committed window; returns warnings for the user.
 fn describe(window: &mut WindowReport, snapshot_id: Option<i64>, effect: Effect) -> Vec<String> {
     window.status = Status::Applied;
     window.snapshot_id = snapshot_id.map(|id| id.to_string());

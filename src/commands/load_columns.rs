@@ -1,4 +1,4 @@
-//! The columns of a full load: from the schema file, from the table whose rows are replaced, from the items.
+//! Determines the columns of a full load: from the schema file, the table whose rows are replaced, or the items.
 
 use std::collections::BTreeSet;
 
@@ -12,21 +12,21 @@ use crate::schema::{Limits, SchemaFile, TableSchema, Target, no_such_key};
 use crate::storage::Location;
 use crate::table::watermark;
 
-/// A schema file larger than this is none.
+/// Maximum size of a schema file.
 const SCHEMA_FILE_LIMIT: u64 = 64 * 1024 * 1024;
 
-/// Decides on the columns, again where the table has changed in between.
+/// Determines the columns, again whenever the table has changed meanwhile.
 pub(super) struct Columns<'a> {
     context: &'a Context,
     request: &'a FullLoad,
     export: &'a Export,
     file: Option<SchemaFile>,
-    /// What was seen of all attributes but these, of structs of so many fields.
+    /// Cached observations of all attributes except these, with this limit for structs.
     seen: Option<(BTreeSet<String>, usize, Observations)>,
 }
 
 impl<'a> Columns<'a> {
-    /// Reads the schema file, if one was given.
+    /// Reads the schema file, if given.
     pub async fn new(context: &'a Context, request: &'a FullLoad, export: &'a Export) -> Result<Self> {
         let file = match &request.schema {
             Some(name) => Some(read(context, name).await?),
@@ -35,17 +35,16 @@ impl<'a> Columns<'a> {
         Ok(Self { context, request, export, file, seen: None })
     }
 
-    /// The columns of a load into a new table, or in place of the rows of an old one.
+    /// The columns of a load into a new table, or of one that replaces the rows of a table.
     ///
-    /// A schema file decides alone. Without one all that the old table decided holds: what is left out, names, the key, and
-    /// types that were named.
+    /// A schema file alone decides. Without one, the table keeps its omitted attributes, names, key, and named types.
     pub async fn of(&mut self, old: Option<&LoadedTable>) -> Result<TableSchema> {
         let ours = old.is_some_and(|table| table.metadata.properties().contains_key(watermark::SCHEMA));
         let request = self.request;
         let typed = request.key.as_slice();
         let old = old.map(|table| watermark::columns(&table.metadata)).transpose()?;
         let known = old.as_ref().map(|old| old.mapping.key.as_slice()).unwrap_or_default();
-        // Identifier fields that another program made are a set: they don't tell the partition key from the sort key.
+        // Identifier fields of another program are a set: they don't distinguish the partition key from the sort key.
         let is_same = |typed: &String| known.contains(typed);
         let reordered = !ours && typed.len() == known.len() && typed.iter().all(is_same);
         let key = self.key(if reordered { typed } else { known })?;
@@ -64,7 +63,7 @@ impl<'a> Columns<'a> {
                 file.with_observations(&self.observe(left_out, limits).await?.fields)
             }
             (None, Some(old)) => {
-                // A struct that was allowed to be so wide stays one.
+                // A struct that was allowed to have this many fields remains one.
                 let limits = self.limits(old.widest_struct());
                 let seen = self.observe(old.mapping.excluded.clone(), limits).await?;
                 SchemaFile::kept(old, &seen.fields, &limits)
@@ -84,7 +83,7 @@ impl<'a> Columns<'a> {
         Limits { struct_fields: self.request.max_struct_fields.max(widest), ..Limits::default() }
     }
 
-    /// What the items have. They are read once.
+    /// The observations of the items, which are read once.
     async fn observe(&mut self, left_out: BTreeSet<String>, limits: Limits) -> Result<&Observations> {
         let seen = match self.seen.take() {
             Some((without, fields, seen)) if without == left_out && fields == limits.struct_fields => seen,
@@ -93,7 +92,7 @@ impl<'a> Columns<'a> {
         Ok(&self.seen.insert((left_out, limits.struct_fields, seen)).2)
     }
 
-    /// The key: the schema file's, else what was typed, else the table's. `known` is the table's.
+    /// The key: from the schema file, otherwise from the arguments, otherwise from the table (`known`).
     fn key(&self, known: &[String]) -> Result<Vec<String>> {
         let typed = self.request.key.as_slice();
         let named = self.file.as_ref().map(|file| file.key.as_slice()).unwrap_or_default();
@@ -131,7 +130,7 @@ impl<'a> Columns<'a> {
 
 async fn read(context: &Context, name: &str) -> Result<SchemaFile> {
     let location = Location::parse(name)?;
-    // It is no part of the export: that it is missing, a folder or too large is a wrong command line.
+    // It is not part of the export: if it is missing, a folder or too large, the command line is wrong.
     if !context.exports.exists(&location).await? {
         return Err(Error::usage("there is no such schema file").in_file(name).advice("Check --schema"));
     }
@@ -146,7 +145,7 @@ async fn read(context: &Context, name: &str) -> Result<SchemaFile> {
     SchemaFile::parse(text).map_err(|e| e.in_file(name))
 }
 
-/// Makes sure that the schema file has a column that a key can have for an attribute that `--key` names.
+/// Checks that the schema file has a valid key column for each attribute of `--key`.
 fn check_listed(file: &SchemaFile, name: &str) -> Result<()> {
     match file.attributes.iter().find(|a| a.name == name).map(|a| &a.target) {
         Some(Target::Column(ty)) if !ty.is_key() => {

@@ -1,4 +1,4 @@
-//! The library's front door: one file a command, a request in, a report out.
+//! The library's front door: one file per command, with a request in and a report out.
 
 mod check_catalog;
 mod compact;

@@ -1,4 +1,4 @@
-//! `orphans`: files below the table's location that nothing names, listed or deleted.
+//! `orphans`: lists or deletes unreferenced files below the table's location.
 
 use chrono::{Duration, Utc};
 
@@ -10,10 +10,10 @@ use crate::maintenance::retention::check_gc;
 use crate::maintenance::{find_orphans, keep_named};
 use crate::storage::Deleted;
 
-/// Files younger than so many hours may belong to a commit that is under way.
+/// Files younger than this many hours may belong to a pending commit.
 const LEAST_HOURS: i64 = 24;
 
-/// Finds orphans; deletes them if asked to.
+/// Finds orphans; deletes them if requested.
 pub async fn orphans(context: &Context, request: &Orphans, report: &mut Report) -> Result<()> {
     if Utc::now() - request.older_than < Duration::hours(LEAST_HOURS) {
         return Err(Error::usage(format!("--older-than must lie at least {LEAST_HOURS} hours back"))

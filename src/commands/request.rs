@@ -1,4 +1,4 @@
-//! What a caller asks for.
+//! Requests: the arguments of commands.
 
 use std::sync::Arc;
 
@@ -13,28 +13,28 @@ use crate::runtime::resources::Resources;
 use crate::storage::Store;
 use crate::time::Time;
 
-/// What every command works with.
+/// The context of every command.
 #[derive(Debug, Clone)]
 pub struct Context {
     /// Storage of exports, and of `--schema` and `--output`.
     pub exports: Store,
     /// The catalog; `detect-schema` needs none.
     pub catalog: Option<Arc<dyn Catalog>>,
-    /// Tasks that run at once; at least 1.
+    /// Number of parallel tasks; at least 1.
     pub threads: usize,
     /// Upper bound of resident memory, in bytes.
     pub memory_limit: usize,
-    /// Raised while the work goes on.
+    /// Progress counters, incremented during the work.
     pub progress: Arc<Progress>,
 }
 
 impl Context {
-    /// What a job of the command may use.
+    /// Resources of the command's jobs.
     pub(super) fn resources(&self) -> Resources {
         Resources { threads: self.threads, memory_limit: self.memory_limit, progress: Arc::clone(&self.progress) }
     }
 
-    /// The catalog of a command that cannot do without.
+    /// The catalog of a command that needs one.
     pub(super) fn catalog(&self) -> Result<Arc<dyn Catalog>> {
         self.catalog.clone().ok_or_else(|| Error::usage("no catalog is configured"))
     }
@@ -43,26 +43,26 @@ impl Context {
 /// `detect-schema`.
 #[derive(Debug, Clone)]
 pub struct DetectSchema {
-    /// Where the export is, as typed.
+    /// The export's location, as typed.
     pub export: String,
-    /// The export is a folder of bare data files.
+    /// Whether the export is a folder of bare data files.
     pub without_manifest: bool,
-    /// Where the schema file goes; `None`: only into the report.
+    /// The location of the schema file; `None`: only in the report.
     pub output: Option<String>,
-    /// Partition key, then sort key, if the user named them.
+    /// Partition key, then sort key, if given.
     pub key: Vec<String>,
-    /// Write the plain form `{"attribute":"S"}`.
+    /// Write the flat form `{"attribute":"S"}`.
     pub flat: bool,
-    /// Read only so many files, spread over the export.
+    /// Read only this many files, spread over the export.
     pub sample_files: Option<usize>,
     /// A map with more distinct fields than this becomes `map<string, V>`.
     pub max_struct_fields: usize,
 }
 
-/// What `full-load` does when the table exists.
+/// What `full-load` does if the table exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum IfExists {
-    /// Leave it alone; an error unless it holds this very export.
+    /// Keep it; an error unless it already holds this export.
     #[default]
     Fail,
     /// Replace its rows in one commit.
@@ -72,9 +72,9 @@ pub enum IfExists {
 /// `full-load`.
 #[derive(Debug, Clone)]
 pub struct FullLoad {
-    /// Where the export is, as typed.
+    /// The export's location, as typed.
     pub export: String,
-    /// The export is a folder of bare data files.
+    /// Whether the export is a folder of bare data files.
     pub without_manifest: bool,
     /// The table to create.
     pub table: TableIdent,
@@ -84,23 +84,23 @@ pub struct FullLoad {
     pub key: Vec<String>,
     /// Partition fields, as typed.
     pub partition_by: Vec<String>,
-    /// What to do when the table exists.
+    /// What to do if the table exists.
     pub if_exists: IfExists,
-    /// Replace the rows of a table that holds another DynamoDB table's, which it is then a table of.
+    /// Replace rows of another DynamoDB table; from then on the table belongs to the new one.
     pub allow_other_table: bool,
     /// As in [`DetectSchema`]; only without a schema file.
     pub max_struct_fields: usize,
-    /// Say what would be done, write nothing.
+    /// Report what would be done, write nothing.
     pub dry_run: bool,
 }
 
-/// Whether `incremental` also looks after the table.
+/// Whether `incremental` also maintains the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Maintenance {
-    /// Compact and expire when that is due, once windows were applied.
+    /// Compact and expire when this is due, after windows were applied.
     #[default]
     Auto,
-    /// Leave it to others.
+    /// Leave it to another tool.
     Off,
 }
 
@@ -113,17 +113,17 @@ pub struct Incremental {
     pub table: TableIdent,
     /// Only for a table without identifier fields.
     pub key: Vec<String>,
-    /// `None`: as the table's `write.merge.mode` says.
+    /// `None`: by the table's `write.merge.mode`.
     pub write_mode: Option<WriteMode>,
-    /// What happens to new attributes.
+    /// How new attributes are handled.
     pub new_attributes: NewAttributes,
     /// Apply a window that starts after the watermark, and record the gap.
     pub allow_gap: bool,
     /// Apply a window that starts before the watermark and ends after it.
     pub allow_overlap: bool,
-    /// Whether the table is looked after, too.
+    /// Whether the table is maintained.
     pub maintenance: Maintenance,
-    /// Say what would be done, write nothing.
+    /// Report what would be done, write nothing.
     pub dry_run: bool,
 }
 
@@ -132,7 +132,7 @@ pub struct Incremental {
 pub struct Compact {
     /// The table.
     pub table: TableIdent,
-    /// Say what would be done, write nothing.
+    /// Report what would be done, write nothing.
     pub dry_run: bool,
 }
 
@@ -141,11 +141,11 @@ pub struct Compact {
 pub struct Expire {
     /// The table.
     pub table: TableIdent,
-    /// Snapshots older than this go; `None`: as the table's properties say.
+    /// Snapshots older than this expire; `None`: by the table's properties.
     pub older_than: Option<Time>,
-    /// The newest snapshots of each branch that are kept however old they are; `None`: as the table's properties say.
+    /// Number of newest snapshots of each branch that are kept whatever their age; `None`: by the table's properties.
     pub retain_last: Option<usize>,
-    /// Say what would be done, write nothing.
+    /// Report what would be done, write nothing.
     pub dry_run: bool,
 }
 
@@ -156,9 +156,9 @@ pub struct Orphans {
     pub table: TableIdent,
     /// Only files last written before this; at least 24 hours back.
     pub older_than: Time,
-    /// Delete them; else they are only listed.
+    /// Delete them; otherwise they are only listed.
     pub delete: bool,
-    /// Say what would be done, write nothing.
+    /// Report what would be done, write nothing.
     pub dry_run: bool,
 }
 
@@ -169,23 +169,23 @@ pub struct TableStatus {
     pub table: TableIdent,
     /// Exports and folders of exports, as typed; there may be none.
     pub exports: Vec<String>,
-    /// A table that lags more is an error.
+    /// A higher lag is an error.
     pub max_lag: Option<TimeDelta>,
-    /// The windows that are told, the newest ones.
+    /// Number of newest windows to list.
     pub windows: usize,
 }
 
 /// `verify`.
 #[derive(Debug, Clone)]
 pub struct Verify {
-    /// Where the full export is, as typed.
+    /// The full export's location, as typed.
     pub export: String,
     /// The table.
     pub table: TableIdent,
     /// Only for a table without identifier fields.
     pub key: Vec<String>,
-    /// The snapshot to compare; `None`: the newest that is complete up to exactly the export's time.
+    /// The snapshot to compare; `None`: the newest one that is complete up to exactly the export's time.
     pub snapshot_id: Option<i64>,
-    /// Keys that are told of each kind of difference.
+    /// Number of keys to list for each kind of difference.
     pub examples: usize,
 }

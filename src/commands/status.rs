@@ -1,4 +1,4 @@
-//! `status`: how far a table is, what waits, what to export next, and how large it has become. Reads no data.
+//! `status`: how current a table is, what is due, what to export next, and its size. Reads no data.
 
 use std::collections::BTreeMap;
 
@@ -21,10 +21,10 @@ use crate::windows::{Allow, Choice, Found, REACH, export_command, exportable};
 
 /// A data file below this is small.
 const SMALL: u64 = 32 * 1024 * 1024;
-/// Looks at a table's metadata and manifests, and at the exports that are named. Nothing is written.
+/// Inspects a table's metadata and manifests, and the given exports. Writes nothing.
 ///
-/// What could be learned is in the report also when it fails. Errors of kind `Window`: a table that was rolled back, or one
-/// that lags more than `max_lag`.
+/// Even on error, the report contains the findings. Errors of kind `Window`: a table that was rolled back, or one that
+/// lags by more than `max_lag`.
 pub async fn status(context: &Context, request: &TableStatus, report: &mut Report) -> Result<()> {
     let catalog = context.catalog()?;
     let table = existing(catalog.as_ref(), &request.table).await?;
@@ -60,7 +60,7 @@ pub async fn status(context: &Context, request: &TableStatus, report: &mut Repor
     if let Some(state) = &mut report.state {
         (state.due, state.next, state.gaps) = (due, next, gaps);
     }
-    // As `incremental` would learn it, window by window.
+    // As `incremental` would, window by window.
     let mut source = watermark::source(&table.metadata);
     choice.due.iter().filter_map(|due| found.get(due.window)).for_each(|(export, _)| source.learn(export));
     found.check(&source)?;
@@ -89,7 +89,7 @@ fn check_lag(mark: Option<Watermark>, most: Option<TimeDelta>) -> Result<()> {
     .advice("Look whether exports are made, and whether `incremental` runs"))
 }
 
-/// What the metadata file alone says.
+/// The state according to the metadata file alone.
 fn of_metadata(metadata: &TableMetadata, windows: usize) -> TableState {
     let mut state = TableState {
         table_arn: metadata.properties().get(watermark::TABLE_ARN).cloned(),
@@ -148,7 +148,7 @@ fn count(live: &[LiveFile]) -> LiveFiles {
     found
 }
 
-/// The windows that wait: those to apply, where that stops, and what is behind.
+/// The windows that are not applied: those that are due, where that stops, and those after it.
 fn due(found: &Found, choice: &Choice, table: &LoadedTable, arguments: &[String]) -> Vec<DueWindow> {
     let first = choice.stops.first().and_then(|stop| found.get(stop.window));
     let behind = first.map(|(_, window)| format!("it waits behind the window {window}, where incremental stops"));
@@ -167,7 +167,7 @@ fn due(found: &Found, choice: &Choice, table: &LoadedTable, arguments: &[String]
     listed.collect()
 }
 
-/// The window after what is there: the one that is missing, or as much as has passed.
+/// The window after the existing ones: the missing one, or as much as has passed.
 fn next(reached: Time, choice: &Choice, now: Time, table: &LoadedTable, arguments: &[String]) -> NextWindow {
     let missing = choice.stops.iter().find_map(|stop| stop.missing);
     let window = missing.unwrap_or_else(|| exportable(reached, Some(now), std::iter::empty()));
@@ -176,7 +176,7 @@ fn next(reached: Time, choice: &Choice, now: Time, table: &LoadedTable, argument
         from: time::format(window.from),
         to: time::format(window.to),
         ready: window.to <= now,
-        // What can't be exported any more needs no command.
+        // A window that can no longer be exported needs no command.
         command: arn.filter(|_| now - window.from <= REACH).map(|arn| export_command(arn, window, arguments)),
     }
 }

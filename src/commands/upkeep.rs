@@ -1,6 +1,7 @@
-//! What `incremental` does by itself once windows are applied, so that one scheduled line is enough.
+//! Maintenance by `incremental` after it has applied windows, so that one scheduled command is enough.
 //!
-//! It never fails the windows: what goes wrong is a warning, and when another writer was first it is left to the next run.
+//! It never makes the windows fail: a failure is a warning, and if another writer committed first, the next run
+//! retries.
 
 use chrono::Utc;
 
@@ -12,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::maintenance::due::{may_compact, to_expire};
 use crate::maintenance::{Policy, expire};
 
-/// Compacts and expires if that is due; gives the table as it is then. `last`: no other window waits.
+/// Compacts and expires if that is due; returns the table's state. `last`: no other window is waiting.
 pub(super) async fn upkeep(
     context: &Context,
     catalog: &dyn Catalog,
@@ -42,7 +43,7 @@ pub(super) async fn upkeep(
         }
     }
     if let Err(error) = report.describe(&table) {
-        // The windows are in the table; their part of the report is true.
+        // The windows are in the table, so their part of the report is valid.
         report.warnings.push(error.to_string());
     }
     table

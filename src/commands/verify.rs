@@ -1,4 +1,4 @@
-//! `verify`: is the table what a full export says?
+//! `verify`: checks whether the table equals a full export.
 
 use iceberg::spec::{MAIN_BRANCH, SnapshotReference, SnapshotRetention, TableMetadata};
 
@@ -17,10 +17,10 @@ use crate::time;
 use crate::time::Time;
 use crate::verify::{Difference, Differences, Verifier};
 
-/// Compares a table with a full export, key by key. Nothing is written.
+/// Compares a table with a full export, key by key. Writes nothing.
 ///
-/// What differs is an error of kind `Failed`, and in the report. Errors of kind `Window`: the table was never complete up to
-/// exactly the export's time.
+/// Differences are an error of kind `Failed`, and are in the report. An error of kind `Window`: the table was never
+/// complete up to exactly the export's time.
 pub async fn verify(context: &Context, request: &Verify, report: &mut Report) -> Result<()> {
     let catalog = context.catalog()?;
     let export = open_full(&context.exports, &request.export, false).await?;
@@ -85,14 +85,14 @@ fn comparison(export: &Export, state: State, found: &Differences) -> Comparison 
     }
 }
 
-/// A snapshot, and up to which time the table was complete with it.
+/// A snapshot, and the time up to which the table was complete with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct State {
     snapshot_id: i64,
     watermark: Option<Time>,
 }
 
-/// The states that can be compared, newest first: main's history back to the last full load. What lay before it may have
+/// The snapshots that can be compared, newest first: main's history back to the last full load. Earlier ones may have
 /// had other columns.
 fn states(metadata: &TableMetadata) -> Result<Vec<State>> {
     let mut history = Vec::new();
@@ -101,7 +101,7 @@ fn states(metadata: &TableMetadata) -> Result<Vec<State>> {
         let mark = summary.get(WATERMARK).and_then(|text| time::parse(text));
         history.push((snapshot.snapshot_id(), mark));
     }
-    // What the oldest began with is in the property alone, if the snapshot that says it was expired.
+    // If the snapshot that records the first watermark has expired, only the property has it.
     let mut mark = if history.iter().all(|(_, mark)| mark.is_none()) {
         watermark::watermark(metadata)?.map(|mark| mark.time)
     } else {
@@ -116,7 +116,7 @@ fn states(metadata: &TableMetadata) -> Result<Vec<State>> {
     Ok(states)
 }
 
-/// The newest state that is complete up to exactly the export's time, or the one that was asked for.
+/// The newest snapshot that is complete up to exactly the export's time, or the requested one.
 fn choose(metadata: &TableMetadata, export: &Export, asked: Option<i64>) -> Result<State> {
     let states = states(metadata)?;
     if let Some(asked) = asked {
@@ -149,7 +149,7 @@ fn choose(metadata: &TableMetadata, export: &Export, asked: Option<i64>) -> Resu
     ))
 }
 
-/// The table as if this snapshot were main's; its columns are those of now.
+/// The table as if this snapshot were main's, with its current columns.
 fn at_snapshot(table: LoadedTable, snapshot_id: i64) -> Result<LoadedTable> {
     if table.metadata.current_snapshot_id() == Some(snapshot_id) {
         return Ok(table);

@@ -1,4 +1,4 @@
-//! DataFusion's errors as ours.
+//! Converts DataFusion's errors to ours.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use datafusion::common::DataFusionError;
 
 use crate::error::Error;
 
-/// DataFusion's errors; one of ours that passed through comes back as it was.
+/// Converts DataFusion's errors; one of ours that passed through is unwrapped.
 pub(crate) fn convert(error: DataFusionError) -> Error {
     match error {
         DataFusionError::External(inner) => match inner.downcast::<Error>() {

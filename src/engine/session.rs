@@ -1,4 +1,4 @@
-//! DataFusion as we need it: a memory pool, a place to spill, and sources that are fed from threads or are streams.
+//! DataFusion sessions: a memory pool, a folder for spilling, and sources fed from threads or streams.
 
 use std::sync::Arc;
 
@@ -18,30 +18,31 @@ pub(crate) const BATCH_ROWS: usize = 8192;
 #[derive(Debug, Clone)]
 pub struct Engine {
     task: Arc<TaskContext>,
-    /// Partitions that run at once.
+    /// Number of partitions that run in parallel.
     pub threads: usize,
 }
 
 impl Engine {
-    /// An engine whose operators hold at most `memory` bytes and spill to the temporary folder past it.
+    /// An engine whose operators hold at most `memory` bytes and spill beyond that to the temporary folder.
     pub fn new(threads: usize, memory: usize) -> Result<Self> {
         let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(FairSpillPool::new(memory))).build_arc();
         let config = SessionConfig::new()
             .with_batch_size(BATCH_ROWS)
             .with_target_partitions(threads)
-            // What a sort needs to merge its spilled runs; the default of 10 MiB a partition is too much of a small budget.
+            // Memory that a sort needs to merge its spilled runs; the default of 10 MiB per partition is too much of a
+            // small budget.
             .with_sort_spill_reservation_bytes((memory / threads.max(1) / 8).min(10 * 1024 * 1024));
         let task = TaskContext::default().with_session_config(config).with_runtime(runtime.map_err(convert)?);
         Ok(Self { task: Arc::new(task), threads })
     }
 
-    /// An engine whose operators hold what they are given: for joins, whose callers bound it.
+    /// An engine without a memory limit: for joins, whose callers bound their input.
     pub fn unbounded(threads: usize) -> Self {
         let config = SessionConfig::new().with_batch_size(BATCH_ROWS).with_target_partitions(threads);
         Self { task: Arc::new(TaskContext::default().with_session_config(config)), threads }
     }
 
-    /// The same memory, with batches of at most so many rows.
+    /// The same memory, with batches of at most this many rows.
     #[must_use]
     pub(crate) fn with_batch_rows(&self, rows: usize) -> Self {
         let config = self.task.session_config().clone().with_batch_size(rows.max(1));

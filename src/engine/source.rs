@@ -1,4 +1,4 @@
-//! Plans whose rows come from threads or streams of ours.
+//! DataFusion plans whose rows come from our threads or streams.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,13 +18,14 @@ use super::failure::convert;
 use crate::error::{Error, Result};
 use crate::runtime::thread::spawn;
 
-/// What a source's partition calls for every batch it makes.
+/// A source's partition calls this for every batch.
 pub(crate) type OnBatch<'a> = dyn FnMut(RecordBatch) -> Result<()> + 'a;
 
-/// Fills one partition of a source, by its number.
+/// Fills one partition of a source, by its index.
 pub(crate) type Fill = dyn Fn(usize, &mut OnBatch<'_>) -> Result<()> + Send + Sync;
 
-/// A plan whose partitions are filled by a function that runs on threads of their own, one call a partition: for few.
+/// A plan whose partitions are filled by a function, in one call per partition on a dedicated thread: for few
+/// partitions.
 pub(crate) fn source(schema: &SchemaRef, partitions: usize, fill: &Arc<Fill>) -> Result<Arc<dyn ExecutionPlan>> {
     let partitions = (0..partitions.max(1)).map(|number| {
         Arc::new(Partition { schema: schema.clone(), number, fill: fill.clone() }) as Arc<dyn PartitionStream>
@@ -33,7 +34,7 @@ pub(crate) fn source(schema: &SchemaRef, partitions: usize, fill: &Arc<Fill>) ->
     Ok(Arc::new(exec.map_err(convert)?))
 }
 
-/// A plan whose partitions are the given streams, which need no thread; each is read once.
+/// A plan whose partitions are the given streams, which occupy no thread; each is read once.
 pub(crate) fn streams(schema: &SchemaRef, streams: Vec<BatchStream>) -> Result<Arc<dyn ExecutionPlan>> {
     let partitions = streams.into_iter().map(|stream| {
         Arc::new(Stream { schema: schema.clone(), stream: Mutex::new(Some(stream)) }) as Arc<dyn PartitionStream>
@@ -42,7 +43,7 @@ pub(crate) fn streams(schema: &SchemaRef, streams: Vec<BatchStream>) -> Result<A
     Ok(Arc::new(exec.map_err(convert)?))
 }
 
-/// Batches of rows, or what went wrong.
+/// Batches of rows, or an error.
 pub(crate) type BatchStream = BoxStream<'static, Result<RecordBatch>>;
 
 struct Stream {

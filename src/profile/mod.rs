@@ -1,3 +1,3 @@
-//! What the items of an export look like.
+//! Observes the attributes and types in the items of an export.
 
 pub(crate) mod observe;

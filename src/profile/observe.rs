@@ -1,4 +1,4 @@
-//! Items are looked at, to say what was seen.
+//! Tasks that observe items.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,19 +15,19 @@ use crate::runtime::progress::Progress;
 use crate::schema::{Fields, Limits};
 use crate::storage::Store;
 
-/// What one task saw.
+/// The result of one task.
 #[derive(Debug, Default)]
 pub struct Observations {
-    /// Items.
+    /// Number of items.
     pub items: u64,
     /// Their attributes.
     pub fields: Fields,
-    /// The files that they lie in, by position.
+    /// The files that contain items, by index.
     pub files: BTreeSet<u32>,
 }
 
 impl Observations {
-    /// Takes in what another task saw.
+    /// Merges the result of another task.
     pub fn join(&mut self, other: Self, limits: &Limits) {
         self.items += other.items;
         self.files.extend(other.files);
@@ -35,7 +35,7 @@ impl Observations {
     }
 }
 
-/// Observes all items of the files, with so many threads; nothing of the attributes `left_out`.
+/// Observes all items of the files with this many threads, except the attributes `left_out`.
 pub async fn observe_files(
     store: Store,
     files: &[DataFileRef],

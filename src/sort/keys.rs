@@ -6,14 +6,14 @@ use arrow::row::{RowConverter, Rows, SortField};
 use crate::error::Result;
 use crate::schema::TableSchema;
 
-/// The keys of a run, and the rows' positions in the order of keys.
+/// The keys of a run, and the rows' positions in key order.
 #[derive(Debug)]
 pub struct KeyOrder {
     /// The key columns, in the run's order.
     pub keys: RecordBatch,
     /// The same, comparable as bytes.
     pub rows: Rows,
-    /// Positions in the run, by key.
+    /// Positions in the run, in key order.
     pub order: Vec<u32>,
 }
 
@@ -28,7 +28,7 @@ pub(crate) fn key_batch(table: &TableSchema, batch: &RecordBatch) -> Result<Reco
     Ok(batch.project(&slots)?)
 }
 
-/// Makes keys comparable as bytes, in the table's sort order.
+/// Converts keys to bytes that compare in the table's sort order.
 pub(crate) fn key_converter(keys: &RecordBatch) -> Result<RowConverter> {
     let fields = keys.columns().iter().map(|column| SortField::new(column.data_type().clone())).collect();
     Ok(RowConverter::new(fields)?)

@@ -1,4 +1,4 @@
-//! Rows in the order of their key.
+//! Sorts rows by key.
 
 pub(crate) mod keys;
 pub(crate) mod order;

@@ -1,13 +1,13 @@
-//! Rows in the order of their keys.
+//! Sorts rows by key.
 
 use arrow::row::Rows;
 
 use crate::error::{Error, Result};
 
-/// The rows' positions in the order of their bytes.
+/// The rows' positions, ordered by their bytes.
 ///
-/// Keys tend to begin alike. Eight bytes after what all of them share decide nearly every comparison, without a look at the
-/// keys themselves, which lie scattered in memory.
+/// Keys tend to have a common prefix. The eight bytes after it decide nearly every comparison, without accessing the
+/// keys themselves, which are scattered in memory.
 pub(crate) fn order_of(rows: &Rows) -> Result<Vec<u32>> {
     let count = u32::try_from(rows.num_rows()).map_err(|_| Error::failed("more than 2^32 rows in one run"))?;
     let first = rows.iter().next().map_or(&[][..], |row| row.data());
@@ -20,7 +20,7 @@ pub(crate) fn order_of(rows: &Rows) -> Result<Vec<u32>> {
     Ok(order.into_iter().map(|(_, n)| n).collect())
 }
 
-/// Eight bytes from `start` on as a number that compares like them; missing ones count as zero.
+/// Eight bytes from `start` on as a number with the same order; missing ones count as zero.
 fn prefix(bytes: &[u8], start: usize) -> u64 {
     let mut eight = [0; 8];
     for (to, from) in eight.iter_mut().zip(bytes.iter().skip(start)) {

@@ -1,17 +1,17 @@
-//! What `detect-schema` shows people: names, counts and types, no item's values.
+//! Text output of `detect-schema`: names, counts and types, but no values of items.
 
 use std::fmt::Write as _;
 
 use crate::schema::{Hint, SchemaFile, Target};
 
-/// Characters of a name, and of a type, that a line has room for.
+/// Maximum characters of a name and of a type on a line.
 const NAME: usize = 40;
 const TYPE: usize = 80;
 
-/// Hints that get a line; the report has them all.
+/// Maximum number of hints that are printed; the report has all of them.
 const MAX_HINTS: usize = 50;
 
-/// A line an attribute, then what deserves a look.
+/// One line per attribute, then the hints.
 pub(crate) fn text(file: &SchemaFile, hints: &[Hint]) -> String {
     let items = file.items.unwrap_or(0);
     let mut rows = vec![["attribute", "seen", "present", "column", "type"].map(str::to_owned)];
@@ -33,7 +33,7 @@ pub(crate) fn text(file: &SchemaFile, hints: &[Hint]) -> String {
             cell(&attribute.name, NAME),
             seen.join(", "),
             format!("{}.{}%", tenths / 10, tenths % 10),
-            // The end of a name that was given tells it from its twin.
+            // The end of a changed name distinguishes it from its twin.
             cell(attribute.column.as_ref().unwrap_or(&attribute.name), NAME + 10),
             ty,
         ]);
@@ -64,7 +64,7 @@ pub(crate) fn text(file: &SchemaFile, hints: &[Hint]) -> String {
     text
 }
 
-/// One line, its middle left out where it is too long.
+/// One line; its middle is omitted if it is too long.
 fn cell(text: &str, most: usize) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {

@@ -1,4 +1,4 @@
-//! What a command did: the result JSON, version 1. A public, versioned interface.
+//! The result JSON of a command, version 1. A public, versioned interface.
 
 pub(crate) mod detect_table;
 pub(crate) mod state;
@@ -17,13 +17,13 @@ use crate::time;
 use crate::time::Time;
 use state::{Comparison, TableState};
 
-/// How a command, or one window of it, ended.
+/// How a command, or one window, ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// The table has it now.
+    /// It was applied.
     Applied,
-    /// The table had it already.
+    /// The table already had it.
     AlreadyApplied,
     /// Nothing was due.
     NothingToDo,
@@ -31,14 +31,14 @@ pub enum Status {
     DryRun,
     /// It failed; see `error`.
     Failed,
-    /// It was looked at, and is as it should be; nothing was to be changed.
+    /// It was checked, and is correct; nothing was to be changed.
     Checked,
 }
 
 /// The result of every command that works on a table, and of any command that failed.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
-    /// The version of this form: 1.
+    /// The version of this format: 1.
     pub version: u32,
     /// The subcommand.
     pub command: &'static str,
@@ -46,12 +46,12 @@ pub struct Report {
     pub table: Option<String>,
     /// How it ended.
     pub status: Status,
-    /// What was done, in order; last the window that failed, if one did.
+    /// Loads and windows, in order; the failed window, if any, is last.
     pub windows: Vec<WindowReport>,
-    /// Windows that are not needed, since others are taken for their time.
+    /// Windows that were skipped, since others cover their time.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<SkippedWindow>,
-    /// What was done to keep the table small and quick, in order.
+    /// Maintenance operations, in order.
     pub maintenance: Vec<MaintenanceReport>,
     /// The time up to which the table is complete.
     pub watermark: Option<String>,
@@ -67,14 +67,14 @@ pub struct Report {
     pub bytes_written: u64,
     /// Wall time.
     pub seconds: f64,
-    /// What deserves a look.
+    /// Warnings.
     pub warnings: Vec<String>,
-    /// What went wrong.
+    /// The error.
     pub error: Option<ErrorReport>,
-    /// Only of `status`.
+    /// Only for `status`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<Box<TableState>>,
-    /// Only of `verify`.
+    /// Only for `verify`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comparison: Option<Comparison>,
 }
@@ -104,7 +104,7 @@ impl Report {
         }
     }
 
-    /// Records how far a table is and where its metadata lies.
+    /// Records the table's watermark and its metadata location.
     pub(super) fn describe(&mut self, table: &LoadedTable) -> Result<()> {
         self.metadata_location = Some(table.metadata_location.clone());
         let watermark = watermark::watermark(&table.metadata)?;
@@ -113,7 +113,7 @@ impl Report {
         Ok(())
     }
 
-    /// Says once what the table's properties ask for that was not done.
+    /// Warns once about table properties that were not followed.
     pub(super) fn warn_of_properties(&mut self, table: &LoadedTable) {
         let told = unfollowed(&table.metadata);
         self.warnings.extend(told.filter(|told| !self.warnings.contains(told)));
@@ -138,20 +138,20 @@ pub struct WindowReport {
     pub to: Option<String>,
     /// How it ended.
     pub status: Status,
-    /// The snapshot that holds it. A string, since 64 bits do not fit a JSON reader's double.
+    /// Its snapshot. A string, since JSON readers may use doubles, which cannot hold 64 bits.
     pub snapshot_id: Option<String>,
-    /// Rows by what happened to them.
+    /// Rows by operation.
     pub rows: RowCounts,
     /// Values kept in `_ddb_rescued`, by attribute.
     pub rescued: BTreeMap<String, u64>,
-    /// Columns, and fields inside columns, that it added.
+    /// Columns, and nested fields, that it added.
     pub columns_added: Vec<String>,
-    /// Files by what happened to them.
+    /// Files by operation.
     pub files: FileCounts,
 }
 
 impl WindowReport {
-    /// A window that nothing was done with yet.
+    /// A window that was not processed yet.
     pub(super) fn new(export_arn: Option<&str>, from: Option<Time>, to: Option<Time>) -> Self {
         Self {
             export_arn: export_arn.map(str::to_owned),
@@ -167,7 +167,7 @@ impl WindowReport {
     }
 }
 
-/// A window that is not needed.
+/// A skipped window.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SkippedWindow {
     /// The export.
@@ -176,12 +176,12 @@ pub struct SkippedWindow {
     pub from: String,
     /// End, exclusive.
     pub to: String,
-    /// Why it is not needed.
+    /// The reason.
     pub reason: String,
 }
 
-/// Says what to do about values that fit no column. Those that wait for a type need nothing: the first value that has one
-/// makes the column.
+/// What to do about rescued values. Values that wait for a type need no action: the first value with a type adds the
+/// column.
 pub(super) fn rescue_warnings(rescued: &Rescued) -> Vec<String> {
     let misfits = rescued.values.iter().map(|(attribute, count)| {
         let waiting = rescued.undecided.get(attribute).copied().unwrap_or(0);
@@ -197,18 +197,18 @@ pub(super) fn rescue_warnings(rescued: &Rescued) -> Vec<String> {
     misfits.filter(|(_, count)| *count > 0).map(warning).collect()
 }
 
-/// Rows by what happened to them.
+/// Rows by operation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct RowCounts {
     /// Rows of keys that were not in the table.
     pub inserted: u64,
-    /// Rows that took the place of an old one.
+    /// Rows that replaced an old one.
     pub updated: u64,
-    /// Rows that went.
+    /// Rows removed.
     pub deleted: u64,
 }
 
-/// Files by what happened to them.
+/// Files by operation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct FileCounts {
     /// Data files added.
@@ -219,20 +219,20 @@ pub struct FileCounts {
     pub deletes_added: u64,
 }
 
-/// One `compact`, `expire` or `orphans`, by hand or by `incremental`.
+/// One `compact`, `expire` or `orphans`, run by hand or by `incremental`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct MaintenanceReport {
     /// `compact`, `expire` or `orphans`.
     pub action: &'static str,
-    /// How it ended. Orphans that were found and not deleted are `dry_run`.
+    /// How it ended. `dry_run` if orphans were found and not deleted.
     pub status: Status,
-    /// The snapshot that a compaction made.
+    /// The snapshot of a compaction.
     pub snapshot_id: Option<String>,
-    /// Data files that new ones took the place of.
+    /// Data files that were replaced.
     pub data_files_removed: u64,
     /// Data files written.
     pub data_files_added: u64,
-    /// Position delete files that nothing needs any more.
+    /// Position delete files removed because nothing needs them.
     pub delete_files_removed: u64,
     /// Bytes of the data files removed, or of the orphans.
     pub bytes_removed: u64,
@@ -242,14 +242,14 @@ pub struct MaintenanceReport {
     pub snapshots_removed: u64,
     /// Branches and tags expired.
     pub references_removed: Vec<String>,
-    /// Files deleted from storage; of a dry `expire`, those that would be.
+    /// Files deleted from storage; for a dry run of `expire`, those that would be.
     pub files_deleted: u64,
     /// The orphans' locations.
     pub files: Vec<String>,
 }
 
 impl MaintenanceReport {
-    /// One that nothing was done of yet.
+    /// One that was not run yet.
     pub fn new(action: &'static str, status: Status) -> Self {
         Self {
             action,
@@ -268,14 +268,14 @@ impl MaintenanceReport {
     }
 }
 
-/// What went wrong, in parts.
+/// The parts of an error.
 #[derive(Debug, Clone, Serialize)]
 pub struct ErrorReport {
     /// The exit code.
     pub exit: u8,
-    /// The whole text for people.
+    /// The whole message.
     pub message: String,
-    /// The file it is about.
+    /// The file with the error.
     pub file: Option<String>,
     /// The line, counted from 1.
     pub line: Option<u64>,
@@ -300,12 +300,12 @@ impl From<&Error> for ErrorReport {
 pub struct DetectReport {
     /// The schema file's text.
     pub schema_file: String,
-    /// The table for people, one line an attribute, then the hints.
+    /// The text output, one line per attribute, then the hints.
     pub table: String,
-    /// Items seen.
+    /// Number of items observed.
     pub items: u64,
-    /// What deserves a look in the attributes.
+    /// Hints about the attributes.
     pub hints: Vec<Hint>,
-    /// What deserves a look.
+    /// Warnings.
     pub warnings: Vec<String>,
 }

@@ -1,27 +1,27 @@
-//! What `status` and `verify` found: parts of the result JSON that only they have.
+//! The results of `status` and `verify`: parts of the result JSON that only they have.
 
 use serde::Serialize;
 
 use crate::table::watermark::Gap;
 
-/// How a table is, as `status` sees it: by its metadata and manifests alone.
+/// The state of a table, from its metadata and manifests alone.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct TableState {
     /// The DynamoDB table, if it is known.
     pub table_arn: Option<String>,
-    /// The last loads and windows that the table's history still has, in order.
+    /// The last loads and windows in the table's history, in order.
     pub windows: Vec<AppliedWindow>,
-    /// Loads and windows in that history.
+    /// Number of loads and windows in that history.
     pub windows_kept: u64,
-    /// Spans whose changes were skipped on the user's word.
+    /// Time spans whose changes were skipped because the user allowed it.
     pub gaps: Vec<Gap>,
-    /// Windows that `incremental` would apply, in order, if exports or a folder of them were named.
+    /// Windows that `incremental` would apply, in order, if exports or a folder of exports were given.
     pub due: Vec<DueWindow>,
-    /// The window to export next; `None` while nobody knows up to when the table is complete.
+    /// The window to export next; `None` if the time up to which the table is complete is unknown.
     pub next: Option<NextWindow>,
-    /// Files of the current snapshot; `None` where they could not be read.
+    /// Files of the current snapshot; `None` if they could not be read.
     pub files: Option<LiveFiles>,
-    /// Snapshots in the metadata, those of branches and tags too.
+    /// Number of snapshots in the metadata, including those of branches and tags.
     pub snapshots: u64,
     /// When the oldest of them was committed.
     pub oldest_snapshot: Option<String>,
@@ -39,7 +39,7 @@ pub struct AppliedWindow {
     pub from: Option<String>,
     /// End of the window, exclusive, or the full export's time.
     pub to: Option<String>,
-    /// The snapshot that holds it.
+    /// Its snapshot.
     pub snapshot_id: String,
     /// When it was committed.
     pub committed: String,
@@ -49,7 +49,7 @@ pub struct AppliedWindow {
     pub added_position_deletes: Option<u64>,
 }
 
-/// A window that waits.
+/// A due window.
 #[derive(Debug, Clone, Serialize)]
 pub struct DueWindow {
     /// The export.
@@ -58,20 +58,20 @@ pub struct DueWindow {
     pub from: String,
     /// End, exclusive.
     pub to: String,
-    /// Why `incremental` would stop at it; `None`: it would not.
+    /// Why `incremental` would stop at it; `None` if it would not.
     pub problem: Option<String>,
 }
 
-/// A window that nobody has exported yet.
+/// A window that was not exported yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NextWindow {
-    /// Start, inclusive: where the table is complete, or will be with the windows that are due.
+    /// Start, inclusive: the watermark, or the end of the due windows.
     pub from: String,
     /// End, exclusive: at most 24 hours and at least 15 minutes later.
     pub to: String,
-    /// Whether that end has passed already, so that it can be exported now.
+    /// Whether the end has passed, so that it can be exported now.
     pub ready: bool,
-    /// The AWS CLI's command for it, where the table's ARN is known. `BUCKET` stands in it where the bucket is not.
+    /// The AWS CLI command for it, if the table's ARN is known. It contains `BUCKET` if the bucket is unknown.
     pub command: Option<String>,
 }
 
@@ -82,28 +82,28 @@ pub struct LiveFiles {
     pub data_files: u64,
     /// Their bytes.
     pub data_bytes: u64,
-    /// Rows in them, deleted ones too.
+    /// Rows in them, including deleted ones.
     pub records: u64,
     /// Data files of less than 32 MiB.
     pub small_data_files: u64,
-    /// Data files that some delete file may apply to.
+    /// Data files to which some delete file may apply.
     pub data_files_with_deletes: u64,
     /// Position delete files that may apply.
     pub delete_files: u64,
     /// Their bytes.
     pub delete_bytes: u64,
-    /// Positions in them. Rows are `records` less these, or more where positions are of data files that went.
+    /// Positions in them. The table has `records` minus these rows, or more if positions belong to removed data files.
     pub deleted_positions: u64,
 }
 
-/// What `verify` found.
+/// The result of `verify`.
 #[derive(Debug, Clone, Serialize)]
 pub struct Comparison {
     /// The export.
     pub export_arn: Option<String>,
     /// Its time.
     pub export_time: Option<String>,
-    /// The snapshot that was compared.
+    /// The compared snapshot.
     pub snapshot_id: String,
     /// The time up to which that snapshot is complete.
     pub snapshot_watermark: Option<String>,
@@ -121,7 +121,7 @@ pub struct Comparison {
     pub different: u64,
     /// Keys that the table has more than once.
     pub repeated: u64,
-    /// Some of the keys that differ.
+    /// Examples of keys that differ.
     pub examples: Vec<DifferingKey>,
 }
 
@@ -130,8 +130,8 @@ pub struct Comparison {
 pub struct DifferingKey {
     /// `missing`, `extra`, `different` or `repeated`.
     pub difference: &'static str,
-    /// The key, for people: columns and values, cut where they are long.
+    /// The key as text: columns and values, truncated if they are long.
     pub key: String,
-    /// The attributes whose values differ; only of `different`.
+    /// The attributes whose values differ; only for `different`.
     pub attributes: Vec<String>,
 }
