@@ -1,7 +1,7 @@
-//! What went wrong, where, and what to do next.
+//! Errors: what failed, where, and what to do next.
 //!
-//! [`Kind`] is named by what a caller can do and decides the exit code; the rest of an [`Error`] is for people:
-//! the message, the place in the input (file, line, attribute, key) and the way out.
+//! [`Kind`] is named by what a caller can do, and determines the exit code. The rest of an [`Error`] is for people: the
+//! message, the place in the input (file, line, attribute, key) and the advice.
 
 use std::fmt::{self, Write as _};
 
@@ -13,17 +13,18 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// What a caller can do about an error; one exit code each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// The work could not be done: network, access, no such table, table exists.
+    /// The work failed: network, access, table missing or already exists.
     Failed,
-    /// The command line, the configuration or the schema file is wrong, or what they name (but for exports) is not there.
+    /// The command line, the configuration or the schema file is wrong, or something named there (except an export) is
+    /// missing.
     Usage,
-    /// An export is not there, damaged, incomplete, of the wrong kind, or another table's.
+    /// An export is missing, damaged, incomplete, of the wrong kind, or of another table.
     Input,
     /// A gap, an overlap, or a table that was rolled back.
     Window,
     /// Other writers won every retry.
     Contended,
-    /// The commit was sent and its outcome could not be learned.
+    /// The commit was sent, but its outcome could not be determined.
     Unknown,
     /// The user stopped the command.
     Interrupted,
@@ -44,7 +45,7 @@ impl Kind {
     }
 }
 
-/// An error with its place and its way out.
+/// An error with its place and advice.
 #[derive(Debug)]
 pub struct Error(Box<Details>);
 
@@ -95,49 +96,49 @@ impl Error {
         Self::new(Kind::Window, message)
     }
 
-    /// Names the file it is about; a name set earlier, nearer to the cause, stays.
+    /// Sets the file with the error; a name set earlier, closer to the cause, is kept.
     #[must_use]
     pub fn in_file(mut self, file: impl Into<String>) -> Self {
         self.0.file.get_or_insert_with(|| file.into());
         self
     }
 
-    /// Names the line, counted from 1.
+    /// Sets the line, counted from 1.
     #[must_use]
     pub fn on_line(mut self, line: u64) -> Self {
         self.0.line.get_or_insert(line);
         self
     }
 
-    /// Names the attribute.
+    /// Sets the attribute.
     #[must_use]
     pub fn of_attribute(mut self, attribute: impl Into<String>) -> Self {
         self.0.attribute.get_or_insert_with(|| attribute.into());
         self
     }
 
-    /// Names the item by its key.
+    /// Sets the item, by its key.
     #[must_use]
     pub fn of_key(mut self, key: impl Into<String>) -> Self {
         self.0.key.get_or_insert_with(|| key.into());
         self
     }
 
-    /// Says what to do next.
+    /// Adds advice.
     #[must_use]
     pub fn advice(mut self, advice: impl Into<String>) -> Self {
         self.0.advice.get_or_insert_with(|| advice.into());
         self
     }
 
-    /// Says what to do next, in place of what was said before.
+    /// Replaces the advice.
     #[must_use]
     pub(crate) fn other_advice(mut self, advice: impl Into<String>) -> Self {
         self.0.advice = Some(advice.into());
         self
     }
 
-    /// Keeps the error that caused it; its text is part of the message.
+    /// Sets the error that caused it; its text is part of the message.
     #[must_use]
     pub fn caused_by(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.0.source = Some(source.into());
@@ -149,12 +150,12 @@ impl Error {
         self.0.kind
     }
 
-    /// The message alone, without its place.
+    /// The message without its place.
     pub fn message(&self) -> &str {
         &self.0.message
     }
 
-    /// The file it is about.
+    /// The file with the error.
     pub fn file(&self) -> Option<&str> {
         self.0.file.as_deref()
     }
@@ -193,7 +194,7 @@ impl fmt::Display for Error {
         if let Some(advice) = advice {
             write!(f, ". {advice}")?;
         }
-        // A name in it may be a server's.
+        // A name in it may come from a server.
         to.write_str(&secrets::strike_long(f))
     }
 }
@@ -205,7 +206,7 @@ impl std::error::Error for Error {
 }
 
 impl From<iceberg::Error> for Error {
-    /// An error that one of our own floors passed through the crate comes back as it was.
+    /// Unwraps one of our own errors that passed through the iceberg crate.
     fn from(error: iceberg::Error) -> Self {
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
         while let Some(e) = cause {
@@ -231,7 +232,7 @@ impl From<parquet::errors::ParquetError> for Error {
 }
 
 impl Error {
-    /// The same error again, its cause as text.
+    /// A copy of the error, with its cause as text.
     fn duplicate(&self) -> Self {
         let d = &*self.0;
         Self(Box::new(Details {

@@ -1,16 +1,16 @@
-//! Percent-encoding, as URLs have it.
+//! Percent-encoding of URLs.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-/// All but what RFC 3986 calls unreserved.
+/// All characters except those that RFC 3986 calls unreserved.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Encodes all but what RFC 3986 calls unreserved.
+/// Encodes all characters except those that RFC 3986 calls unreserved.
 pub fn encode(text: &str) -> String {
     utf8_percent_encode(text, RESERVED).to_string()
 }
 
-/// The reverse of [`encode`]; what is no escape stays.
+/// The reverse of [`encode`]; anything that is not an escape is kept.
 pub fn decode(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }

@@ -1,8 +1,8 @@
 //! Secrets that this process knows. Servers repeat what they were sent: a signed request, a password, a token.
 //!
-//! Whoever reads a secret, or is given one, [`remember`]s it. What a server says goes through [`strike`] on its way into a
-//! message. Whatever is printed goes through [`strike_long`] besides: a server can put a secret where nobody looks for one,
-//! such as into a name.
+//! Code that reads or receives a secret [`remember`]s it. Servers' messages pass through [`strike`] before they are
+//! used. All output additionally passes through [`strike_long`], since a server can put a secret where nobody expects
+//! it, such as into a name.
 
 use std::fmt::Write as _;
 use std::sync::{PoisonError, RwLock};
@@ -12,17 +12,17 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 
 use crate::percent::encode;
 
-/// Texts shorter than this are no secrets: they would be struck out of messages everywhere.
+/// Shorter texts do not count as secrets: they would be masked in messages everywhere.
 const SHORTEST: usize = 4;
-/// Texts as long as this are in no text by chance: keys and tokens, not the password `orders`.
+/// Texts of this length do not occur by chance: keys and tokens, but not the password `orders`.
 const LONG: usize = 16;
-/// What stands in place of a secret.
+/// The mask that replaces a secret.
 const STRUCK: &str = "***";
 
-/// The longest first: one may be a part of another.
+/// Longest first, since one may be part of another.
 static KNOWN: RwLock<Vec<String>> = RwLock::new(Vec::new());
 
-/// Strikes this text out from now on, in each form in which it may come back.
+/// Masks this text from now on, in each form in which it may be repeated.
 pub fn remember(secret: &str) {
     if secret.len() < SHORTEST || KNOWN.read().unwrap_or_else(PoisonError::into_inner).iter().any(|s| s == secret) {
         return;
@@ -36,12 +36,12 @@ pub fn remember(secret: &str) {
     known.sort_by_key(|form| std::cmp::Reverse(form.len()));
 }
 
-/// What a server said, without secrets.
+/// A server's message, without secrets.
 pub fn strike(text: &str) -> String {
     without(text, SHORTEST)
 }
 
-/// Text of our own, which may hold names that a server gave, without secrets that are too long to be in it by chance.
+/// Our own text, which may contain names from a server, without secrets that are too long to occur by chance.
 pub fn strike_long(text: &str) -> String {
     without(text, LONG)
 }
@@ -57,7 +57,7 @@ fn without(text: &str, shortest: usize) -> String {
     text
 }
 
-/// As it is, in a URL, in a form, as base64, and in quotes.
+/// Unchanged, in a URL, in a form, as base64, and in quotes.
 fn forms(secret: &str) -> Vec<String> {
     let upper = encode(secret);
     let quoted = format!("{secret:?}");
@@ -73,7 +73,7 @@ fn forms(secret: &str) -> Vec<String> {
         inner(&quoted),
         inner(&json),
     ];
-    // Padding is left out in some places.
+    // Some programs omit padding.
     forms.extend([STANDARD.encode(secret), URL_SAFE.encode(secret)].map(|text| text.trim_end_matches('=').to_owned()));
     forms.retain(|form| form.len() >= SHORTEST);
     forms

@@ -1,17 +1,17 @@
-//! How far one name is from another, to guess what was meant.
+//! Edit distance of names, to suggest what was meant.
 
-/// Letters compared of each name: a guess for a longer one helps nobody.
+/// Maximum number of letters compared per name: suggestions for longer ones help nobody.
 const LETTERS: usize = 64;
-/// Names that are suggested at most.
+/// Maximum number of suggestions.
 const NAMES: usize = 3;
 
-/// Letters to add, drop, change or swap with their neighbour until one name is the other; case does not count.
+/// Number of letters to add, drop, change or swap with their neighbour to turn one name into the other, ignoring case.
 pub fn distance(a: &str, b: &str) -> usize {
     let letters = |text: &str| text.to_lowercase().chars().take(LETTERS).collect::<String>();
     strsim::osa_distance(&letters(a), &letters(b))
 }
 
-/// Whether a name can be a slip of the keyboard for another: a letter in three, and two at most; marks and case do not count.
+/// Whether a name may be a misspelling of another: one letter in three, two at most; punctuation and case are ignored.
 pub fn is_near(a: &str, b: &str) -> bool {
     let bare = |text: &str| text.chars().filter(|c| !"_-. ".contains(*c)).take(LETTERS).collect::<String>();
     let (a, b) = (bare(a), bare(b));
@@ -19,7 +19,7 @@ pub fn is_near(a: &str, b: &str) -> bool {
     far <= 2 && far * 3 <= a.chars().count().max(b.chars().count())
 }
 
-/// The question whether one of these names was meant, the nearest first: `did you mean "a" or "b"?`; `None` if none is near.
+/// A suggestion of similar names, nearest first: `did you mean "a" or "b"?`; `None` if none is similar.
 pub fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let mut near: Vec<_> = known.into_iter().filter(|known| is_near(name, known)).collect();
     near.sort_by_cached_key(|known| (distance(name, known), (*known).to_owned()));

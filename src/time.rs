@@ -1,16 +1,16 @@
-//! Times as DynamoDB's manifests write them, UTC, ISO 8601, milliseconds; and spans of time in words.
+//! Times in the format of DynamoDB's manifests (UTC, ISO 8601, milliseconds), and durations as text.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
 /// A point in time.
 pub type Time = DateTime<Utc>;
 
-/// Reads `2026-01-14T10:20:00.000Z` and its ISO 8601 relatives.
+/// Parses `2026-01-14T10:20:00.000Z` and other ISO 8601 formats.
 pub fn parse(text: &str) -> Option<Time> {
     DateTime::parse_from_rfc3339(text).ok().map(|t| t.with_timezone(&Utc))
 }
 
-/// Writes `2026-01-14T10:20:00.000Z`.
+/// Formats as `2026-01-14T10:20:00.000Z`.
 pub fn format(time: Time) -> String {
     time.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
@@ -18,17 +18,17 @@ pub fn format(time: Time) -> String {
 const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
-/// From so many days on hours do not matter.
+/// From this many days on, hours are omitted.
 const MANY_DAYS: i64 = 10;
 
-/// Whole seconds in the one or two units that matter: `59 s`, `7 h 5 min`, `2 days 2 h`, `320 days`. A clock that is behind
-/// counts as no time.
+/// A duration in seconds, in the one or two relevant units: `59 s`, `7 h 5 min`, `2 days 2 h`, `320 days`. A negative
+/// one counts as zero.
 pub fn span(seconds: i64) -> String {
     let seconds = seconds.max(0);
     let (first, rest) = match seconds {
         0..MINUTE => return format!("{seconds} s"),
         MINUTE..HOUR => return format!("{} min", seconds / MINUTE),
-        // Until then days alone would say too little: 26 h 30 min.
+        // Below that, days alone would be too coarse: 26 h 30 min.
         HOUR..172_800 => (format!("{} h", seconds / HOUR), (seconds % HOUR / MINUTE, "min")),
         _ if seconds / DAY < MANY_DAYS => (format!("{} days", seconds / DAY), (seconds % DAY / HOUR, "h")),
         _ => return format!("{} days", seconds / DAY),

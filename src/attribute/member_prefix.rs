@@ -1,16 +1,16 @@
-//! The bytes that a type descriptor and its value begin with.
+//! The first bytes of a type descriptor and its value.
 
-/// How a name begins a member of an object after another one: `,"name":`.
+/// How a name starts a member of an object after another one: `,"name":`.
 #[derive(Debug, Clone)]
 pub struct Opening {
     text: Box<str>,
-    /// The text's beginning, and which bits of it count: a few words are compared in less time than a call takes.
+    /// The text's first bytes, with a mask of the bits that count: comparing a few words takes less time than a call.
     words: [u64; WORDS],
     masks: [u64; WORDS],
 }
 
 impl Opening {
-    /// `None` for a name that JSON has to escape.
+    /// `None` for a name that needs JSON escapes.
     pub(crate) fn of(name: &str) -> Option<Self> {
         if name.bytes().any(|byte| byte < b' ' || matches!(byte, b'"' | b'\\')) {
             return None;
@@ -25,12 +25,12 @@ impl Opening {
         Some(Self { words: words(|byte| byte), masks: words(|_| 0xFF), text: text.into() })
     }
 
-    /// Its bytes, the comma among them.
+    /// Its bytes, including the comma.
     pub(crate) fn length(&self) -> usize {
         self.text.len()
     }
 
-    /// Whether the text goes on with it; without the comma, where it is the `first` member.
+    /// Whether the text continues with it; without the comma if it is the `first` member.
     #[inline]
     pub(crate) fn stands_at(&self, text: &[u8], at: usize, first: bool) -> bool {
         let from = at.wrapping_sub(usize::from(first));

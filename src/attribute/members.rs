@@ -5,16 +5,16 @@ use std::borrow::Cow;
 use super::parser::Parser;
 use crate::error::{Error, Result};
 
-/// Names of a map that are compared one by one; nothing is allocated for them.
+/// Maximum number of names that are compared one by one, without allocation.
 const FEW: usize = 8;
 
-/// Walks over the members of a map. A name that stands twice is an error, at the map's end at the latest.
+/// Iterates over the members of a map. A duplicate name is an error, at the map's end at the latest.
 #[derive(Debug)]
 pub struct Members<'a> {
     first: bool,
     few: [&'a str; FEW],
     len: usize,
-    /// All names, once they are not few any more.
+    /// All names, once there are more than a few.
     many: Vec<Cow<'a, str>>,
 }
 
@@ -25,7 +25,7 @@ impl<'a> Members<'a> {
         Ok(Self { first: true, few: [""; FEW], len: 0, many: Vec::new() })
     }
 
-    /// The next member's name, the parser standing before its value; `None` when the map has ended.
+    /// The next member's name, with the parser before its value; `None` at the end of the map.
     pub fn next(&mut self, parser: &mut Parser<'a>) -> Result<Option<Cow<'a, str>>> {
         let Some(name) = parser.next_own_name(&mut self.first)? else {
             self.many.sort_unstable();
@@ -53,7 +53,7 @@ impl<'a> Members<'a> {
     }
 }
 
-/// The error of a name that stands twice in one map.
+/// The error for a duplicate name in one map.
 #[cold]
 pub fn twice(name: &str) -> Error {
     let name: String = name.chars().take(80).collect();

@@ -1,6 +1,7 @@
-//! DynamoDB's data model as exports write it: type descriptors, exact numbers, and a pull parser for DynamoDB JSON.
+//! DynamoDB's data model as in exports: type descriptors, exact numbers, and a pull parser for DynamoDB JSON.
 //!
-//! Nothing here builds a tree of values. A [`Parser`] walks one line, and whoever needs a value takes it from the text.
+//! Nothing here builds a tree of values: a [`Parser`] walks over one line, and callers take values directly from the
+//! text.
 
 pub(crate) mod member_prefix;
 mod members;
@@ -50,7 +51,7 @@ impl Kind {
     pub const ALL: [Self; 10] =
         [Self::S, Self::N, Self::B, Self::Bool, Self::Null, Self::Ss, Self::Ns, Self::Bs, Self::L, Self::M];
 
-    /// The descriptor as DynamoDB spells it.
+    /// The descriptor in DynamoDB's spelling.
     pub fn name(self) -> &'static str {
         match self {
             Self::S => "S",
@@ -66,7 +67,7 @@ impl Kind {
         }
     }
 
-    /// The type of a set's elements; `None` for what is no set.
+    /// The type of a set's elements; `None` for other types.
     pub fn element(self) -> Option<Self> {
         match self {
             Self::Ss => Some(Self::S),
@@ -76,7 +77,7 @@ impl Kind {
         }
     }
 
-    /// The descriptor of that spelling.
+    /// The descriptor with this spelling.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }

@@ -1,4 +1,4 @@
-//! Names to positions, quick when names come in the order of last time.
+//! An index of names, fast if names come in the same order as last time.
 
 use hashbrown::HashMap;
 
@@ -8,32 +8,32 @@ use crate::error::Result;
 
 /// A growing list of distinct names, found by name.
 ///
-/// Items of one table tend to list their attributes in the same order, whatever that order is. So the name that followed
-/// the last time is looked for in the text first; only when that fails is a name read and hashed.
+/// Items of one table tend to list their attributes in the same order. So the name that followed last time is compared
+/// with the text first; only if that fails is a name read and hashed.
 #[derive(Debug, Clone, Default)]
 pub struct NameIndex {
     names: Vec<Box<str>>,
-    /// As each begins a member.
+    /// As the start of a member.
     openings: Vec<Option<Opening>>,
     positions: HashMap<Box<str>, usize>,
-    /// What followed each name the last time; in the first place, what came first.
+    /// The name that followed each name last time; in the first place, the first name.
     after: Vec<usize>,
-    /// The place in `after` that tells what to try.
+    /// The index in `after` of the next guess.
     last: usize,
 }
 
 /// The name of a member of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Member<'s> {
-    /// One of the index, by its position.
+    /// A known name, by its index.
     Known(usize),
-    /// Another one.
+    /// An unknown name.
     New(&'s str),
 }
 
 impl NameIndex {
-    /// The next member of the object that the parser is in, which then stands before its value; `None` when the object has
-    /// ended. `first` and `scratch` as in [`Parser::next_name`].
+    /// The next member of the object at the parser, which is then before its value; `None` at the end of the object.
+    /// `first` and `scratch` as in [`Parser::next_name`].
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "what comes back stays in registers")]
     pub fn next_member<'s, 'a: 's>(
@@ -68,7 +68,7 @@ impl NameIndex {
         Ok(Some(Member::Known(found)))
     }
 
-    /// Remembers that this name came next.
+    /// Records that this name came next.
     fn follow(&mut self, position: usize) {
         if let Some(after) = self.after.get_mut(self.last) {
             *after = position;
@@ -81,7 +81,7 @@ impl NameIndex {
         self.positions.get(name).copied()
     }
 
-    /// Adds a name, or finds it: its position.
+    /// Adds or finds a name; returns its position.
     pub fn insert(&mut self, name: &str) -> usize {
         if let Some(found) = self.position(name) {
             return found;
@@ -95,7 +95,7 @@ impl NameIndex {
         position
     }
 
-    /// An object begins: its first name is likely the one that came first the last time.
+    /// An object starts: its first name is probably the same as last time.
     pub fn restart(&mut self) {
         self.last = 0;
     }
@@ -110,7 +110,7 @@ impl NameIndex {
         self.names.iter().map(|name| &**name)
     }
 
-    /// How many there are.
+    /// Number of names.
     pub fn len(&self) -> usize {
         self.names.len()
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// DynamoDB keeps up to 38 significant digits ("Naming rules and data types: Number").
+/// DynamoDB stores up to 38 significant digits ("Naming rules and data types: Number").
 pub const MAX_DIGITS: u32 = 38;
 
 /// Powers of ten of the first significant digit that DynamoDB accepts: 1E-130 to 9.99…E+125.
@@ -10,7 +10,7 @@ const EXPONENTS: std::ops::RangeInclusive<i32> = -130..=125;
 
 /// `±coefficient × 10^exponent`, with no trailing zero in the coefficient; zero is `0 × 10^0`.
 ///
-/// Two numbers are equal exactly when their values are: `1`, `1.0` and `1E0` read the same.
+/// Two numbers are equal if and only if their values are: `1`, `1.0` and `1E0` give the same number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Number {
     negative: bool,
@@ -20,8 +20,8 @@ pub struct Number {
 }
 
 impl Number {
-    /// Reads decimal or scientific notation; `None` if the text is no number, has more than 38 significant digits, or
-    /// a magnitude that DynamoDB cannot hold.
+    /// Parses decimal or scientific notation; `None` if the text is not a number, has more than 38 significant digits,
+    /// or a magnitude that DynamoDB cannot store.
     pub fn parse(text: &str) -> Option<Self> {
         match Self::short(text.as_bytes()) {
             Some((short, length)) if length == text.len() => Some(short),
@@ -29,7 +29,7 @@ impl Number {
         }
     }
 
-    /// The number at the beginning, and how long it is: a plain number of up to 18 digits, which needs no more than a
+    /// The number at the start of the text, and its length: only plain numbers of up to 18 digits, which fit into one
     /// word. `None` for all others.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "the number stays in registers")]
@@ -81,7 +81,7 @@ impl Number {
         let mut rest = bytes.strip_prefix(b"-").unwrap_or(bytes);
         let mut coefficient: u128 = 0;
         let mut digits: u32 = 0;
-        // Zeros are held back until a digit follows, so that trailing ones never enter the coefficient.
+        // Zeros are held back until another digit follows, so that trailing ones never enter the coefficient.
         let mut zeros: u32 = 0;
         let mut fraction: i32 = 0;
         let mut in_fraction = false;
@@ -129,7 +129,7 @@ impl Number {
         EXPONENTS.contains(&leading).then_some(Self { negative, coefficient, digits, exponent })
     }
 
-    /// What two numbers have in common exactly when they are equal; it can be sorted, though not by value.
+    /// A sortable key that is equal for equal numbers; its order is not that of the values.
     pub fn identity(&self) -> (bool, u128, i32) {
         (self.negative, self.coefficient, self.exponent)
     }
@@ -156,7 +156,7 @@ impl Number {
             }
             powers
         };
-        // Below zero the exponent is that of a fraction: the coefficient has no trailing zeros.
+        // For values below zero, the exponent is that of a fraction: the coefficient has no trailing zeros.
         let power = POWERS.get(usize::try_from(self.exponent).ok()?)?;
         let magnitude = u64::try_from(self.coefficient).ok()?.checked_mul(*power)?;
         if self.negative { 0i64.checked_sub_unsigned(magnitude) } else { i64::try_from(magnitude).ok() }
@@ -172,7 +172,7 @@ impl Number {
         if self.digits + shift > MAX_DIGITS {
             return None;
         }
-        // No more than 38 digits: far from 128 bits.
+        // At most 38 digits, far below the limit of 128 bits.
         let magnitude = i128::try_from(self.coefficient).ok()?.wrapping_mul(power_of_ten(shift));
         Some(if self.negative { -magnitude } else { magnitude })
     }
@@ -192,7 +192,7 @@ pub fn power_of_ten(exponent: u32) -> i128 {
     POWERS.get(exponent as usize).copied().unwrap_or(i128::MAX)
 }
 
-/// `[+-]digits`; anything past six digits is out of range in any case.
+/// Parses `[+-]digits`; anything beyond six digits is out of range anyway.
 fn parse_exponent(text: &[u8]) -> Option<i32> {
     let sign = if text.first() == Some(&b'-') { -1 } else { 1 };
     let digits = text.strip_prefix(b"-").or(text.strip_prefix(b"+")).unwrap_or(text);
@@ -210,8 +210,8 @@ fn parse_exponent(text: &[u8]) -> Option<i32> {
 }
 
 impl fmt::Display for Number {
-    /// The canonical text: one text a value. Plain digits up to 38 places on either side of the point, scientific
-    /// notation (`1.5E+100`) beyond. It is also a JSON number.
+    /// The canonical text, which is unique for each value: plain digits for up to 38 places on either side of the
+    /// point, otherwise scientific notation (`1.5E+100`). It is also a JSON number.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.negative {
             f.write_str("-")?;

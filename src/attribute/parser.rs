@@ -1,6 +1,7 @@
 //! A pull parser for one line of DynamoDB JSON.
 //!
-//! It checks what it walks over: a line that got through was well-formed JSON made of well-formed attribute values.
+//! It validates everything that it passes: a line that was parsed is well-formed JSON with well-formed attribute
+//! values.
 
 use std::borrow::Cow;
 
@@ -8,12 +9,12 @@ use super::member_prefix::Opening;
 use super::scan::plain_end;
 use crate::error::{Error, Result};
 
-/// Levels of lists and maps; DynamoDB nests to 32, deeper input is hostile.
+/// Maximum nesting of lists and maps; DynamoDB allows 32 levels, deeper input is hostile.
 ///
-/// A few more are taken, but not so many that a table's metadata would nest deeper than JSON readers go: a struct takes
+/// A few more levels are accepted, but a table's metadata must not nest deeper than JSON readers allow: a struct takes
 /// three levels of it, and serde_json reads 128.
 pub const MAX_DEPTH: u32 = 36;
-/// The JSON around a value: the line, the item, and the descriptor of what stands innermost.
+/// JSON nesting around a value: the line, the item, and the descriptor of the innermost value.
 const AROUND: u32 = 3;
 
 /// Walks over the text of one line.
@@ -31,12 +32,12 @@ impl<'a> Parser<'a> {
         Ok(Self { text, at: 0, depth: 0 })
     }
 
-    /// Where it stands, in bytes.
+    /// The current position, in bytes.
     pub fn position(&self) -> usize {
         self.at
     }
 
-    /// The text from an earlier position up to here.
+    /// The text from an earlier position to the current one.
     pub fn since(&self, position: usize) -> &'a str {
         self.text.get(position..self.at).unwrap_or_default()
     }
@@ -55,7 +56,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Exports have no white space between their tokens, but may.
+    /// Exports have no white space between tokens, but may have.
     #[cold]
     #[inline(never)]
     fn peek_behind_space(&mut self) -> Option<u8> {
@@ -81,7 +82,7 @@ impl<'a> Parser<'a> {
         if byte == b'"' { self.wrong_value(&what) } else { self.wrong(&what) }
     }
 
-    /// As [`Self::wrong`], showing what comes next. Of what is nested nothing is shown: it may hold anything.
+    /// Like [`Self::wrong`], and shows the next value. Nested values are not shown, since they may contain anything.
     #[cold]
     #[inline(never)]
     pub(super) fn wrong_value(&self, what: &str) -> Error {
@@ -116,7 +117,7 @@ impl<'a> Parser<'a> {
         found
     }
 
-    /// Makes sure that nothing follows.
+    /// Checks that nothing follows.
     pub fn end(&mut self) -> Result<()> {
         if self.peek().is_none() { Ok(()) } else { Err(self.wrong("text after the end of the record")) }
     }
@@ -127,8 +128,8 @@ impl<'a> Parser<'a> {
         self.expect(b'{')
     }
 
-    /// The next member's name, the parser standing before its value; `None` when the object has ended.
-    /// `first` starts as true and is the caller's to keep.
+    /// The next member's name, with the parser before its value; `None` at the end of the object.
+    /// `first` is initially true, and kept by the caller.
     #[inline]
     pub fn next_name<'s>(&mut self, first: &mut bool, scratch: &'s mut String) -> Result<Option<&'s str>>
     where
@@ -142,7 +143,7 @@ impl<'a> Parser<'a> {
         Ok(Some(name))
     }
 
-    /// As [`Self::next_name`]; the name is the line's own unless it has escapes.
+    /// Like [`Self::next_name`]; the name is borrowed from the line unless it has escapes.
     #[inline]
     pub(super) fn next_own_name(&mut self, first: &mut bool) -> Result<Option<Cow<'a, str>>> {
         if !self.more_members(first)? {
@@ -168,7 +169,7 @@ impl<'a> Parser<'a> {
         Ok(true)
     }
 
-    /// Steps over the beginning of the next member, if the text has exactly that.
+    /// Skips the start of the next member, if the text has exactly this.
     #[inline]
     pub fn accept_member(&mut self, first: &mut bool, opening: &Opening) -> bool {
         let found = opening.stands_at(self.text.as_bytes(), self.at, *first);
@@ -179,7 +180,7 @@ impl<'a> Parser<'a> {
         found
     }
 
-    /// Leaves an object that ends right here; not one that has just begun.
+    /// Leaves an object that ends here, but not one that has just started.
     #[inline]
     pub(super) fn accept_end(&mut self, first: bool) -> bool {
         let found = !first && self.text.as_bytes().get(self.at) == Some(&b'}');
@@ -196,7 +197,7 @@ impl<'a> Parser<'a> {
         self.expect(b'[')
     }
 
-    /// Whether the array has another element, the parser standing before it. `first` as in [`Self::next_name`].
+    /// Whether the array has another element; the parser is then before it. `first` as in [`Self::next_name`].
     #[inline]
     pub fn next_element(&mut self, first: &mut bool) -> Result<bool> {
         if std::mem::take(first) {
@@ -248,7 +249,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// As [`Self::string`]; it outlives the scratch.
+    /// Like [`Self::string`]; the result outlives the scratch.
     pub(super) fn own_string(&mut self, scratch: &mut String) -> Result<Cow<'a, str>> {
         self.peek();
         let start = self.at + 1;
@@ -257,7 +258,7 @@ impl<'a> Parser<'a> {
         Ok(if raw.contains('\\') { Cow::Owned(std::mem::take(scratch)) } else { Cow::Borrowed(raw) })
     }
 
-    /// The rest of a string that has escapes.
+    /// Parses the rest of a string that has escapes.
     fn escaped(&mut self, out: &mut String) -> Result<()> {
         out.clear();
         loop {
@@ -279,7 +280,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// What follows a backslash.
+    /// Parses an escape after the backslash.
     fn escape(&mut self) -> Result<char> {
         let code = self.text.as_bytes().get(self.at).copied();
         self.at += 1;
@@ -321,7 +322,7 @@ impl<'a> Parser<'a> {
         Ok(value)
     }
 
-    /// Steps over any JSON value, checking its form.
+    /// Skips any JSON value, and validates it.
     pub fn skip_json(&mut self) -> Result<()> {
         let mut scratch = String::new();
         match self.peek() {
@@ -376,7 +377,7 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// A value for a message: the beginning of a long one.
+/// A value for a message; long ones are truncated.
 pub fn short(text: &str) -> String {
     match text.char_indices().nth(60) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),

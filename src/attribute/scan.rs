@@ -1,6 +1,6 @@
-//! Where plain text in a JSON string ends.
+//! Finds the end of plain text in a JSON string.
 
-/// The position of the first quote, backslash or control character at or after `from`: eight bytes a step.
+/// The position of the first quote, backslash or control character at or after `from`: eight bytes per step.
 #[inline]
 pub(super) fn plain_end(bytes: &[u8], from: usize) -> usize {
     let mut at = from;
@@ -15,11 +15,11 @@ pub(super) fn plain_end(bytes: &[u8], from: usize) -> usize {
     at + tail.iter().position(|b| *b < 0x20 || *b == b'"' || *b == b'\\').unwrap_or(tail.len())
 }
 
-/// The highest bit of each special byte; those above the first may be wrong.
+/// The highest bit of each special byte; bits above the first may be wrong.
 #[inline]
 fn special(word: u64) -> u64 {
     const EACH: u64 = 0x0101_0101_0101_0101;
-    // A quote changes places with a space, and all below are special.
+    // A quote is swapped with a space, so that all special characters are below it.
     let turned = word ^ (EACH * 0x02);
     let quote_or_control = turned.wrapping_sub(EACH * 0x21) & !turned;
     let other = word ^ (EACH * u64::from(b'\\'));

@@ -1,4 +1,4 @@
-//! Attribute values as plain JSON text, for columns whose values have no type in common.
+//! Attribute values as plain JSON text, for columns whose values have no common type.
 
 use std::fmt::Write as _;
 
@@ -7,17 +7,17 @@ use super::members::Members;
 use super::parser::Parser;
 use crate::error::Result;
 
-/// Writes the attribute value at the parser as JSON: `"abc"`, `12.5`, `[1,2]`, so that `"1"` and `1` stay apart.
+/// Writes the attribute value at the parser as JSON: `"abc"`, `12.5`, `[1,2]`, so that `"1"` and `1` remain distinct.
 ///
-/// What JSON has no type for keeps its descriptor: `{"B":"…"}`, `{"SS":[…]}`. A map of one field that is named like a
-/// descriptor is wrapped in `{"M":…}`, so that it cannot be taken for one. Numbers are written canonically.
+/// Types that JSON does not have keep their descriptor: `{"B":"…"}`, `{"SS":[…]}`. A map with one field that is named
+/// like a descriptor is wrapped in `{"M":…}`, so that it cannot be mistaken for one. Numbers are written canonically.
 pub fn write_json(parser: &mut Parser<'_>, out: &mut String) -> Result<()> {
     let kind = parser.descriptor()?;
     write_json_content(kind, parser, out)?;
     parser.close()
 }
 
-/// As [`write_json`], for a parser that has read the descriptor already.
+/// Like [`write_json`], for a parser that has already read the descriptor.
 pub fn write_json_content(kind: Kind, parser: &mut Parser<'_>, out: &mut String) -> Result<()> {
     let mut scratch = String::new();
     match kind {
@@ -85,7 +85,7 @@ pub fn write_json_content(kind: Kind, parser: &mut Parser<'_>, out: &mut String)
     Ok(())
 }
 
-/// Writes a scalar inside of a descriptor: a string, whatever its type.
+/// Writes a scalar inside a descriptor: a string, whatever its type.
 fn write_element(kind: Kind, parser: &mut Parser<'_>, scratch: &mut String, out: &mut String) -> Result<()> {
     match kind {
         Kind::N => {

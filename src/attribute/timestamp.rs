@@ -1,25 +1,26 @@
-//! Instants: microseconds since 1970 in UTC, out of numbers and ISO 8601 texts, exactly or not at all.
+//! Timestamps: microseconds since 1970 in UTC, from numbers and ISO 8601 strings, exactly or not at all.
 
 use chrono::NaiveDate;
 
 use super::number::Number;
 
-/// The years that every reader of a table can hold: 0001-01-01T00:00:00Z up to the end of 9999, in microseconds.
+/// The years that every reader of a table supports: 0001-01-01T00:00:00Z to the end of 9999, in microseconds.
 const YEARS_1_TO_9999: std::ops::RangeInclusive<i64> = -62_135_596_800_000_000..=253_402_300_799_999_999;
 
-/// An epoch time in a unit of `10^-digits` seconds as microseconds: `digits` is 0 for seconds, 3 for milliseconds.
+/// Converts an epoch time in units of `10^-digits` seconds to microseconds: `digits` is 0 for seconds, 3 for
+/// milliseconds.
 ///
-/// `None` if it is no whole number of microseconds, or outside of the years 1 to 9999.
+/// `None` if it is not a whole number of microseconds, or outside the years 1 to 9999.
 pub fn of_number(number: &Number, digits: u32) -> Option<i64> {
     let micros = i64::try_from(number.to_unscaled(6_u32.checked_sub(digits)?)?).ok()?;
     YEARS_1_TO_9999.contains(&micros).then_some(micros)
 }
 
-/// An RFC 3339 text as microseconds: `2026-01-14T10:20:00.5+02:00`, also with a space for the `T`; without an offset it is
-/// UTC.
+/// Converts an RFC 3339 string to microseconds: `2026-01-14T10:20:00.5+02:00`, also with a space instead of `T`;
+/// without an offset it is UTC.
 ///
-/// `None` for any other form, for dates and times that do not exist, for leap seconds, and where a fraction is no whole
-/// number of microseconds.
+/// `None` for any other format, for dates and times that do not exist, for leap seconds, and for a fraction that is not
+/// a whole number of microseconds.
 pub fn of_text(text: &str) -> Option<i64> {
     let bytes = text.as_bytes();
     let (date, rest) = bytes.split_at_checked(10)?;
@@ -39,12 +40,12 @@ pub fn of_text(text: &str) -> Option<i64> {
     YEARS_1_TO_9999.contains(&micros).then_some(micros)
 }
 
-/// Digits alone.
+/// Parses digits only.
 fn number(digits: &[u8]) -> Option<u32> {
     digits.iter().try_fold(0, |value, digit| digit.is_ascii_digit().then(|| value * 10 + u32::from(digit - b'0')))
 }
 
-/// Microseconds of `.5`, and what follows.
+/// Microseconds of `.5`, and the rest of the text.
 fn fraction(text: &[u8]) -> Option<(i64, &[u8])> {
     let Some(digits) = text.strip_prefix(b".") else { return Some((0, text)) };
     let length = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();

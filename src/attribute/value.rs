@@ -1,4 +1,4 @@
-//! The parser's second level: attribute values, `{"S":"…"}`, inside of JSON.
+//! The second level of the parser: attribute values, `{"S":"…"}`, within JSON.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -9,22 +9,22 @@ use super::number::Number;
 use super::parser::Parser;
 use crate::error::{Error, Result};
 
-/// What messages call an attribute that is left out.
+/// The name of an omitted attribute in messages.
 pub const EXCLUDED: &str = "(excluded)";
 
-/// What a value says of the type that its column would have.
+/// What a value tells about the type of its column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Content {
-    /// It is NULL, which is like nothing at all.
+    /// It is NULL, which counts as missing.
     Null,
-    /// It is nothing but empty lists and maps, or such that hold only NULL and their like.
+    /// It consists only of empty lists and maps, or of ones that contain only NULL and such values.
     Empty,
-    /// It has a type.
+    /// It determines a type.
     Typed,
 }
 
 impl Parser<'_> {
-    /// Enters an attribute value, `{"S":`, the parser standing before its content.
+    /// Enters an attribute value, `{"S":`; the parser is then before its content.
     #[inline]
     pub fn descriptor(&mut self) -> Result<Kind> {
         if let Some([b'{', b'"', letter, b'"', b':', ..]) = self.text.as_bytes().get(self.at..) {
@@ -98,7 +98,7 @@ impl Parser<'_> {
         self.take_number(scratch, |number| number)
     }
 
-    /// As [`Self::number`], for what needs the number at once: it does not go through memory.
+    /// Like [`Self::number`], for immediate use: the number is not copied to memory.
     #[inline]
     pub fn take_number<T>(&mut self, scratch: &mut String, take: impl FnOnce(Number) -> T) -> Result<T> {
         if let Some([b'"', content @ ..]) = self.text.as_bytes().get(self.at..)
@@ -133,7 +133,8 @@ impl Parser<'_> {
         })
     }
 
-    /// Enters the content of an SS, NS or BS, whose elements are of type S, N or B: `[`. A set has elements, each once.
+    /// Enters the content of an SS, NS or BS, whose elements are of type S, N or B: `[`. Sets are not empty, and have
+    /// no duplicates.
     pub fn begin_set(&mut self, element: Kind) -> Result<()> {
         let mut ahead = self.clone();
         let (mut texts, mut numbers) = (Vec::new(), Vec::new());
@@ -143,7 +144,7 @@ impl Parser<'_> {
             if element == Kind::N {
                 numbers.push(ahead.number(&mut scratch)?.identity());
             } else {
-                // Standard base64 has one text for the same bytes.
+                // In standard base64, equal bytes have equal text.
                 texts.push(ahead.own_string(&mut scratch)?);
             }
         }
@@ -176,7 +177,7 @@ impl Parser<'_> {
         if self.literal("true") { Ok(()) } else { Err(self.wrong_value("a NULL that is not true")) }
     }
 
-    /// Steps over the content of an attribute value of the given type, checking it.
+    /// Skips the content of an attribute value of the given type, and validates it.
     pub fn skip_content(&mut self, kind: Kind, scratch: &mut String) -> Result<()> {
         match kind {
             Kind::S => self.string(scratch).map(drop),
@@ -211,21 +212,21 @@ impl Parser<'_> {
         }
     }
 
-    /// Steps over an attribute value, checking it.
+    /// Skips an attribute value, and validates it.
     pub fn skip_value(&mut self, scratch: &mut String) -> Result<()> {
         let kind = self.descriptor()?;
         self.skip_content(kind, scratch)?;
         self.close()
     }
 
-    /// Steps over the value of an attribute that is left out. An error says neither its name nor what is in it.
+    /// Skips the value of an omitted attribute. Errors contain neither its name nor its content.
     pub fn skip_excluded(&mut self, scratch: &mut String) -> Result<()> {
         self.skip_value(scratch).map_err(|_| {
             Error::input("an attribute that is left out of the table is not DynamoDB JSON").of_attribute(EXCLUDED)
         })
     }
 
-    /// What the value ahead says of its type. Of what is no attribute value nothing is known: it is [`Content::Typed`].
+    /// What the next value tells about its type. If it is not an attribute value, the result is [`Content::Typed`].
     pub fn content_ahead(&self) -> Content {
         self.clone().content().unwrap_or(Content::Typed)
     }

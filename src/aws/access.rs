@@ -1,7 +1,7 @@
-//! Who asks AWS, and where: region, endpoint and credentials, the same way for each of its services.
+//! Credentials, region and endpoint for AWS, in the same way for each of its services.
 //!
-//! A service's own properties (`s3.*`, `glue.*`) are the strongest, then `client.*`, then the standard AWS chain:
-//! variables, profile files, web identity, container and instance metadata.
+//! A service's own properties (`s3.*`, `glue.*`) have the highest precedence, then `client.*`, then the standard AWS
+//! chain: variables, profile files, web identity, container and instance metadata.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -27,12 +27,12 @@ use super::properties::Properties;
 use crate::error::{Error, Result};
 use crate::secrets;
 
-/// Where nobody names a region: what other vendors' servers take, and where S3 tells us the right one.
+/// The default region: other vendors' servers accept it, and S3 answers with the right one.
 pub(crate) const DEFAULT_REGION: &str = "us-east-1";
-/// What the SDK calls us in the requests' `User-Agent`.
+/// Our name in the `User-Agent` of the SDK's requests.
 pub(crate) const APP: &str = "ddb-iceberg";
 
-/// Keys that were given as they are.
+/// Keys given explicitly.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct StaticKeys {
     pub(crate) id: String,
@@ -40,20 +40,20 @@ pub(crate) struct StaticKeys {
     pub(crate) token: Option<String>,
 }
 
-/// Who asks one service of AWS, and where.
+/// Access to one AWS service.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub(crate) struct AwsAccess {
-    /// A URL without a last slash, of another server than AWS's own.
+    /// The URL of another server than AWS's own, without a trailing slash.
     pub(crate) endpoint: Option<String>,
     pub(crate) region: Option<String>,
     pub(crate) keys: Option<StaticKeys>,
     pub(crate) profile: Option<String>,
-    /// A role to assume with what the others give.
+    /// A role to assume with the other credentials.
     pub(crate) role: Option<String>,
     pub(crate) role_session: Option<String>,
-    /// Requests are not signed.
+    /// Whether requests are not signed.
     pub(crate) anonymous: bool,
-    /// The URL of a proxy, which may have a password in it.
+    /// The URL of a proxy, which may contain a password.
     pub(crate) proxy: Option<String>,
 }
 
@@ -68,7 +68,7 @@ impl fmt::Debug for AwsAccess {
 }
 
 impl AwsAccess {
-    /// `<service>.*`, and `client.*` where that is not given.
+    /// Reads `<service>.*`, and `client.*` for what is not set.
     pub(crate) fn read(properties: &Properties<'_>, service: &str) -> Result<Self> {
         let own = |name: &str| format!("{service}.{name}");
         let get = |name: &str| properties.get(&[&own(name), &format!("client.{name}")]);
@@ -101,13 +101,13 @@ impl AwsAccess {
         })
     }
 
-    /// Reads variables and profile files; the service is not asked yet. The region may still be missing.
+    /// Reads variables and profile files; does not contact the service yet. The region may still be missing.
     pub(crate) async fn load(&self, retry: RetryConfig, timeouts: TimeoutConfig) -> Result<SdkConfig> {
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .http_client(self.http_client()?)
             .retry_config(retry)
             .timeout_config(timeouts)
-            // What needs a timeout for each piece of a body has its own.
+            // Requests that need a timeout for each piece of a body have their own.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
         if let Some(profile) = &self.profile {
             loader = loader.profile_name(profile);
@@ -115,7 +115,8 @@ impl AwsAccess {
         if let Some(region) = &self.region {
             loader = loader.region(Region::new(region.clone()));
         } else if self.endpoint.is_some() {
-            // The instance metadata is left out: another vendor's server does not care, and off EC2 it takes seconds.
+            // Instance metadata is skipped: another vendor's server does not need it, and outside of EC2 it takes
+            // seconds.
             let mut profile = ProfileFileRegionProvider::builder();
             if let Some(name) = &self.profile {
                 profile = profile.profile_name(name);
@@ -146,7 +147,7 @@ impl AwsAccess {
         Ok(remembering(shared.into_builder().credentials_provider(provider).build()))
     }
 
-    /// Where a service's requests go, for messages: `https://glue.eu-west-1.amazonaws.com (region eu-west-1)`.
+    /// The address of a service, for messages: `https://glue.eu-west-1.amazonaws.com (region eu-west-1)`.
     pub(crate) fn place(&self, service: &str, region: Option<&Region>) -> String {
         let variables = [format!("AWS_ENDPOINT_URL_{}", service.to_uppercase()), "AWS_ENDPOINT_URL".to_owned()];
         let named = || variables.iter().find_map(|name| std::env::var(name).ok().filter(|url| !url.is_empty()));
@@ -160,7 +161,7 @@ impl AwsAccess {
     fn http_client(&self) -> Result<SharedHttpClient> {
         let proxy = match &self.proxy {
             Some(uri) => ProxyConfig::all(uri.clone())
-                // Its text may hold a password.
+                // Its text may contain a password.
                 .map_err(|_| Error::usage("the property s3.proxy-uri is not the URL of a proxy"))?,
             None if self.endpoint.as_deref().is_some_and(is_loopback) => ProxyConfig::disabled(),
             None => ProxyConfig::from_env(),
@@ -175,7 +176,7 @@ impl AwsAccess {
     }
 }
 
-/// Keys that a request is signed with are struck out of what its answer says.
+/// Masks the signing keys of a request in its response.
 pub(crate) fn remember(keys: &Credentials) {
     for secret in
         [Some(keys.access_key_id()), Some(keys.secret_access_key()), keys.session_token()].into_iter().flatten()
@@ -184,7 +185,7 @@ pub(crate) fn remember(keys: &Credentials) {
     }
 }
 
-/// The same, with keys that are remembered wherever they come from.
+/// The same, with keys registered whatever their source.
 fn remembering(config: SdkConfig) -> SdkConfig {
     match config.credentials_provider() {
         Some(provider) => {
@@ -222,7 +223,7 @@ fn without_user(url: &str) -> String {
     format!("{scheme}://{}", rest.get(user..).unwrap_or(rest))
 }
 
-/// Whether a URL is of this machine, which no proxy reaches.
+/// Whether a URL belongs to this machine, which is not reached through a proxy.
 pub(crate) fn is_loopback(url: &str) -> bool {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();

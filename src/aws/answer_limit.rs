@@ -1,4 +1,4 @@
-//! Answers of AWS's services, or of whoever says to be one, are bounded: the SDK collects all of them but objects in memory.
+//! Limits responses of AWS services and compatible servers: the SDK collects all of them except objects in memory.
 
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
@@ -8,12 +8,13 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use http_body_util::Limited;
 
-/// A page of a listing has at most 1,000 keys of 1,024 bytes, each of which XML may write as six; a table of Glue is smaller.
+/// A page of a listing has at most 1,000 keys of 1,024 bytes, each of which XML may escape as six; a Glue table is
+/// smaller.
 const MOST_OF_AN_ANSWER: usize = 16 << 20;
-/// What a service says of a failure.
+/// Maximum size of an error response.
 const MOST_OF_AN_ERROR: usize = 1 << 20;
 
-/// A client whose answers end, with an error, where they are longer than any right one is.
+/// A client whose responses fail if they are longer than any valid one.
 #[derive(Debug)]
 pub(crate) struct AnswerLimit(pub(crate) SharedHttpClient);
 
@@ -28,7 +29,7 @@ struct Limiting(SharedHttpConnector);
 
 impl HttpConnector for Limiting {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        // Objects are read piece by piece, by who knows how much was asked for.
+        // Objects are read in pieces by code that knows how much was requested.
         let object = request.uri().contains("x-id=GetObject");
         let answer = self.0.call(request);
         HttpConnectorFuture::new(async move {

@@ -1,16 +1,16 @@
-//! The words of AWS SDK errors.
+//! Messages for AWS SDK errors.
 
 use crate::error::Error;
 use crate::secrets;
 
-/// The error of a request that was never sent because nothing gave credentials to sign it with; `None` if it is another one.
-/// `cannot` begins the message; `service` is the beginning of the properties that may give keys.
+/// The error for a request that was never sent because there were no credentials to sign it with; `None` for other
+/// errors. `cannot` starts the message; `service` is the prefix of the properties for keys.
 pub(crate) fn without_credentials(error: &dyn std::error::Error, cannot: &str, service: &str) -> Option<Error> {
     let mut texts = causes(error);
     if !texts.iter().any(|cause| cause.to_lowercase().contains("credential")) {
         return None;
     }
-    // The SDK calls what it has no name for "other" and the like, and lists all that it tried: that says nothing.
+    // The SDK calls unnamed errors "other" etc., and lists everything that it tried, which does not help users.
     let nowhere = texts.iter().any(|text| text.contains("no credentials found in chain"));
     texts.retain(|text| text.contains(' ') && !nowhere);
     let found = if nowhere { "; no variable, profile or role gives any" } else { "" };
@@ -22,7 +22,7 @@ pub(crate) fn without_credentials(error: &dyn std::error::Error, cannot: &str, s
     Some(if cause.is_empty() { error } else { error.caused_by(cause.trim_end_matches('.').to_owned()) })
 }
 
-/// The texts of an error's causes, the outermost first, without the SDK's own wrappings.
+/// The texts of an error's causes, outermost first, without the SDK's own wrappers.
 pub(crate) fn causes(error: &dyn std::error::Error) -> Vec<String> {
     let mut texts: Vec<String> = Vec::new();
     let mut next = error.source();
@@ -39,11 +39,11 @@ pub(crate) fn causes(error: &dyn std::error::Error) -> Vec<String> {
     texts
 }
 
-/// What a service said: one line of at most 300 characters, without secrets.
+/// A service's message: one line of at most 300 characters, without secrets.
 pub(crate) fn shorten(text: &str) -> String {
     const LONGEST: usize = 300;
     let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    // Cut afterwards: half a secret would stay.
+    // Truncated after masking: otherwise part of a secret could remain.
     let line: String = secrets::strike(&line).chars().take(LONGEST).collect();
     line.trim().to_owned()
 }

@@ -1,4 +1,4 @@
-//! Access to AWS that S3, Glue and the REST catalog share: settings, credentials, HTTP, and how failures are worded.
+//! AWS access shared by S3, Glue and the REST catalog: settings, credentials, HTTP, and error messages.
 
 pub(crate) mod access;
 pub(crate) mod answer_limit;

@@ -1,14 +1,14 @@
-//! Catalog properties, read: text, flags and seconds, with one kind of message for what makes no sense.
+//! Parses catalog properties: text, flags and seconds, with uniform messages for invalid values.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
 
-/// Properties by name. No message that is made here has a value.
+/// Properties by name. Messages created here never contain a value.
 pub(crate) struct Properties<'a> {
     map: &'a BTreeMap<String, String>,
-    /// What messages put before a name.
+    /// The prefix of names in messages.
     prefix: &'static str,
 }
 
@@ -17,7 +17,7 @@ impl<'a> Properties<'a> {
         Self { map, prefix }
     }
 
-    /// The first of these that is given and not empty.
+    /// The first of these properties that is set and not empty.
     pub(crate) fn get(&self, names: &[&str]) -> Option<String> {
         names.iter().filter_map(|name| self.map.get(*name)).find(|value| !value.is_empty()).cloned()
     }
@@ -35,7 +35,7 @@ impl<'a> Properties<'a> {
         }
     }
 
-    /// A whole number of at most `most`.
+    /// Parses a whole number of at most `most`.
     pub(crate) fn number(&self, name: &str, most: u32) -> Result<Option<u32>> {
         let Some(value) = self.get(&[name]) else { return Ok(None) };
         match value.trim().parse() {

@@ -80,20 +80,24 @@ pub(crate) enum Command {
     FullLoad(FullLoadArgs),
     /// Apply incremental exports to a table
     ///
-    /// Applies the windows that are due, in order, one commit per window, from the time up to which the table is complete.
-    /// Windows that the table already has are skipped. At a gap the command stops; applied windows are kept.
+    /// Applies the windows that are due, in order, one commit per window, from the time up to which the table is
+    /// complete. Windows that the table already has are skipped. At a gap the command stops; applied windows are kept.
     Incremental(IncrementalArgs),
     /// Merge small data files, and rewrite those with many deletes
     ///
-    /// Rewrites data files that are small, or that have many deleted rows, in one commit that changes no row. incremental compacts by itself when this is due; compact does everything that pays off.
+    /// Rewrites data files that are small, or that have many deleted rows, in one commit that changes no row.
+    /// incremental compacts by itself when this is due; compact does everything that pays off.
     Compact(CompactArgs),
     /// Remove old snapshots, and the files that only they need
     ///
-    /// Without options, the table's properties history.expire.* apply, or Iceberg's defaults: snapshots older than 5 days are removed. Snapshots that a branch or tag refers to are kept, and those that record up to which time the table is complete. incremental expires snapshots by itself when this is due.
+    /// Without options, the table's properties history.expire.* apply, or Iceberg's defaults: snapshots older than 5
+    /// days are removed. Snapshots that a branch or tag refers to are kept, and those that record up to which time the
+    /// table is complete. incremental expires snapshots by itself when this is due.
     Expire(ExpireArgs),
     /// List or delete files that nothing refers to
     ///
-    /// Searches below the table's location for files that a crashed writer left behind. Without --delete they are only listed.
+    /// Searches below the table's location for files that a crashed writer left behind. Without --delete they are only
+    /// listed.
     Orphans(OrphansArgs),
     /// Check the catalog
     Catalog {
@@ -102,17 +106,19 @@ pub(crate) enum Command {
     },
     /// Show how current a table is, what is due, and what to export next
     ///
-    /// Reads metadata and manifests, but no data: watermark and lag, the last windows, gaps, files and sizes, and the window to export
-    /// next. With exports or a folder of exports, it also shows which windows are due and how many exports have not completed yet.
+    /// Reads metadata and manifests, but no data: watermark and lag, the last windows, gaps, files and sizes, and the
+    /// window to export next. With exports or a folder of exports, it also shows which windows are due and how many
+    /// exports have not completed yet.
     Status(StatusArgs),
     /// Compare a table with a full export
     ///
-    /// Compares key by key, by digests of the rows: which keys are missing, extra, different or duplicated. It compares the snapshot
-    /// that is complete up to exactly the export's time. Exit code 1 if anything differs.
+    /// Compares key by key, by digests of the rows: which keys are missing, extra, different or duplicated. It compares
+    /// the snapshot that is complete up to exactly the export's time. Exit code 1 if anything differs.
     Verify(VerifyArgs),
     /// Print completions for a shell
     ///
-    /// Prints the completion script of a shell to stdout. For bash: ddb-iceberg completions bash > /etc/bash_completion.d/ddb-iceberg
+    /// Prints the completion script of a shell to stdout. For bash: ddb-iceberg completions bash >
+    /// /etc/bash_completion.d/ddb-iceberg
     Completions {
         /// The shell
         shell: clap_complete::Shell,
@@ -131,8 +137,9 @@ pub(crate) enum Command {
 pub(crate) enum CatalogCommand {
     /// Check step by step what works and what to fix
     ///
-    /// Shows the configuration and its sources, then connects to the catalog, signs in, lists its tables, and writes, reads
-    /// and deletes one small file in the warehouse (not with --dry-run). Nothing else is changed. It takes at most 30 s.
+    /// Shows the configuration and its sources, then connects to the catalog, signs in, lists its tables, and writes,
+    /// reads and deletes one small file in the warehouse (not with --dry-run). Nothing else is changed. It takes at
+    /// most 30 s.
     Check(CheckArgs),
 }
 

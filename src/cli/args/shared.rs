@@ -32,7 +32,8 @@ pub(crate) struct Shared {
     pub threads: Option<u16>,
     /// Upper limit for memory: 512MiB, 2GB, 1.5GiB, … [default: by threads and machine]
     ///
-    /// At least 512MB. The default is 256MiB per thread, but at most half of the machine's or container's memory, and at least 512MB.
+    /// At least 512MB. The default is 256MiB per thread, but at most half of the machine's or container's memory, and
+    /// at least 512MB.
     #[arg(long, value_name = "SIZE", value_parser = parse_memory_limit)]
     pub memory_limit: Option<u64>,
     /// Report what would be done, write nothing
@@ -49,8 +50,8 @@ pub(crate) struct Shared {
     pub verbose: u8,
     /// Print only errors, on stderr
     ///
-    /// A command that succeeds prints nothing, not even warnings: check the exit code, or use --format json, whose result is always
-    /// printed and includes the warnings. A schema file or another requested text is also printed.
+    /// A command that succeeds prints nothing, not even warnings: check the exit code, or use --format json, whose
+    /// result is always printed and includes the warnings. A schema file or another requested text is also printed.
     #[arg(short, long, conflicts_with = "verbose")]
     pub quiet: bool,
 }
@@ -84,7 +85,8 @@ pub(crate) struct Source {
     pub export: String,
     /// EXPORT is a folder of bare *.json and *.json.gz files of {"Item":…} lines
     ///
-    /// They are read recursively, in path order. Nothing can be verified, and the time up to which the table is complete is unknown, so incremental exports cannot follow.
+    /// They are read recursively, in path order. Nothing can be verified, and the time up to which the table is
+    /// complete is unknown, so incremental exports cannot follow.
     #[arg(long)]
     pub without_manifest: bool,
 }

@@ -39,27 +39,30 @@ pub(crate) struct FullLoadArgs {
     pub table: Table,
     /// A schema file from detect-schema; without one the export is read twice
     ///
-    /// The first of the two passes finds the schema. Attributes that the file does not list are kept in the column _ddb_rescued.
+    /// The first of the two passes finds the schema. Attributes that the file does not list are kept in the column
+    /// _ddb_rescued.
     #[arg(long, value_name = "FILE|s3://…")]
     pub schema: Option<String>,
     #[command(flatten)]
     pub key: Key,
     /// A partition field, such as "bucket(16, customer_id)"; may be repeated
     ///
-    /// bucket(16, x), truncate(4, x), year(x), month(x), day(x), hour(x), or x alone, where x is the name of an attribute or
-    /// a column, in double quotes if necessary. A load of more than 10,000 partitions is refused. Without this option,
-    /// a table whose rows are replaced keeps its partition fields.
+    /// bucket(16, x), truncate(4, x), year(x), month(x), day(x), hour(x), or x alone, where x is the name of an
+    /// attribute or a column, in double quotes if necessary. A load of more than 10,000 partitions is refused. Without
+    /// this option, a table whose rows are replaced keeps its partition fields.
     #[arg(long, value_name = "SPEC")]
     pub partition_by: Vec<String>,
     /// What to do if the table exists
     ///
-    /// fail: change nothing and exit with 1, unless the table already holds this export. replace: replace its rows in one commit.
-    /// Unless a schema file overrides them, the table keeps its key, names, types that a schema file named, and omitted attributes.
+    /// fail: change nothing and exit with 1, unless the table already holds this export. replace: replace its rows in
+    /// one commit. Unless a schema file overrides them, the table keeps its key, names, types that a schema file named,
+    /// and omitted attributes.
     #[arg(long, value_name = "fail|replace", value_enum, default_value_t = IfExistsArg::Fail, hide_possible_values = true)]
     pub if_exists: IfExistsArg,
     /// With --if-exists replace: accept an export of another DynamoDB table
     ///
-    /// For a DynamoDB table that was restored under another name, or deleted and recreated. From then on the Iceberg table takes exports of the other one.
+    /// For a DynamoDB table that was restored under another name, or deleted and recreated. From then on the Iceberg
+    /// table takes exports of the other one.
     #[arg(long)]
     pub allow_other_table: bool,
     /// A map with more distinct fields than this becomes a map<string, V>, not a struct

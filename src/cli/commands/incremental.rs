@@ -28,9 +28,9 @@ Examples:
 pub(crate) struct IncrementalArgs {
     /// Exports, or folders with exports below them; s3:// or local
     ///
-    /// Of windows that overlap, the chain that reaches furthest is applied. Below a folder, full exports and exports of other
-    /// tables are skipped, and an export that has not completed yet is counted as pending. If one is damaged, the windows
-    /// before it are applied, and the exit code is 3.
+    /// Of windows that overlap, the chain that reaches furthest is applied. Below a folder, full exports and exports of
+    /// other tables are skipped, and an export that has not completed yet is counted as pending. If one is damaged, the
+    /// windows before it are applied, and the exit code is 3.
     #[arg(value_name = "EXPORT|PREFIX", required = true)]
     pub exports: Vec<String>,
     #[command(flatten)]
@@ -47,19 +47,20 @@ pub(crate) struct IncrementalArgs {
     pub new_attributes: NewAttributesArg,
     /// Apply a window that starts after the time up to which the table is complete
     ///
-    /// Changes between the two times are lost; the table records the gap. A gap is not skipped while an export that has not
-    /// completed yet could fill it.
+    /// Changes between the two times are lost; the table records the gap. A gap is not skipped while an export that has
+    /// not completed yet could fill it.
     #[arg(long)]
     pub allow_gap: bool,
     /// Apply a window that starts before the time up to which the table is complete, and ends after it
     ///
-    /// Only if no window starts at that time.
-    /// An item that was inserted before that time and deleted after it has no record in such a window, so its row remains.
+    /// Only if no window starts at that time. An item that was inserted before that time and deleted after it has no
+    /// record in such a window, so its row remains.
     #[arg(long)]
     pub allow_overlap: bool,
     /// Whether to compact the table and expire old snapshots when this is due
     ///
-    /// auto: after the windows, occasionally and in small steps; a failure is only a warning. off: leave it to another tool, such as the optimizer of AWS Glue or Amazon S3 Tables.
+    /// auto: after the windows, occasionally and in small steps; a failure is only a warning. off: leave it to another
+    /// tool, such as the optimizer of AWS Glue or Amazon S3 Tables.
     #[arg(long, value_name = "auto|off", value_enum, default_value_t = MaintenanceArg::Auto, hide_possible_values = true)]
     pub maintenance: MaintenanceArg,
     #[command(flatten)]
