@@ -156,7 +156,7 @@ impl Number {
             }
             powers
         };
-        // For values below zero, the exponent is that of a fraction: the coefficient has no trailing zeros.
+        // A negative exponent means a fraction, since the coefficient has no trailing zeros.
         let power = POWERS.get(usize::try_from(self.exponent).ok()?)?;
         let magnitude = u64::try_from(self.coefficient).ok()?.checked_mul(*power)?;
         if self.negative { 0i64.checked_sub_unsigned(magnitude) } else { i64::try_from(magnitude).ok() }
