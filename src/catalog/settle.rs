@@ -3,8 +3,7 @@
 //! After any answer but [`Commit::Done`], the table is loaded again and searched for our own snapshot:
 //!
 //! - It is there: the commit succeeded, whatever the answer was. Even a conflict can be caused by our own first
-//!   attempt,
-//!   if something between us and the catalog sent the request twice.
+//!   attempt, if something between us and the catalog sent the request twice.
 //! - It is missing after a conflict, in two attempts: another writer committed first. The first attempt may have got a
 //!   cached answer; so as long as the table seems unchanged, the search continues for a while.
 //! - It is missing after an unknown answer: if the table no longer meets the commit's requirements, the commit can't be

@@ -6,8 +6,7 @@
 //! - `deletes`: position deletes, read, cached and written.
 //! - `manifest`: manifests and manifest lists, checked, read without unneeded metrics, written and merged.
 //! - `parquet`: Parquet files read, and rows encoded in an order other than the one in which they are stored.
-//! - `write`: data files, whose counts and bounds are computed from the rows; where they go, and how they are
-//!   written.
+//! - `write`: data files, whose counts and bounds are computed from the rows; where they go, and how they are written.
 //! - `commit`: one change of a table: manifests, manifest list, summary, requirements, and its transaction.
 //! - `partition`: the partition of a row.
 //! - `properties`: table properties that define how files are written.

@@ -4,8 +4,7 @@
 //! - The compare-and-swap is `UpdateTable` with the `VersionId` of the entry whose `metadata_location` was read: Glue
 //!   refuses it if anyone has changed the entry since.
 //! - A write is sent once, and again only if Glue throttled it (`client.rs`). An outcome that is not certainly a
-//!   refusal is
-//!   [`Swap::Unknown`].
+//!   refusal is [`Swap::Unknown`].
 //! - What Glue can't show of a table causes a warning in the log, never a failure.
 
 mod client;

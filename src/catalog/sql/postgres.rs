@@ -1,12 +1,10 @@
 //! A catalog in a PostgreSQL database.
 //!
 //! - Every operation opens a new connection, so that none is idle between the commits of a long load, and a server
-//!   restart
-//!   does no harm. Statements have no name: a pooler may assign each transaction to another server connection.
+//!   restart does no harm. Statements have no name: a pooler may assign each transaction to another server connection.
 //! - A commit is `BEGIN`, one statement, `COMMIT`, at `READ COMMITTED` whatever the role's default is: a writer that
-//!   waited
-//!   for another one sees its row and changes nothing. The server undoes any failure before `COMMIT` was sent when the
-//!   connection closes; anything but plain success after that is [`Swap::Unknown`].
+//!   waited for another one sees its row and changes nothing. The server undoes any failure before `COMMIT` was sent
+//!   when the connection closes; anything but plain success after that is [`Swap::Unknown`].
 //! - The server gets only the trust that it needs: see `postgres_guard.rs`.
 //! - Every wait has a time limit: for a connection, an answer, and another writer's lock.
 

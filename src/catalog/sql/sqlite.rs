@@ -3,8 +3,7 @@
 //! - The first write creates the file and its folder.
 //! - Every operation opens the file again: it is never open while others work with it.
 //! - Writers are serialised by `BEGIN IMMEDIATE`, which waits for [`BUSY_TIMEOUT`]; a commit is on disk when it
-//!   returns.
-//!   The journal mode remains the default, so that any client can open the file.
+//!   returns. The journal mode remains the default, so that any client can open the file.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
