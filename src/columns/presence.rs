@@ -49,12 +49,6 @@ impl RowPresence {
     pub fn has(&self, column: usize) -> bool {
         self.rows.get(column).is_some_and(|row| *row == self.row)
     }
-
-    /// The columns that have no value of the row.
-    pub fn missing<'a, T>(&self, columns: &'a mut [T]) -> impl Iterator<Item = &'a mut T> {
-        let row = self.row;
-        columns.iter_mut().zip(&self.rows).filter(move |(_, last)| **last != row).map(|(column, _)| column)
-    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! What is looked at first is in the metadata, so that most windows cost nothing.
 
 use iceberg::spec::{Operation, TableMetadata};
+use serde::{Deserialize, Serialize};
 
 use super::retention::{Retention, Wanted, check_gc};
 use crate::error::Result;
@@ -16,8 +17,54 @@ const WINDOWS_IN_BETWEEN: usize = 64;
 /// Snapshots that may go before they do: each time costs a commit and a look at all that stay.
 const SNAPSHOTS: usize = 32;
 
-/// Whether a compaction may pay. `last`: no other window waits.
+/// Property: how often a compaction after windows has failed since the last that did not, and when the next is tried.
+pub const COMPACTION_FAILED: &str = "ddb-iceberg.compaction-failed";
+/// Windows without a try, at most: some ten days of them.
+const LONGEST_PAUSE: i64 = 1024;
+
+/// The content of [`COMPACTION_FAILED`].
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct CompactionFailed {
+    /// How often in a row.
+    pub times: u32,
+    /// None is tried before the table has a snapshot of this sequence number.
+    pub retry_at: i64,
+}
+
+impl CompactionFailed {
+    /// What the table has recorded; nothing that makes no sense.
+    fn of(metadata: &TableMetadata) -> Option<Self> {
+        serde_json::from_str(metadata.properties().get(COMPACTION_FAILED)?).ok()
+    }
+
+    /// What to record once it has failed again on this state of the table: it is tried after one more window, then after two, four,
+    /// eight, so that it costs windows less and less.
+    pub fn again(metadata: &TableMetadata) -> Self {
+        let times = Self::of(metadata).map_or(0, |failed| failed.times).saturating_add(1);
+        let failed = Self { times, retry_at: 0 };
+        Self { retry_at: metadata.last_sequence_number().saturating_add(failed.pause()), ..failed }
+    }
+
+    /// Windows until it is tried again.
+    pub fn pause(&self) -> i64 {
+        1_i64
+            .checked_shl(self.times.saturating_sub(1))
+            .filter(|pause| (1..LONGEST_PAUSE).contains(pause))
+            .unwrap_or(LONGEST_PAUSE)
+    }
+}
+
+/// Whether a compaction may pay, and has not failed lately. `last`: no other window waits.
 pub fn may_compact(metadata: &TableMetadata, last: bool) -> bool {
+    let sequence = metadata.last_sequence_number();
+    // No pause is longer, whatever the property says.
+    let waits = |failed: CompactionFailed| {
+        (sequence..=sequence.saturating_add(LONGEST_PAUSE)).contains(&failed.retry_at.saturating_sub(1))
+    };
+    if CompactionFailed::of(metadata).is_some_and(waits) {
+        return false;
+    }
     let enough = if last { WINDOWS } else { WINDOWS_IN_BETWEEN };
     let mut windows = 0_usize;
     for snapshot in ancestors(metadata) {
@@ -42,4 +89,16 @@ pub fn to_expire(metadata: &TableMetadata, now: Time) -> Result<Option<Retention
     }
     let retention = Retention::of(metadata, Wanted::default(), now)?;
     Ok((retention.snapshots.len() >= SNAPSHOTS).then_some(retention))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_the_longest() {
+        let pause = |times| CompactionFailed { times, retry_at: 0 }.pause();
+        assert_eq!([1, 2, 3, 4, 5].map(pause), [1, 2, 4, 8, 16]);
+        assert_eq!([10, 11, 12, 62, 63, 64, 65, u32::MAX].map(pause), [512, 1024, 1024, 1024, 1024, 1024, 1024, 1024]);
+    }
 }

@@ -3,7 +3,7 @@
 //! - [`live`]: the data files of main's current snapshot, each with the delete files that apply to it;
 //!   [`manifest_trim`]: manifests without the metrics that nobody asked for.
 //! - [`keys`]: key columns and positions of one data file, rows already deleted left out.
-//! - [`rows`]: all rows of a data file in the table's current columns.
+//! - [`rows`]: all rows of a data file in the table's current columns; [`batches`]: in batches of so many bytes.
 //! - [`deletes`], [`delete_cache`], [`delete_write`]: position deletes, read and written.
 //! - [`write`], [`describe`], [`metrics`], [`bounds`]: data files, counted and bounded from the rows themselves; [`chunk`]: their columns, encoded
 //!   in another order of rows than they stand in.
@@ -39,7 +39,7 @@ pub use scan::key_filter::KeyFilter;
 pub use scan::keys::{KeyFile, POSITION_COLUMN, scan_keys};
 pub use scan::partition_filter::PartitionFilter;
 pub use scan::plan::{LiveTable, live_files, live_files_bounded_by, live_table};
-pub use scan::rows::{row_bytes, row_stream, scan_rows};
+pub use scan::rows::{Footprint, footprint, row_stream, scan_rows};
 pub use write::closing::ClosingFiles;
 pub use write::data_file::DataFileWriter;
 pub use write::locations::DataPaths;

@@ -13,10 +13,11 @@ use tokio::runtime::Handle;
 
 use crate::error::{Error, Result};
 use crate::table::files::LiveDeleteFile;
+use crate::table::parquet::batches::BatchSize;
 use crate::table::parquet::reader::ParquetFile;
 
-/// Rows of a delete file read at a time; paths are long.
-const BATCH_ROWS: usize = 8192;
+/// A batch of a delete file, at most; paths are long.
+const BATCH: BatchSize = BatchSize { rows: 8192, bytes: 4 << 20 };
 
 /// Deleted positions by data file.
 pub type PathPositions = HashMap<String, Vec<u64>>;
@@ -138,7 +139,7 @@ pub(crate) fn read_delete_file(
         return Ok(());
     }
     let path_first = path_column < position_column;
-    file.read(handle, &[path_column, position_column], groups, BATCH_ROWS, &mut |batch| {
+    file.read(handle, &[path_column, position_column], groups, BATCH, &mut |batch| {
         take_batch(&batch, path_first, only, on_position).map_err(|e| e.in_file(&location))
     })
 }

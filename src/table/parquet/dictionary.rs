@@ -11,7 +11,7 @@ use hashbrown::{DefaultHashBuilder, HashSet};
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::schema::types::ColumnPath;
 
-use super::encoder::is_wide;
+use super::encoder::has_dictionaries;
 use crate::error::Result;
 
 /// Values looked at in each column. In so many, 50,000 distinct values repeat some 170 times.
@@ -25,7 +25,7 @@ const NARROW_DECIMAL: u8 = 18;
 /// The columns, by their paths in Parquet, whose dictionary would hold most of the values, or would not fit its limit.
 pub fn plain_columns(batch: &RecordBatch) -> Result<Vec<ColumnPath>> {
     // These have none at all.
-    if is_wide(&batch.schema()) {
+    if !has_dictionaries(&batch.schema()) {
         return Ok(Vec::new());
     }
     let schema = ArrowSchemaConverter::new().convert(&batch.schema())?;

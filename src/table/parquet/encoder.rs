@@ -21,7 +21,9 @@ use crate::runtime::work_sharing::WorkSharing;
 
 /// A file with more columns than these, those within others counted too, is written column after column: before it has
 /// any value an open column takes some 100 KB, most of it zstd's contexts.
-const NARROW: usize = 1024;
+const NARROW: usize = 256;
+/// Columns of a file with more than these get no dictionaries.
+const WITH_DICTIONARIES: usize = 1024;
 /// Bytes of rows, as Arrow has them, that are collected for a row group of a wide file. Smaller row
 /// groups would be more footer than data.
 const WIDE_ROW_GROUP_BYTES: usize = 64 << 20;
@@ -34,15 +36,15 @@ pub(crate) enum Encoder<W: Write + Send> {
     ByColumns(Box<ColumnsEncoder<W>>),
 }
 
-/// Whether a file of this schema is written some columns at a time. Its columns get no dictionaries, which take 15 KB each.
-pub(crate) fn is_wide(schema: &Schema) -> bool {
-    schema.flattened_fields().len() > NARROW
+/// Whether columns of a file of this schema get dictionaries, which take 15 KB each.
+pub(crate) fn has_dictionaries(schema: &Schema) -> bool {
+    schema.flattened_fields().len() <= WITH_DICTIONARIES
 }
 
 impl<W: Write + Send> Encoder<W> {
     /// `parquet` is the schema in Parquet's terms.
     pub fn new(sink: W, schema: &SchemaRef, parquet: SchemaDescriptor, properties: WriterProperties) -> Result<Self> {
-        let is_wide = is_wide(schema);
+        let is_wide = schema.flattened_fields().len() > NARROW;
         let options = ArrowWriterOptions::new().with_properties(properties).with_parquet_schema(parquet);
         let writer = ArrowWriter::try_new_with_options(sink, Arc::clone(schema), options)?;
         if !is_wide {
@@ -80,6 +82,14 @@ impl<W: Write + Send> Encoder<W> {
         match self {
             Self::AtOnce(writer) => writer.write(batch),
             Self::ByColumns(writer) => writer.write(batch),
+        }
+    }
+
+    /// Ends the row group, if it has any rows.
+    pub fn end_row_group(&mut self) -> Result<()> {
+        match self {
+            Self::AtOnce(writer) => writer.flush(),
+            Self::ByColumns(writer) => writer.end_row_group(),
         }
     }
 
