@@ -308,3 +308,34 @@ fn what_is_absent_is_null_where_it_is() {
         }
     }
 }
+
+#[test]
+fn a_set_in_a_column_of_another_set_is_rescued() {
+    let file = SchemaFile::parse(
+        r#"{"version":1,"key":["pk"],"attributes":{"pk":{"type":"long"},"n":{"type":{"set":"long"}},
+        "s":{"type":{"set":"string"}},"b":{"type":{"set":"binary"}},"f":{"type":"boolean"}}}"#,
+    )
+    .unwrap();
+    let table = TableSchema::create(&file, &file.key).unwrap();
+    let values = [("n", r#"{"NS":["1"]}"#), ("s", r#"{"SS":["1"]}"#), ("b", r#"{"BS":["MQ=="]}"#)];
+    for (name, _) in values {
+        for (own, value) in values {
+            let mut b = ItemBuilder::new(&table, Limits::default()).unwrap();
+            append(&mut b, &format!(r#"{{"pk":{{"N":"1"}},"{name}":{value},"f":{{"BOOL":true}}}}"#)).unwrap();
+            assert_eq!(b.take_rescued().values.contains_key(name), own != name, "{value} in {name}");
+            let batch = b.finish().unwrap();
+            assert_eq!(batch.column_by_name(name).unwrap().is_null(0), own != name, "{value} in {name}");
+            assert!(batch.column_by_name("f").unwrap().as_boolean().value(0));
+        }
+    }
+}
+
+/// What is left out may be anything that is a value, and is checked no less in an old image.
+#[test]
+fn an_excluded_value_is_checked_and_told_of_without_its_name() {
+    for value in [r#"{"S":1}"#, r#"{"N":"hidden"}"#, r#"{"L":[{"N":"hidden"}]}"#] {
+        let item = format!(r#"{{"pk":{{"N":"1"}},"secret":{value}}}"#);
+        let error = builder().skip(&mut Parser::new(item.as_bytes()).unwrap()).unwrap_err().to_string();
+        assert!(error.contains("(excluded)") && !error.contains("secret") && !error.contains("hidden"), "{error}");
+    }
+}
