@@ -4,6 +4,8 @@
 
 #[path = "common/exports.rs"]
 mod exports;
+#[path = "extremes/memory.rs"]
+mod memory;
 #[path = "common/program.rs"]
 mod program;
 #[path = "common/reader.rs"]

@@ -4,12 +4,15 @@
 
 #[path = "common/exports.rs"]
 mod exports;
+#[path = "../examples/from_rust.rs"]
+mod from_rust;
 #[path = "common/reader.rs"]
 mod reader;
 
 use std::path::Path;
 use std::process::Command;
 
+use ddb_iceberg::commands::Status;
 use exports::{FullExport, IncrementalExport};
 use serde_json::Value;
 
@@ -49,4 +52,15 @@ async fn an_export_becomes_a_table_and_increments_keep_it_true() {
     let rows = reader::rows(&dir.path().join("warehouse"), "shop.orders").await;
     let pairs: Vec<_> = rows.iter().map(|r| (r["pk"].as_str().unwrap(), r["v"].as_i64().unwrap())).collect();
     assert_eq!(pairs, [("a", 10), ("c", 3), ("d", 4)]);
+}
+
+/// The example for users of the library.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_example_in_rust_works() {
+    let dir = tempfile::tempdir().unwrap();
+    let exports = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/exports");
+    let full = format!("{exports}/AWSDynamoDB/01768385700000-5b0e41c7");
+    let reports = from_rust::run(&full, exports, dir.path().to_str().unwrap()).await.unwrap();
+    let told: Vec<_> = reports.iter().map(|report| (report.command, report.status, report.windows.len())).collect();
+    assert_eq!(told, [("full-load", Status::Applied, 1), ("incremental", Status::Applied, 2)]);
 }

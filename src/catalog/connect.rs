@@ -164,6 +164,19 @@ mod tests {
         assert_eq!(home.location, "s3://bucket/warehouse/shop/orders");
     }
 
+    /// The scheme of the uri says which catalog is meant, where no type does.
+    #[tokio::test]
+    async fn the_uri_says_what_catalog_it_is() {
+        for (uri, said) in [
+            ("thrift://host:9083", "type \"hive\" is not supported yet"),
+            ("mysql://host/db", "a catalog in \"mysql\" is not supported yet"),
+        ] {
+            let properties = BTreeMap::from([("uri".to_owned(), uri.to_owned())]);
+            let error = connect("default", &properties, Store::local()).await.unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
+        }
+    }
+
     #[tokio::test]
     async fn what_is_not_supported_is_a_usage_error_without_secrets() {
         for (key, value) in [

@@ -88,6 +88,9 @@ mod tests {
         assert!(said.contains("inflates to more, and at most 64 MiB") && said.contains("--memory-limit"), "{said}");
         let said = read_of(format!("{{\"metadata-log\":[0{}]}}", ",0".repeat(5_000_000)).into_bytes());
         assert!(said.contains("JSON values"), "{said}");
+        let most = usize::try_from(most_of_a_file() * TIMES / VALUE).unwrap();
+        assert!(check_json(format!("[{}", ",".repeat(most - 1)).as_bytes()).is_ok());
+        assert!(check_json(format!("[{}", ",".repeat(most)).as_bytes()).is_err());
         let said = read_of(format!("{{\"location\":\"{}\"}}", ",[{\\\"".repeat(5_000_000)).into_bytes());
         assert!(said.contains("no table metadata"), "{said}");
         assert!(read_of(GZIP.to_vec()).contains("can't be inflated"));

@@ -299,6 +299,60 @@ mod tests {
             assert!(said.ends_with(&format!("did you mean {meant:?}?")), "{said}");
         }
         assert_eq!(unknown("colour").unwrap(), "there is no catalog property \"colour\"");
+        // Two slips in a short word are another word.
+        assert_eq!(unknown("ura").unwrap(), "there is no catalog property \"ura\"; did you mean \"uri\"?");
+        assert_eq!(unknown("urxy").unwrap(), "there is no catalog property \"urxy\"");
+        // Of a family, and more than a slip away from what is known.
+        assert_eq!(unknown("ssl.client.certificate"), None);
+    }
+
+    /// What gives access is struck out of messages; what is only not shown may be in them by chance.
+    #[test]
+    fn what_gives_access_is_known_from_what_only_looks_like_it() {
+        for (key, value) in [
+            ("token", "hush"),
+            ("credential", "id:hush"),
+            ("s3.secret-access-key", "hush"),
+            ("header.Authorization", "Bearer hush"),
+            ("header.X-Api-Key", "hush"),
+            ("uri", "postgresql://me:hush@host/db"),
+            ("uri", "Driver=x;password=hush"),
+        ] {
+            assert!(holds_secret(key, value), "{key}={value}");
+        }
+        for (key, value) in [
+            ("token", ""),
+            ("warehouse", "s3://me:hush@bucket/x"),
+            ("s3.sse-kms-key-id", "alias/mine"),
+            ("token-refresh-enabled", "true"),
+            ("auth.oauth2.token_url", "https://h/t"),
+            ("oauth2.credential-uri", "https://h/t"),
+            ("token.scope", "catalog"),
+            ("auth.basic.username", "me"),
+            ("header.X-Custom", "plain"),
+            ("uri", "https://lake.example/api"),
+            ("s3.region", "eu-west-1"),
+        ] {
+            assert!(!holds_secret(key, value), "{key}={value}");
+        }
+    }
+
+    #[test]
+    fn a_password_in_a_url_is_what_stands_before_the_last_at() {
+        for (url, found) in [
+            ("postgresql://me:hush@host/db", Some("hush")),
+            ("postgresql://me:h@u:sh@host/db", Some("h@u:sh")),
+            ("postgresql://me:@host/db", None),
+            ("postgresql://me@host/db", None),
+            ("postgresql://host/db", None),
+            ("me:hush@host", None),
+            // A word that stands in the address anyway.
+            ("postgresql://me:me@host/db", None),
+            ("postgresql://me:db@host/db", None),
+            ("postgresql://me:host@host/db", Some("host")),
+        ] {
+            assert_eq!(password(url), found, "{url}");
+        }
     }
 
     #[test]
@@ -334,6 +388,8 @@ mod tests {
         for entries in [
             &[("uri", "https://lake.example"), ("token", "hush")][..],
             &[("uri", "http://lake.example")],
+            &[("uri", "http://lake.example"), ("token", "")],
+            &[("uri", "http://lake.example"), ("glue.secret-access-key", "hush")],
             &[("uri", "http://localhost:8181/x"), ("token", "hush")],
             &[("uri", "http://127.0.0.1:8181"), ("token", "hush")],
             &[("uri", "http://[::1]:8181"), ("token", "hush")],

@@ -281,6 +281,7 @@ mod tests {
                 format!("{{{META},{KEYS},\"NewImage\":{{\"pk\":{{\"S\":\"b\"}},\"sk\":{{\"N\":\"1\"}}}}}}"),
                 "Keys and NewImage of the record disagree: \"a\" and \"b\" (attribute \"pk\")",
             ),
+            (format!("{{{META},{META},{KEYS}}}"), "Metadata stands twice"),
             (
                 format!(
                     "{{{META},\"Keys\":{{\"pk\":{{\"S\":\"a\"}},\"sk\":{{\"N\":\"1\"}},\"x\":{{\"NULL\":true}}}}}}"
@@ -299,5 +300,17 @@ mod tests {
             assert_eq!(error.kind(), crate::error::Kind::Input);
             assert!(error.to_string().contains(expected), "{record}: {error}");
         }
+    }
+
+    /// Which line it was is known only when the batch is finished.
+    #[test]
+    fn a_record_that_contradicts_itself_is_named_by_its_line() {
+        let mut b = builder();
+        let image = |pk: &str| format!(r#""NewImage":{{"pk":{{"S":"{pk}"}},"sk":{{"N":"1"}}}}"#);
+        for (line, pk) in [(7, "a"), (9, "a"), (12, "b"), (13, "c")] {
+            b.append(format!("{{{META},{KEYS},{}}}", image(pk)).as_bytes(), line).unwrap();
+        }
+        let error = b.finish(0).unwrap_err().in_file("f").to_string();
+        assert!(error.starts_with("f:12: ") && error.contains("\"a\" and \"b\""), "{error}");
     }
 }

@@ -34,6 +34,7 @@ pub struct ItemBuilder {
     arrow_schema: ArrowSchemaRef,
     names: NameIndex,
     places: Vec<Place>,
+    /// Those without a value lately are behind, and get their nulls at once when they have one again.
     nodes: Vec<Node>,
     taken: RowPresence,
     key_slots: Vec<(usize, String)>,
@@ -107,7 +108,7 @@ impl ItemBuilder {
 
     /// Estimated memory of the rows, in bytes; rather too high than too low.
     pub fn memory(&self) -> usize {
-        self.bytes + self.rows * self.row_width
+        self.bytes + self.scratch.elements + self.rows * self.row_width
     }
 
     /// Adds a row; the parser is before the item's map of attributes.
@@ -140,7 +141,6 @@ impl ItemBuilder {
                 return Err(Error::input("the item has no value for its key").of_attribute(name.as_str()));
             }
         }
-        self.taken.missing(&mut self.nodes).for_each(Node::append_null);
         if let Some(rescue) = &mut self.rescue {
             rescue.end_row();
         }
@@ -167,6 +167,7 @@ impl ItemBuilder {
             return Err(twice_in_item());
         }
         let start = parser.position();
+        node.fill_up(self.rows);
         let fit = node.append(parser, &mut self.scratch)?;
         if key && fit != Fit::Whole {
             return Err(unfit_key(parser.since(start)));
@@ -230,14 +231,17 @@ impl ItemBuilder {
     pub fn finish(&mut self) -> Result<RecordBatch> {
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.nodes.len());
         for (slot, node) in self.nodes.iter_mut().enumerate() {
-            let column = node.finish()?;
             columns.push(match &mut self.rescue {
                 Some(rescue) if rescue.slot == slot => Arc::new(rescue.finish()),
-                _ => column,
+                _ => {
+                    node.fill_up(self.rows);
+                    node.finish()?
+                }
             });
         }
         self.rows = 0;
         self.bytes = 0;
+        self.scratch.elements = 0;
         Ok(RecordBatch::try_new(self.arrow_schema.clone(), columns)?)
     }
 

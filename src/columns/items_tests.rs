@@ -245,3 +245,97 @@ fn bad_items_are_refused_with_the_attribute() {
         assert!(!error.to_string().contains("secret") && !error.to_string().contains("hidden"), "{error}");
     }
 }
+
+/// Lists whose elements have few of many fields take what their elements take.
+#[test]
+fn what_lists_and_maps_take_is_counted() {
+    let fields: Vec<String> =
+        (0..100).map(|k| format!(r#""f{k}":{{"type":"{}"}}"#, ["long", "string"][k % 2])).collect();
+    let types: [(&str, &str); 2] = [
+        (r#"{"list":{"struct":{FIELDS}}}"#, r#"{"L":[ELEMENTS]}"#),
+        (r#"{"map":{"struct":{FIELDS}}}"#, r#"{"M":{ELEMENTS}}"#),
+    ];
+    for (ty, value) in types {
+        let ty = ty.replace("FIELDS", &fields.join(","));
+        let text =
+            format!(r#"{{"version":1,"key":["pk"],"attributes":{{"pk":{{"type":"long"}},"v":{{"type":{ty}}}}}}}"#);
+        let file = SchemaFile::parse(&text).unwrap();
+        let mut b = ItemBuilder::new(&TableSchema::create(&file, &file.key).unwrap(), Limits::default()).unwrap();
+        for n in 0..200 {
+            let element = |e: usize| format!(r#"{{"M":{{"f{}":{{"N":"{e}"}}}}}}"#, (e * 2) % 100);
+            let elements: Vec<String> = if value.contains("[") {
+                (0..30).map(element).collect()
+            } else {
+                (0..30).map(|e| format!(r#""k{e}":{}"#, element(e))).collect()
+            };
+            let value = value.replace("ELEMENTS", &elements.join(","));
+            append(&mut b, &format!(r#"{{"pk":{{"N":"{n}"}},"v":{value}}}"#)).unwrap();
+        }
+        let counted = b.memory();
+        let column = b.finish().unwrap().column(1).to_data().get_slice_memory_size().unwrap();
+        assert!(counted >= column * 9 / 10 && counted <= column * 2, "{counted} for {column}");
+        assert!(b.memory() == 0);
+    }
+}
+
+/// Columns and fields that have a value now and then are null everywhere else, wherever that is.
+#[test]
+fn what_is_absent_is_null_where_it_is() {
+    let mut b = builder();
+    let (has_s, has_a, has_b) = (|n: usize| n % 7 == 3, |n: usize| n % 5 == 1, |n: usize| n % 10 == 6);
+    for _ in 0..2 {
+        for n in 0..100 {
+            let s = if has_s(n) { r#""s":{"S":"x"},"# } else { "" };
+            let m = match (has_a(n), has_b(n)) {
+                (true, false) => format!(r#""m":{{"M":{{"a":{{"N":"{n}"}}}}}},"#),
+                (true, true) => format!(r#""m":{{"M":{{"b":{{"L":[]}},"a":{{"N":"{n}"}}}}}},"#),
+                _ if n % 2 == 0 => r#""m":{"M":{}},"#.to_owned(),
+                _ => String::new(),
+            };
+            append(&mut b, &format!(r#"{{{s}{m}"pk":{{"N":"{n}"}}}}"#)).unwrap();
+        }
+        let batch = b.finish().unwrap();
+        let column = |name: &str| batch.column_by_name(name).unwrap().clone();
+        let m = column("m");
+        let (m, a) = (m.as_struct().clone(), m.as_struct().column_by_name("a").unwrap().clone());
+        for n in 0..100 {
+            assert_eq!(column("s").is_valid(n), has_s(n));
+            assert_eq!(m.is_valid(n), has_a(n) || n % 2 == 0);
+            assert_eq!(a.is_valid(n), has_a(n));
+            assert!(!has_a(n) || a.as_primitive::<Int64Type>().value(n) == i64::try_from(n).unwrap());
+            assert_eq!(m.column_by_name("b").unwrap().is_valid(n), has_a(n) && has_b(n));
+            assert!(column("price").is_null(n) && column("map").is_null(n) && column("tags").is_null(n));
+        }
+    }
+}
+
+#[test]
+fn a_set_in_a_column_of_another_set_is_rescued() {
+    let file = SchemaFile::parse(
+        r#"{"version":1,"key":["pk"],"attributes":{"pk":{"type":"long"},"n":{"type":{"set":"long"}},
+        "s":{"type":{"set":"string"}},"b":{"type":{"set":"binary"}},"f":{"type":"boolean"}}}"#,
+    )
+    .unwrap();
+    let table = TableSchema::create(&file, &file.key).unwrap();
+    let values = [("n", r#"{"NS":["1"]}"#), ("s", r#"{"SS":["1"]}"#), ("b", r#"{"BS":["MQ=="]}"#)];
+    for (name, _) in values {
+        for (own, value) in values {
+            let mut b = ItemBuilder::new(&table, Limits::default()).unwrap();
+            append(&mut b, &format!(r#"{{"pk":{{"N":"1"}},"{name}":{value},"f":{{"BOOL":true}}}}"#)).unwrap();
+            assert_eq!(b.take_rescued().values.contains_key(name), own != name, "{value} in {name}");
+            let batch = b.finish().unwrap();
+            assert_eq!(batch.column_by_name(name).unwrap().is_null(0), own != name, "{value} in {name}");
+            assert!(batch.column_by_name("f").unwrap().as_boolean().value(0));
+        }
+    }
+}
+
+/// What is left out may be anything that is a value, and is checked no less in an old image.
+#[test]
+fn an_excluded_value_is_checked_and_told_of_without_its_name() {
+    for value in [r#"{"S":1}"#, r#"{"N":"hidden"}"#, r#"{"L":[{"N":"hidden"}]}"#] {
+        let item = format!(r#"{{"pk":{{"N":"1"}},"secret":{value}}}"#);
+        let error = builder().skip(&mut Parser::new(item.as_bytes()).unwrap()).unwrap_err().to_string();
+        assert!(error.contains("(excluded)") && !error.contains("secret") && !error.contains("hidden"), "{error}");
+    }
+}

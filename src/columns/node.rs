@@ -49,6 +49,8 @@ pub(super) struct Scratch {
     pub json: String,
     pub new: NewFields,
     pub limits: Limits,
+    /// Bytes that elements of lists and entries of maps take even where they have nothing.
+    pub elements: usize,
 }
 
 impl Scratch {
@@ -92,6 +94,8 @@ pub(super) struct ListNode {
     offsets: Vec<i32>,
     validity: NullBufferBuilder,
     element: Box<Node>,
+    /// Bytes that an element takes even where it has nothing.
+    width: usize,
 }
 
 #[derive(Debug)]
@@ -103,6 +107,7 @@ pub(super) struct StructNode {
     slots: Vec<usize>,
     validity: NullBufferBuilder,
     len: usize,
+    /// Those without a value lately are behind, and get their nulls at once when they have one again.
     nodes: Vec<Node>,
     taken: RowPresence,
 }
@@ -114,6 +119,8 @@ pub(super) struct MapNode {
     validity: NullBufferBuilder,
     keys: StringBuilder,
     values: Box<Node>,
+    /// Bytes that an entry takes even where it has nothing.
+    width: usize,
 }
 
 impl Node {
@@ -143,12 +150,14 @@ impl Node {
                 let (Type::List(list), DataType::List(element)) = (&*field.field_type, data_type) else {
                     return Err(mismatch());
                 };
+                let element = Box::new(Self::new(&list.element_field, element.data_type(), table)?);
                 Self::List(ListNode {
                     data_type: data_type.clone(),
                     set: set_kind(&ty),
                     offsets: vec![0],
                     validity: NullBufferBuilder::new(0),
-                    element: Box::new(Self::new(&list.element_field, element.data_type(), table)?),
+                    width: element.width(),
+                    element,
                 })
             }
             ColumnType::Map(_) => {
@@ -157,12 +166,14 @@ impl Node {
                 };
                 let DataType::Struct(pair) = entries.data_type() else { return Err(mismatch()) };
                 let value = pair.get(1).ok_or_else(mismatch)?;
+                let values = Box::new(Self::new(&map.value_field, value.data_type(), table)?);
                 Self::Map(MapNode {
                     data_type: data_type.clone(),
                     offsets: vec![0],
                     validity: NullBufferBuilder::new(0),
                     keys: StringBuilder::with_capacity(0, 0),
-                    values: Box::new(Self::new(&map.value_field, value.data_type(), table)?),
+                    width: 4 + values.width(),
+                    values,
                 })
             }
             ColumnType::Struct(_) => {
@@ -203,28 +214,33 @@ impl Node {
     }
 
     pub fn append_null(&mut self) {
+        self.append_nulls(1);
+    }
+
+    pub fn append_nulls(&mut self, count: usize) {
         match self {
-            Self::String(b) | Self::NumberString(b) | Self::Json(b) => b.append_null(),
-            Self::Long(b) => b.append_null(),
-            Self::Decimal(b, ..) => b.append_null(),
-            Self::Double(b) => b.append_null(),
-            Self::Timestamp(b, _) => b.append_null(),
-            Self::Boolean(b) => b.append_null(),
-            Self::Binary(b) => b.append_null(),
-            Self::List(list) => {
-                list.offsets.push(list.offsets.last().copied().unwrap_or(0));
-                list.validity.append_null();
-            }
-            Self::Map(map) => {
-                map.offsets.push(map.offsets.last().copied().unwrap_or(0));
-                map.validity.append_null();
-            }
+            Self::String(b) | Self::NumberString(b) | Self::Json(b) => b.append_nulls(count),
+            Self::Long(b) => b.append_nulls(count),
+            Self::Decimal(b, ..) => b.append_nulls(count),
+            Self::Double(b) => b.append_nulls(count),
+            Self::Timestamp(b, _) => b.append_nulls(count),
+            Self::Boolean(b) => b.append_nulls(count),
+            Self::Binary(b) => b.append_nulls(count),
+            Self::List(list) => append_empty(&mut list.offsets, &mut list.validity, count),
+            Self::Map(map) => append_empty(&mut map.offsets, &mut map.validity, count),
             Self::Struct(node) => {
-                node.nodes.iter_mut().for_each(Self::append_null);
-                node.validity.append_null();
-                node.len += 1;
+                node.validity.append_n_nulls(count);
+                node.len += count;
             }
-            Self::Foreign(_, len) => *len += 1,
+            Self::Foreign(_, len) => *len += count,
+        }
+    }
+
+    /// Appends what nulls it lacks to be of the given length.
+    pub fn fill_up(&mut self, length: usize) {
+        let count = length.saturating_sub(self.len());
+        if count > 0 {
+            self.append_nulls(count);
         }
     }
 
@@ -344,8 +360,12 @@ impl Node {
                 Arc::new(MapArray::try_new(entries.clone(), offsets, pairs, map.validity.finish(), *ordered)?)
             }
             Self::Struct(node) => {
-                let columns = node.nodes.iter_mut().map(Self::finish).collect::<Result<Vec<_>>>()?;
-                node.len = 0;
+                let length = std::mem::take(&mut node.len);
+                let finish = |inner: &mut Self| {
+                    inner.fill_up(length);
+                    inner.finish()
+                };
+                let columns = node.nodes.iter_mut().map(finish).collect::<Result<Vec<_>>>()?;
                 Arc::new(StructArray::try_new(node.fields.clone(), columns, node.validity.finish())?)
             }
             Self::Foreign(data_type, len) => new_null_array(data_type, std::mem::take(len)),
@@ -367,6 +387,13 @@ fn take_offsets(offsets: &mut Vec<i32>) -> OffsetBuffer<i32> {
     OffsetBuffer::new(ScalarBuffer::from(std::mem::replace(offsets, vec![0])))
 }
 
+/// Appends nulls to a list or a map.
+fn append_empty(offsets: &mut Vec<i32>, validity: &mut NullBufferBuilder, count: usize) {
+    let last = offsets.last().copied().unwrap_or(0);
+    offsets.resize(offsets.len() + count, last);
+    validity.append_n_nulls(count);
+}
+
 fn offset(len: usize) -> Result<i32> {
     i32::try_from(len).map_err(|_| Error::input("more than 2^31 elements in one batch"))
 }
@@ -380,6 +407,7 @@ impl ListNode {
         let mut fit = Fit::Whole;
         let mut first = true;
         while parser.next_element(&mut first)? {
+            scratch.elements += self.width;
             fit = fit.and(match element {
                 None => self.element.append(parser, scratch)?,
                 Some(kind) => self.element.append_content(kind, parser, scratch)?,
@@ -397,6 +425,7 @@ impl MapNode {
         let mut fit = Fit::Whole;
         while let Some(name) = members.next(parser)? {
             self.keys.append_value(name);
+            scratch.elements += self.width;
             fit = fit.and(self.values.append(parser, scratch)?);
         }
         self.offsets.push(offset(self.values.len())?);
@@ -452,9 +481,9 @@ impl StructNode {
             if !self.taken.take(slot) {
                 return Err(twice(self.names.name(known)));
             }
+            node.fill_up(self.len);
             fit = fit.and(node.append(parser, scratch)?);
         }
-        self.taken.missing(&mut self.nodes).for_each(Node::append_null);
         self.len += 1;
         self.validity.append_non_null();
         Ok(fit)

@@ -4,14 +4,16 @@
 //! retries.
 
 use chrono::Utc;
+use iceberg::TableUpdate;
 
 use super::compact::{adds, compactor, removes};
 use super::report::{MaintenanceReport, Report, Status};
 use super::request::Context;
-use crate::catalog::{Catalog, LoadedTable};
-use crate::error::{Error, Result};
-use crate::maintenance::due::{may_compact, to_expire};
+use crate::catalog::{Catalog, Commit, LoadedTable};
+use crate::error::{Error, Kind, Result};
+use crate::maintenance::due::{COMPACTION_FAILED, CompactionFailed, may_compact, to_expire};
 use crate::maintenance::{Policy, expire};
+use crate::table::base_requirements;
 
 /// Compacts and expires if that is due; returns the table's state. `last`: no other window is waiting.
 pub(super) async fn upkeep(
@@ -28,7 +30,17 @@ pub(super) async fn upkeep(
                 table = now;
             }
             Ok(None) => {}
-            Err(error) => warn(report, "compact", "the table was not compacted", &error),
+            Err(error) => {
+                let failed = CompactionFailed::again(&table.metadata);
+                let windows =
+                    if failed.pause() == 1 { "window".to_owned() } else { format!("{} windows", failed.pause()) };
+                let what = format!("the table was not compacted, which is tried again after the next {windows}");
+                warn(report, "compact", &what, &error);
+                // Whatever is not known to have failed is left alone: the next run sees what became of it.
+                if !matches!(error.kind(), Kind::Unknown | Kind::Interrupted) {
+                    table = record(catalog, table, failed).await;
+                }
+            }
         }
     }
     if last {
@@ -84,6 +96,19 @@ async fn expire_some(
     };
     done.files_deleted = expired.files_deleted;
     Ok(Some((done, expired.table, expired.warnings)))
+}
+
+/// Records in the table that a compaction has failed, as far as possible; gives the table as it is then.
+async fn record(catalog: &dyn Catalog, table: LoadedTable, failed: CompactionFailed) -> LoadedTable {
+    let Ok(text) = serde_json::to_string(&failed) else { return table };
+    let updates = vec![TableUpdate::SetProperties { updates: [(COMPACTION_FAILED.to_owned(), text)].into() }];
+    match catalog.commit(&table, base_requirements(&table.metadata), updates).await {
+        Ok(Commit::Done(now)) => now,
+        other => {
+            tracing::debug!("that the compaction failed was not recorded: {other:?}");
+            table
+        }
+    }
 }
 
 fn warn(report: &mut Report, action: &'static str, what: &str, error: &Error) {

@@ -16,16 +16,8 @@ pub(crate) fn convert(error: DataFusionError) -> Error {
         DataFusionError::Context(_, inner) => convert(*inner),
         DataFusionError::Shared(inner) => match Arc::try_unwrap(inner) {
             Ok(inner) => convert(inner),
-            Err(inner) => match inner.find_root() {
-                DataFusionError::ResourcesExhausted(what) => exhausted(what),
-                root => Error::failed("the merge failed").caused_by(root.to_string()),
-            },
+            Err(inner) => Error::failed("the merge failed").caused_by(inner.find_root().to_string()),
         },
-        DataFusionError::ResourcesExhausted(what) => exhausted(&what),
         other => Error::failed("the merge failed").caused_by(other),
     }
-}
-
-fn exhausted(what: &str) -> Error {
-    Error::failed(format!("the merge ran out of memory: {what}")).advice("Raise --memory-limit")
 }

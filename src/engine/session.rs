@@ -1,9 +1,7 @@
-//! DataFusion sessions: a memory pool, a folder for spilling, and sources fed from threads or streams.
+//! DataFusion as we need it, and sources that are fed from threads or are streams.
 
 use std::sync::Arc;
 
-use datafusion::execution::memory_pool::FairSpillPool;
-use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionConfig;
@@ -14,7 +12,7 @@ use crate::error::Result;
 /// Rows of a batch between operators.
 pub(crate) const BATCH_ROWS: usize = 8192;
 
-/// Runs DataFusion's operators within a memory budget.
+/// Runs DataFusion's operators: joins and merges, which hold what they are given; whoever gives it bounds it.
 #[derive(Debug, Clone)]
 pub struct Engine {
     task: Arc<TaskContext>,
@@ -23,26 +21,13 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine whose operators hold at most `memory` bytes and spill beyond that to the temporary folder.
-    pub fn new(threads: usize, memory: usize) -> Result<Self> {
-        let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(FairSpillPool::new(memory))).build_arc();
-        let config = SessionConfig::new()
-            .with_batch_size(BATCH_ROWS)
-            .with_target_partitions(threads)
-            // Memory that a sort needs to merge its spilled runs; the default of 10 MiB per partition is too much of a
-            // small budget.
-            .with_sort_spill_reservation_bytes((memory / threads.max(1) / 8).min(10 * 1024 * 1024));
-        let task = TaskContext::default().with_session_config(config).with_runtime(runtime.map_err(convert)?);
-        Ok(Self { task: Arc::new(task), threads })
-    }
-
-    /// An engine without a memory limit: for joins, whose callers bound their input.
-    pub fn unbounded(threads: usize) -> Self {
+    /// An engine of so many threads.
+    pub fn new(threads: usize) -> Self {
         let config = SessionConfig::new().with_batch_size(BATCH_ROWS).with_target_partitions(threads);
         Self { task: Arc::new(TaskContext::default().with_session_config(config)), threads }
     }
 
-    /// The same memory, with batches of at most this many rows.
+    /// The same with batches of at most so many rows.
     #[must_use]
     pub(crate) fn with_batch_rows(&self, rows: usize) -> Self {
         let config = self.task.session_config().clone().with_batch_size(rows.max(1));

@@ -69,15 +69,27 @@ fn filters_are_refused_by_any_name() {
         ("keyConditionExpression", json!("pk = :pk")),
         ("exportSpecification", json!({"names": [{"x": null, "FILTER_expression": ["a"]}]})),
         ("isFiltered", json!(true)),
+        ("filters", json!(1)),
+        ("filters", json!(-1)),
+        ("filters", json!(0.5)),
+        ("conditions", json!({"a": 1, "b": 0})),
+        ("conditions", json!([[], 7, null])),
     ] {
         let error = check(|v| v[field] = value.clone(), incremental()).unwrap_err();
         assert!(error.contains("filtered"), "{field}: {error}");
         let full = json!({"manifestFilesS3Key":"a/manifest-files.json","exportTime":"2026-01-14T10:18:50.622Z"});
         assert!(check(|v| v[field] = value, full).unwrap_err().contains("filtered"), "{field}");
     }
-    for value in
-        [json!(null), json!(""), json!({}), json!([]), json!(false), json!({"filterExpression": null, "a": [" "]})]
-    {
+    for value in [
+        json!(null),
+        json!(""),
+        json!({}),
+        json!([]),
+        json!(false),
+        json!(0),
+        json!({"a": 0}),
+        json!({"filterExpression": null, "a": [" "]}),
+    ] {
         assert!(check(|v| v["filterSpecification"] = value.clone(), incremental()).is_ok(), "{value}");
     }
     // The same name twice: neither hides the other.
@@ -103,6 +115,20 @@ fn sums() {
     assert!(check_sum(&[file(Some(1))], Some(0)).is_err());
     assert!(check_sum(&[], Some(1)).is_err());
     assert!(check_sum(&[file(Some(u64::MAX)), file(Some(2))], Some(1)).is_err());
+    assert!(check_sum(&[file(Some(MAX_ITEMS))], Some(MAX_ITEMS)).is_ok());
+    assert!(check_sum(&[file(Some(MAX_ITEMS)), file(Some(1))], Some(MAX_ITEMS + 1)).is_err());
     assert!(check_sum(&[file(None)], Some(3)).is_ok());
     assert!(check_sum(&[file(Some(u64::MAX)), file(None)], None).is_err());
+}
+
+/// Without its type, any part of a window makes an export an incremental one.
+#[test]
+fn what_says_of_a_window_is_of_one() {
+    let is = |field: &str, value: &str| {
+        let json = json!({"manifestFilesS3Key":"a/b", field: value});
+        parse_summary(&serde_json::to_vec(&json).unwrap()).unwrap().is_incremental().unwrap()
+    };
+    let time = "2026-01-14T10:20:00.000Z";
+    assert!(is("exportFromTime", time) && is("exportToTime", time) && is("outputView", "NEW_IMAGE"));
+    assert!(!is("exportTime", time) && !is("exportType", "FULL_EXPORT") && is("exportType", "INCREMENTAL_EXPORT"));
 }

@@ -11,6 +11,7 @@ use iceberg::io::FileIO;
 use iceberg::spec::{DataFile, Operation};
 use tokio::runtime::Handle;
 
+use super::due::COMPACTION_FAILED;
 use super::pick::{Candidate, Group, Policy, TARGET_BYTES, may_have_many_deletes, pick};
 use super::rewrite::Rewriter;
 use crate::catalog::settle::Outcome;
@@ -157,6 +158,9 @@ impl Compactor {
             ..FileChanges::default()
         };
         change.merge_manifests = true;
+        if self.base.metadata.properties().contains_key(COMPACTION_FAILED) {
+            change.properties_removed.push(COMPACTION_FAILED.to_owned());
+        }
         Ok((change, added))
     }
 
@@ -171,7 +175,7 @@ impl Compactor {
             metadata: self.base.metadata.clone(),
             file_io: file_io.clone(),
             handle: Handle::current(),
-            engine: Engine::new(self.resources.threads, self.resources.memory_limit / 2)?,
+            engine: Engine::new(self.resources.threads),
             deletes: Arc::new(self.cache()),
             arrow_schema: Arc::new(schema_to_arrow_schema(&columns.schema)?),
             key_fields: if columns.mapping.key.is_empty() { Vec::new() } else { columns.key_fields()? },
@@ -179,7 +183,7 @@ impl Compactor {
             paths: DataPaths::new(&self.base.metadata),
             options: WriteOptions::for_table(&self.base.metadata, &columns.schema).within(self.share() / 4),
             target_bytes: self.target_bytes()?,
-            batch_memory: self.share() / 4,
+            reading: self.share() / 2,
             progress: Arc::clone(&self.resources.progress),
             schema: columns.schema,
         });
@@ -198,7 +202,7 @@ impl Compactor {
     }
 
     fn cache(&self) -> DeleteCache {
-        DeleteCache::new(self.base.file_io.clone(), Handle::current(), self.resources.memory_limit / 8)
+        DeleteCache::new(self.base.file_io.clone(), Handle::current(), self.resources.memory_limit / 16)
     }
 
     /// Bytes of memory for one group.

@@ -127,3 +127,63 @@ fn shared_files_are_not_collected() {
     assert!(check_gc(&table(&[1], &[], &[(GC, "true")])).is_ok());
     assert!(check_gc(&table(&[1], &[], &[])).is_ok());
 }
+
+/// What is exactly as old as is allowed stays; a millisecond more, and it goes.
+#[test]
+fn ages_end_where_they_say() {
+    let metadata = table(&[20, 10, 0], &[3], &[]);
+    let time = |id: i64| metadata.snapshot_by_id(id).unwrap().timestamp_ms();
+    let at = |milliseconds: i64| Time::from_timestamp_millis(milliseconds).unwrap();
+    let of = |metadata: &TableMetadata, now: i64| Retention::of(metadata, DEFAULT, at(now)).unwrap();
+    assert_eq!(of(&metadata, time(2) + 5 * DAY).snapshots, [1]);
+    assert_eq!(of(&metadata, time(2) + 5 * DAY + 1).snapshots, [1, 2]);
+    let tag = with_ref(metadata.clone(), "t", 2, SnapshotRetention::Tag { max_ref_age_ms: Some(7 * DAY) });
+    assert!(of(&tag, time(2) + 7 * DAY).references.is_empty());
+    assert_eq!(of(&tag, time(2) + 7 * DAY + 1).references, ["t"]);
+    // The main branch never goes, however old it is.
+    let main = SnapshotRetention::branch(None, None, Some(1));
+    assert!(of(&with_ref(metadata.clone(), MAIN_BRANCH, 3, main), time(3) + 99 * DAY).references.is_empty());
+}
+
+/// The table with a snapshot changed as another program could.
+fn changed(metadata: &TableMetadata, id: i64, change: impl FnOnce(&mut serde_json::Value)) -> TableMetadata {
+    let mut json = serde_json::to_value(metadata).unwrap();
+    let snapshots = json["snapshots"].as_array_mut().unwrap();
+    change(snapshots.iter_mut().find(|snapshot| snapshot["snapshot-id"] == id).unwrap());
+    serde_json::from_value(json).unwrap()
+}
+
+/// Ancestors that come round again end.
+#[test]
+fn a_circle_of_snapshots_ends() {
+    let metadata = changed(&table(&[9, 8, 7], &[], &[]), 1, |snapshot| snapshot["parent-snapshot-id"] = 3.into());
+    assert_eq!(ancestors(&metadata).map(|snapshot| snapshot.snapshot_id()).collect::<Vec<_>>(), [3, 2, 1]);
+    assert_eq!(line(&metadata, 2), [2, 1, 3]);
+}
+
+/// What the property says holds where the snapshot it names was expired, unless a later load has no time.
+#[test]
+fn the_property_holds_when_its_snapshot_is_gone() {
+    for (text, of_load) in [("2026-01-14T10:00:00Z", false), ("2026-01-14T10:00:00.250Z", true)] {
+        let time = time::parse(text).unwrap();
+        let metadata = table(&[3, 2], &[], &[(WATERMARK, &watermark_property(time, 99))]);
+        let known = watermark(&metadata).unwrap().unwrap();
+        assert_eq!((known.time, known.of_load), (time, of_load));
+        let loaded = changed(&metadata, 1, |snapshot| snapshot["summary"]["ddb-iceberg.command"] = "full-load".into());
+        assert_eq!(watermark(&loaded).unwrap(), None);
+    }
+}
+
+#[test]
+fn a_load_is_known_by_its_command_or_by_what_earlier_versions_wrote() {
+    const ARN: &str = "ddb-iceberg.export-arn";
+    const COMMAND: &str = "ddb-iceberg.command";
+    let is = |entries: &[(&str, &str)]| {
+        let additional_properties = entries.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        is_load(&Summary { operation: Operation::Append, additional_properties })
+    };
+    assert!(is(&[(WATERMARK, "")]) && is(&[(ARN, "")]) && is(&[(COMMAND, "full-load")]));
+    assert!(is(&[(COMMAND, "full-load"), (WINDOW_FROM, "")]));
+    assert!(!is(&[]) && !is(&[(WATERMARK, ""), (WINDOW_FROM, "")]) && !is(&[(ARN, ""), (WINDOW_FROM, "")]));
+    assert!(!is(&[(COMMAND, "incremental")]) && !is(&[(WINDOW_FROM, "")]));
+}

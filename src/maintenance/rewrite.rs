@@ -25,12 +25,16 @@ use crate::engine::source::{BatchStream, streams};
 use crate::error::{Error, Result};
 use crate::runtime::cancel::Cancel;
 use crate::runtime::progress::Progress;
-use crate::table::{DataFileWriter, DataPaths, DeleteCache, LiveFile, WriteOptions, conform, row_bytes, row_stream};
+use crate::table::{DataFileWriter, DataPaths, DeleteCache, LiveFile, WriteOptions, conform, footprint, row_stream};
 
-/// Number of batches of one file in memory: being read, in transit, and being merged.
-const BATCHES_A_FILE: usize = 6;
-/// Minimum and maximum bytes of a batch.
-const BATCH_BYTES: (usize, usize) = (16 * 1024, 4 * 1024 * 1024);
+/// Batches of one file that are in memory at a time: read, in the table's columns, and being merged, with the keys.
+const BATCHES_A_FILE: usize = 4;
+/// Bytes of a batch of a file that is merged with others.
+const MERGED_BATCH_BYTES: usize = 1 << 20;
+/// Bytes of a batch of merged rows, and of a file that is read alone.
+const BATCH_BYTES: usize = 4 << 20;
+/// Rows of a batch of merged rows: at most, and where nothing tells how large rows are.
+const BATCH_ROWS: (usize, usize) = (4096, 64);
 
 /// Shared state of rewriting all groups.
 #[derive(Debug)]
@@ -49,8 +53,8 @@ pub(super) struct Rewriter {
     pub paths: DataPaths,
     pub options: WriteOptions,
     pub target_bytes: u64,
-    /// Bytes of rows that one group may hold in memory.
-    pub batch_memory: usize,
+    /// Bytes that the files of a group may take while they are read.
+    pub reading: usize,
     pub progress: Arc<Progress>,
 }
 
@@ -78,12 +82,63 @@ impl Written {
 }
 
 impl Rewriter {
-    /// Rewrites a group. Runs on a blocking thread.
+    /// Runs on a blocking thread. Files that are merged by key are all open: if they take more memory than there is, some are
+    /// merged after the others.
     pub(super) fn run(self: &Arc<Self>, number: u32, group: &Group, stop: &Cancel) -> Result<Vec<DataFile>> {
+        if !group.sorted || group.files.len() < 2 {
+            return self.run_part(number, group, BATCH_ROWS.0, stop);
+        }
+        let mut files = Vec::new();
+        for (part, batch_rows) in self.parts(group)? {
+            stop.check()?;
+            files.extend(self.run_part(number, &part, batch_rows, stop)?);
+        }
+        Ok(files)
+    }
+
+    /// Parts of a sorted group that fit into memory, of two files at least, and the rows of a merged batch.
+    fn parts(&self, group: &Group) -> Result<Vec<(Group, usize)>> {
+        let mut parts: Vec<(Group, usize)> = Vec::new();
+        let mut held = 0_usize;
+        let size = |live: &LiveFile| live.file.file_size_in_bytes();
+        let all = group.files.iter().map(size).fold(0, u64::saturating_add).max(1);
+        for (n, live) in group.files.iter().enumerate() {
+            let print = footprint(&self.file_io, &self.handle, live)?;
+            let rows = usize::try_from(live.file.record_count()).unwrap_or(usize::MAX);
+            let batches = MERGED_BATCH_BYTES.min(rows.saturating_mul(print.row_bytes)).saturating_mul(BATCHES_A_FILE);
+            let bytes = print.reading_bytes.saturating_add(batches);
+            let most = if print.at_least { BATCH_ROWS.1 } else { BATCH_ROWS.0 };
+            let batch_rows = (BATCH_BYTES / print.row_bytes).clamp(1, most);
+            let left = u64::try_from(u128::from(group.bytes) * u128::from(size(live)) / u128::from(all)).unwrap_or(0);
+            // What would be left alone goes along.
+            let fits = held.saturating_add(bytes) <= self.reading || n + 1 == group.files.len();
+            match parts.last_mut().filter(|(part, _)| fits || part.files.len() < 2) {
+                Some((part, fewest)) => {
+                    part.files.push(live.clone());
+                    part.bytes = part.bytes.saturating_add(left);
+                    *fewest = batch_rows.min(*fewest);
+                    held = held.saturating_add(bytes);
+                }
+                None => {
+                    parts.push((Group { files: vec![live.clone()], sorted: true, bytes: left }, batch_rows));
+                    held = bytes;
+                }
+            }
+        }
+        Ok(parts)
+    }
+
+    fn run_part(
+        self: &Arc<Self>,
+        number: u32,
+        group: &Group,
+        batch_rows: usize,
+        stop: &Cancel,
+    ) -> Result<Vec<DataFile>> {
         let wanted = ((group.bytes + self.target_bytes / 2) / self.target_bytes.max(1)).max(1);
         let mut written =
             Written { done: Vec::new(), open: None, goal: group.bytes / wanted, wanted, read: Arc::default() };
-        let result = self.write(number, group, stop, &mut written);
+        let result = self.write(number, group, batch_rows, stop, &mut written);
         let result = match (result, written.open.take()) {
             (Ok(()), Some(open)) => open.finish().and_then(|file| {
                 written.done.push(file);
@@ -103,13 +158,20 @@ impl Rewriter {
         Ok(written.done)
     }
 
-    fn write(self: &Arc<Self>, number: u32, group: &Group, stop: &Cancel, written: &mut Written) -> Result<()> {
+    fn write(
+        self: &Arc<Self>,
+        number: u32,
+        group: &Group,
+        batch_rows: usize,
+        stop: &Cancel,
+        written: &mut Written,
+    ) -> Result<()> {
         let Some(first) = group.files.first() else { return Ok(()) };
         let partition = conform(&self.metadata, &self.schema, first.spec_id, first.file.partition());
         let target = (first.spec_id, &partition);
         if !group.sorted || group.files.len() < 2 {
             for live in &group.files {
-                let mut rows = self.stream(live, BATCH_BYTES.1, &written.read)?;
+                let mut rows = self.stream(live, BATCH_BYTES, &written.read)?;
                 while let Some(batch) = self.handle.block_on(rows.next()) {
                     stop.check()?;
                     self.append(number, group.sorted, target, &batch?, written)?;
@@ -117,17 +179,11 @@ impl Rewriter {
             }
             return Ok(());
         }
-        let batch_bytes = (self.batch_memory / BATCHES_A_FILE / group.files.len()).clamp(BATCH_BYTES.0, BATCH_BYTES.1);
-        let mut widest = 1;
-        for live in &group.files {
-            widest = widest.max(row_bytes(&self.file_io, &self.handle, live)?);
-        }
-        // Streams, not threads: a thread per file would wait for the merge, which may wait for a file that has no
-        // thread.
-        let sources = group.files.iter().map(|live| self.stream(live, batch_bytes, &written.read));
+        // Streams: a thread for each file would wait for the merge, which may wait for a file that has got none.
+        let sources = group.files.iter().map(|live| self.stream(live, MERGED_BATCH_BYTES, &written.read));
         let sources = streams(&self.arrow_schema, sources.collect::<Result<_>>()?)?;
         let merged: Arc<dyn ExecutionPlan> = Arc::new(SortPreservingMergeExec::new(self.order()?, sources));
-        let engine = self.engine.with_batch_rows((BATCH_BYTES.1 / widest).clamp(1, 8192));
+        let engine = self.engine.with_batch_rows(batch_rows);
         let mut stream = self.handle.block_on(async { engine.execute(&merged, 0) })?;
         while let Some(batch) = self.handle.block_on(stream.next()) {
             stop.check()?;

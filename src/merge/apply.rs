@@ -15,7 +15,10 @@ use super::work::Work;
 use crate::error::{Error, Result};
 use crate::runtime::thread::spawn;
 
-/// The result of applying the changes of one window.
+/// Bytes that the join's table takes for a key besides the key itself.
+const JOINED_BYTES: usize = 24;
+
+/// What the changes of one window come to.
 #[derive(Default)]
 pub(super) struct Applied {
     pub counts: RowCounts,
@@ -34,7 +37,7 @@ pub(super) async fn apply(
     let mut old = OldRows::new(work);
     let mut next = Some(first);
     while let Some(batch) = next {
-        old.add(&batch).await?;
+        old.add(batch).await?;
         next = newest.next().await?;
     }
     old.locate().await?;
@@ -69,18 +72,16 @@ impl<'a> OldRows<'a> {
         Self { work, chunk: Vec::new(), chunk_bytes: 0, positions, counts: RowCounts::default() }
     }
 
-    /// Adds the newest changes of some keys.
-    async fn add(&mut self, batch: &RecordBatch) -> Result<()> {
-        let [.., deleted, _, _, _] = batch.columns() else {
+    /// Takes the newest changes of some keys.
+    async fn add(&mut self, batch: RecordBatch) -> Result<()> {
+        let [.., deleted] = batch.columns() else {
             return Err(Error::failed("changes without their kind"));
         };
         let kept = batch.num_rows() - deleted.as_boolean().true_count();
         // Counts as an insert until its old row is found.
         self.counts.inserted += u64::try_from(kept).unwrap_or(u64::MAX);
-        let wanted: Vec<usize> = (0..=self.work.live.key_fields.len()).collect();
-        // The join's hash table takes about as much memory as the columns that are not kept.
-        self.chunk_bytes += batch.get_array_memory_size();
-        self.chunk.push(batch.project(&wanted)?);
+        self.chunk_bytes += batch.get_array_memory_size() + batch.num_rows() * JOINED_BYTES;
+        self.chunk.push(batch);
         if self.chunk_bytes >= self.work.chunk_bytes {
             self.locate().await?;
         }

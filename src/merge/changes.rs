@@ -1,33 +1,29 @@
 //! The newest change of each key of a window, in key order: keys and kinds of change, without images.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::{AsArray, BooleanArray, RecordBatch};
-use arrow::compute::{SortOptions, filter_record_batch};
-use arrow::datatypes::{Schema, SchemaRef as ArrowSchemaRef, UInt64Type};
-use arrow::row::{OwnedRow, RowConverter, SortField};
-use datafusion::execution::SendableRecordBatchStream;
-use datafusion::physical_expr::expressions::Column;
-use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr};
-use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
-use datafusion::physical_plan::sorts::sort::SortExec;
-use futures::StreamExt;
+use arrow::array::{ArrayRef, AsArray, RecordBatch, new_null_array};
+use arrow::compute::SortOptions;
+use arrow::datatypes::{Field, Schema, SchemaRef as ArrowSchemaRef, UInt64Type};
+use arrow::row::{RowConverter, SortField};
+use tokio::sync::mpsc;
 
-use crate::columns::{ChangeBuilder, LINE, ORDER, WRITTEN};
-use crate::engine::failure::convert;
-use crate::engine::session::{BATCH_ROWS, Engine};
-use crate::engine::source::{Fill, source};
+use super::sort::{Merge, Run, Sorter};
+use super::superseded::Superseded;
+use crate::columns::{ChangeBuilder, DELETED, LINE, ORDER, WRITTEN};
+use crate::engine::session::BATCH_ROWS;
 use crate::error::{Error, Result};
 use crate::export::read::sharing::SharedLines;
 use crate::export::{DataFileRef, Line};
 use crate::runtime::cancel::Cancel;
+use crate::runtime::pool;
 use crate::runtime::progress::Progress;
+use crate::runtime::thread::Thread;
 use crate::schema::{Limits, NewFields, TableSchema};
 use crate::storage::Store;
 
-/// Bytes of rows after which a task passes on a batch; a batch of small rows ends at [`BATCH_ROWS`].
+/// Bytes of rows that a batch has, about; a batch of small rows ends at [`BATCH_ROWS`].
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// Prefix of the names of key columns while changes are sorted and joined; the column's number follows.
 const KEY: &str = "__key";
@@ -48,26 +44,34 @@ pub(crate) struct ChangeFiles {
     pub progress: Arc<Progress>,
 }
 
-/// The columns kept of a change.
+/// What is kept of a change.
+#[derive(Clone)]
 struct Kept {
+    /// The key columns and [`DELETED`].
     schema: ArrowSchemaRef,
+    /// Where the columns that are sorted stand in a change.
     columns: Vec<usize>,
+    /// How many of them are the key.
+    width: usize,
+    /// Makes bytes of them that sort as the changes are to be: by key, each key's newest first.
+    converter: Arc<RowConverter>,
+    /// Bytes behind the key.
+    tail: usize,
 }
 
-impl Kept {
-    fn of(&self, changes: &RecordBatch) -> Result<RecordBatch> {
-        Ok(RecordBatch::try_new(self.schema.clone(), changes.project(&self.columns)?.columns().to_vec())?)
-    }
+/// Some of the newest changes, and where the records lie that they take the place of.
+struct Merged {
+    batch: RecordBatch,
+    superseded: Vec<(u64, u64)>,
 }
 
 /// A stream of batches with one change per key, ordered by key.
 pub(crate) struct Newest {
-    stream: SendableRecordBatchStream,
-    keys: Vec<usize>,
-    converter: RowConverter,
-    last: Option<OwnedRow>,
+    batches: mpsc::Receiver<Merged>,
+    /// What makes them; `None`: it has ended well.
+    merging: Option<Thread<Result<()>>>,
     superseded: Superseded,
-    found: Arc<Mutex<Found>>,
+    found: Found,
     spread: Arc<SharedLines>,
 }
 
@@ -75,8 +79,8 @@ pub(crate) struct Newest {
 struct Batches<'a> {
     builder: ChangeBuilder,
     kept: &'a Kept,
-    send: &'a mut crate::engine::source::OnBatch<'a>,
-    /// The file of the builder's records.
+    sorter: Sorter,
+    /// The file that the builder's records are of.
     file: Option<DataFileRef>,
 }
 
@@ -94,77 +98,49 @@ impl Batches<'_> {
     fn flush(&mut self) -> Result<()> {
         let Some(file) = self.file.as_ref().filter(|_| self.builder.rows() > 0) else { return Ok(()) };
         let changes = self.builder.finish(u64::from(file.position)).map_err(|e| e.in_file(file.name.as_str()))?;
-        (self.send)(self.kept.of(&changes)?)
+        self.sorter.add(changes.project(&self.kept.columns)?.columns())
     }
 }
 
 impl ChangeFiles {
-    /// Starts reading, sorting and deduplicating.
-    pub fn newest(self, engine: &Engine) -> Result<Newest> {
-        let (schema, columns) = self.columns()?;
-        let keys: Vec<usize> = (0..self.table.mapping.key.len()).collect();
-        let ascending = |slot: usize| {
-            PhysicalSortExpr::new(
-                Arc::new(Column::new(schema.field(slot).name(), slot)),
-                SortOptions { descending: false, nulls_first: true },
-            )
-        };
-        let newest_first = |name: &str| -> Result<PhysicalSortExpr> {
-            let column = Column::new_with_schema(name, &schema).map_err(convert)?;
-            Ok(PhysicalSortExpr::new(Arc::new(column), SortOptions { descending: true, nulls_first: false }))
-        };
-        let mut order: Vec<PhysicalSortExpr> = keys.iter().map(|slot| ascending(*slot)).collect();
-        for name in [WRITTEN, ORDER, LINE] {
-            order.push(newest_first(name)?);
-        }
-        let order = LexOrdering::new(order).ok_or_else(|| Error::failed("the table has no key"))?;
-        let converter = RowConverter::new(
-            keys.iter().map(|slot| SortField::new(schema.field(*slot).data_type().clone())).collect(),
-        )?;
-
-        let found = Arc::new(Mutex::new(Found::default()));
-        let (spread, tasks) = SharedLines::for_readers(&self.files, engine.threads);
-        let partitions = engine.threads.min(tasks.len());
-        let tasks = Mutex::new(VecDeque::from(tasks));
+    /// Reads the changes and sorts them, within about `memory` bytes; what does not fit goes to disk. The newest of each key
+    /// come from what is returned.
+    pub async fn newest(self, threads: usize, memory: usize) -> Result<Newest> {
+        let kept = self.kept()?;
+        let (spread, tasks) = SharedLines::for_readers(&self.files, threads);
         let spread = Arc::new(spread);
-        let shared = (Arc::clone(&spread), Arc::clone(&found));
-        let kept = Kept { schema: schema.clone(), columns };
-        let fill: Arc<Fill> = Arc::new(move |_: usize, send: &mut crate::engine::source::OnBatch<'_>| -> Result<()> {
-            let (spread, found) = &shared;
+        let readers = threads.min(tasks.len()).max(1);
+        let budget = memory / readers;
+        let tasks = Mutex::new(VecDeque::from(tasks));
+        let shared = (Arc::clone(&spread), kept.clone());
+        let read = move |_: usize, stop: &Cancel| {
+            let (spread, kept) = &shared;
             let builder = ChangeBuilder::new(&self.table, self.limits)?;
-            let mut batches = Batches { builder, kept: &kept, send, file: None };
-            // A free partition takes the next task; the lock is released before the task runs.
+            let mut batches = Batches { builder, kept, sorter: Sorter::new(&kept.converter, budget), file: None };
+            // Whoever is free takes the next task; the lock is let go before the task is run.
             let next = || tasks.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
             while let Some(task) = next() {
                 let mut on_line = |file: &DataFileRef, line: Line<'_>| batches.take(file, line);
-                // A failure ends the stream, and the other tasks the next time they send.
-                spread.run(&task, &self.store, &self.progress, &Cancel::default(), &mut on_line)?;
+                spread.run(&task, &self.store, &self.progress, stop, &mut on_line)?;
             }
             batches.flush()?;
-            let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
-            found.new.join(batches.builder.take_new(), &self.limits);
-            Ok(())
-        });
-        let read = source(&schema, partitions, &fill)?;
-        // One sort for all partitions: with several, one that still reads would take the memory that another needs to
-        // merge its spilled runs.
-        let read: Arc<dyn ExecutionPlan> = Arc::new(CoalescePartitionsExec::new(read));
-        let sorted: Arc<dyn ExecutionPlan> = Arc::new(SortExec::new(order, read));
-        Ok(Newest {
-            stream: engine.execute(&sorted, 0)?,
-            keys,
-            converter,
-            last: None,
-            superseded: Superseded::new(),
-            found,
-            spread,
-        })
+            Ok((batches.sorter.finish()?, batches.builder.take_new(), self.limits))
+        };
+        let mut found = Found::default();
+        let mut runs = Vec::new();
+        for (sorted, new, limits) in pool::run(readers, (0..readers).collect(), read).await? {
+            runs.extend(sorted);
+            found.new.join(new, &limits);
+        }
+        let (sender, batches) = mpsc::channel(1);
+        let merging = crate::runtime::thread::spawn(move || kept.merge(runs, memory, &sender))?;
+        Ok(Newest { batches, merging: Some(merging), superseded: Superseded::default(), found, spread })
     }
 
-    /// The columns kept of a change (key, kind, time and place), and their indexes in a change.
+    /// What is kept of a change: its key, its time, its place and its kind.
     ///
-    /// Keys get generated names, since an attribute may have any name, including that of a change's column.
-    fn columns(&self) -> Result<(ArrowSchemaRef, Vec<usize>)> {
+    /// Keys get names of their own: an attribute may have any name, that of a change's columns too.
+    fn kept(&self) -> Result<Kept> {
         let wide = ChangeBuilder::schema(&self.arrow_schema);
         let fields = self.table.schema.as_struct().fields();
         let mut columns = Vec::new();
@@ -172,57 +148,132 @@ impl ChangeFiles {
             let slot = fields.iter().position(|field| field.id == key.id);
             columns.push(slot.ok_or_else(|| Error::failed("a key column is missing"))?);
         }
+        let named =
+            columns.iter().enumerate().map(|(n, slot)| wide.field(*slot).clone().with_name(format!("{KEY}{n}")));
+        let mut schema: Vec<Field> = named.collect();
         let width = columns.len();
-        columns.extend(fields.len()..wide.fields().len());
-        let kept = wide.project(&columns)?;
-        let named = kept.fields().iter().enumerate().map(|(n, field)| match field.as_ref() {
-            key if n < width => key.clone().with_name(format!("{KEY}{n}")),
-            other => other.clone(),
-        });
-        Ok((Arc::new(Schema::new(named.collect::<Vec<_>>())), columns))
+        // A change's own columns stand behind the table's.
+        let own = |name: &str| wide.fields().iter().rposition(|field| field.name() == name);
+        for name in [WRITTEN, ORDER, LINE, DELETED] {
+            columns.push(own(name).ok_or_else(|| Error::failed("changes without their kind"))?);
+        }
+        let ascending = SortOptions { descending: false, nulls_first: true };
+        let newest_first = SortOptions { descending: true, nulls_first: false };
+        let field = |n: usize, slot: &usize| {
+            let options = if n < width { ascending } else { newest_first };
+            SortField::new_with_options(wide.field(*slot).data_type().clone(), options)
+        };
+        let fields: Vec<SortField> = columns.iter().enumerate().map(|(n, slot)| field(n, slot)).collect();
+        // All of them are of fixed width.
+        let behind = RowConverter::new(fields.iter().skip(width).cloned().collect())?;
+        let some = columns.iter().skip(width).map(|slot| new_null_array(wide.field(*slot).data_type(), 1));
+        let tail = behind.convert_columns(&some.collect::<Vec<_>>())?.row(0).data().len();
+        schema.push(wide.field(*columns.last().unwrap_or(&0)).clone());
+        let converter = Arc::new(RowConverter::new(fields)?);
+        Ok(Kept { schema: Arc::new(Schema::new(schema)), columns, width, converter, tail })
+    }
+}
+
+/// Bytes of changes that were sorted, one after the other.
+#[derive(Default)]
+struct Gathered {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Gathered {
+    fn push(&mut self, row: &[u8]) {
+        self.bytes.extend_from_slice(row);
+        self.ends.push(self.bytes.len());
+    }
+
+    fn is_full(&self) -> bool {
+        self.ends.len() >= BATCH_ROWS || self.bytes.len() >= BATCH_BYTES
+    }
+
+    /// The columns, and nothing is left.
+    fn take(&mut self, kept: &Kept) -> Result<Vec<ArrayRef>> {
+        let parser = kept.converter.parser();
+        let begins = std::iter::once(0).chain(self.ends.iter().copied());
+        let rows = begins.zip(&self.ends).map(|(begin, end)| self.bytes.get(begin..*end).unwrap_or_default());
+        let columns = kept.converter.convert_rows(rows.map(|row| parser.parse(row)))?;
+        self.bytes.clear();
+        self.ends.clear();
+        Ok(columns)
+    }
+}
+
+impl Kept {
+    /// Hands on the newest change of each key.
+    fn merge(&self, runs: Vec<Run>, memory: usize, to: &mpsc::Sender<Merged>) -> Result<()> {
+        let mut merge = Merge::of(runs, memory)?;
+        let (mut newest, mut older) = (Gathered::default(), Gathered::default());
+        let mut key: Vec<u8> = Vec::new();
+        let mut first = true;
+        let mut superseded = Vec::new();
+        let send = |batch: RecordBatch, superseded: &mut Vec<(u64, u64)>| {
+            let merged = Merged { batch, superseded: std::mem::take(superseded) };
+            to.blocking_send(merged).map_err(|_| Error::failed("the reader of the changes went away"))
+        };
+        loop {
+            let row = merge.next()?;
+            let ended = row.is_none();
+            if let Some(row) = row {
+                let (its_key, _) = row.split_at_checked(row.len().saturating_sub(self.tail)).unwrap_or_default();
+                if !first && key == its_key {
+                    older.push(row);
+                } else {
+                    key.clear();
+                    key.extend_from_slice(its_key);
+                    first = false;
+                    newest.push(row);
+                }
+            }
+            if ended || older.is_full() {
+                superseded.extend(self.places(&mut older)?);
+            }
+            if newest.is_full() || (ended && !newest.ends.is_empty()) {
+                let mut columns = newest.take(self)?;
+                // Of what is no key only the last is wanted.
+                columns.drain(self.width..columns.len().saturating_sub(1));
+                send(RecordBatch::try_new(self.schema.clone(), columns)?, &mut superseded)?;
+            } else if superseded.len() >= BATCH_ROWS {
+                send(RecordBatch::new_empty(self.schema.clone()), &mut superseded)?;
+            }
+            if ended {
+                return if superseded.is_empty() {
+                    Ok(())
+                } else {
+                    send(RecordBatch::new_empty(self.schema.clone()), &mut superseded)
+                };
+            }
+        }
+    }
+
+    /// Where these records lie: the orders of their files, and their lines.
+    fn places(&self, older: &mut Gathered) -> Result<Vec<(u64, u64)>> {
+        let columns = older.take(self)?;
+        let [.., orders, lines, _] = columns.as_slice() else {
+            return Err(Error::failed("changes without their places"));
+        };
+        let values = |column: &ArrayRef| column.as_primitive::<UInt64Type>().values().clone();
+        Ok(values(orders).iter().copied().zip(values(lines).iter().copied()).collect())
     }
 }
 
 impl Newest {
-    /// The next batch, never empty; `None` after the last.
+    /// The next batch, never empty, of the keys and whether they were deleted; `None` after the last.
     pub async fn next(&mut self) -> Result<Option<RecordBatch>> {
-        while let Some(batch) = self.stream.next().await {
-            let batch = batch.map_err(convert)?;
-            let keys = batch.project(&self.keys)?;
-            let rows = self.converter.convert_columns(keys.columns())?;
-            let mut first = Vec::with_capacity(rows.num_rows());
-            let mut previous = self.last.as_ref().map(OwnedRow::row);
-            for row in &rows {
-                first.push(previous != Some(row));
-                previous = Some(row);
-            }
-            let last = previous.map(|row| row.owned());
-            self.last = last;
-            let mask = BooleanArray::from(first);
-            self.note_superseded(&batch, &mask)?;
-            let newest = if mask.true_count() == mask.len() { batch } else { filter_record_batch(&batch, &mask)? };
-            if newest.num_rows() > 0 {
-                return Ok(Some(newest));
+        while let Some(Merged { batch, superseded }) = self.batches.recv().await {
+            superseded.into_iter().for_each(|(order, line)| self.superseded.add(order, line));
+            if batch.num_rows() > 0 {
+                return Ok(Some(batch));
             }
         }
-        Ok(None)
-    }
-
-    /// Records the places of records that a newer one supersedes.
-    fn note_superseded(&mut self, batch: &RecordBatch, newest: &BooleanArray) -> Result<()> {
-        if newest.true_count() == newest.len() {
-            return Ok(());
+        match self.merging.take() {
+            Some(merging) => merging.await?.map(|()| None),
+            None => Ok(None),
         }
-        let column = |name: &str| {
-            Ok::<_, Error>(batch.column(batch.schema().index_of(name)?).as_primitive::<UInt64Type>().clone())
-        };
-        let (orders, lines) = (column(ORDER)?, column(LINE)?);
-        for (newest, (order, line)) in newest.values().iter().zip(orders.values().iter().zip(lines.values())) {
-            if !newest {
-                self.superseded.entry(*order).or_default().insert(*line);
-            }
-        }
-        Ok(())
     }
 
     /// The places of records that a newer one supersedes; valid after the last batch.
@@ -231,12 +282,8 @@ impl Newest {
         Ok(self.superseded)
     }
 
-    /// What was found in addition to the changes. It is complete once the first batch, or `None`, was returned, since
-    /// sorting reads all of its input first.
-    pub fn take_found(&self) -> Found {
-        std::mem::take(&mut self.found.lock().unwrap_or_else(PoisonError::into_inner))
+    /// What was found besides the changes.
+    pub fn take_found(&mut self) -> Found {
+        std::mem::take(&mut self.found)
     }
 }
-
-/// Records that a newer one of the same key supersedes: lines, by the ordinal of their file.
-pub(crate) type Superseded = BTreeMap<u64, BTreeSet<u64>>;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use iceberg::spec::DataFile;
 
-use super::changes::Superseded;
+use super::superseded::Superseded;
 use super::work::Work;
 use crate::attribute::Parser;
 use crate::columns::{ItemBuilder, Rescued};
@@ -102,8 +102,7 @@ impl ImageTasks {
         let mut written = Written::default();
         let mut builder = ItemBuilder::new(&writer.table, images.limits)?;
         let mut on_line = |file: &DataFileRef, line: Line<'_>| {
-            let superseded = images.superseded.get(&u64::from(file.position));
-            if superseded.is_some_and(|lines| lines.contains(&line.number)) {
+            if images.superseded.contains(u64::from(file.position), line.number) {
                 return Ok(());
             }
             append_image(line.bytes, &mut builder).map_err(|e| e.in_file(file.name.as_str()).on_line(line.number))?;

@@ -9,6 +9,8 @@ mod plan;
 pub(crate) mod planner;
 pub(crate) mod policy;
 mod rewrite;
+mod sort;
+mod superseded;
 pub mod window;
 mod work;
 

@@ -6,11 +6,12 @@ use iceberg::arrow::schema_to_arrow_schema;
 use tokio::runtime::Handle;
 
 use super::apply::{Applied, apply};
-use super::changes::{ChangeFiles, Newest, Superseded};
+use super::changes::{ChangeFiles, Newest};
 use super::images::Images;
 use super::locate::LiveKeys;
 use super::plan::{Evolution, Plan};
 use super::policy::{NewAttributes, WriteMode};
+use super::superseded::Superseded;
 use super::work::Work;
 use crate::catalog::LoadedTable;
 use crate::engine::session::Engine;
@@ -58,7 +59,7 @@ impl Planner {
     pub async fn plan(&self, export: &Export) -> Result<Plan> {
         let files = u64::try_from(export.files().len()).unwrap_or(u64::MAX);
         self.resources.progress.start("reading changes", files);
-        let mut newest = self.read(export)?;
+        let mut newest = self.read(export).await?;
         let first = newest.next().await?;
         let new = newest.take_found().new;
         let evolution = if new.is_empty() { Evolution::default() } else { self.evolve(&new)? };
@@ -85,11 +86,11 @@ impl Planner {
             store: self.exports.clone(),
             files: export.files().to_vec(),
             limits: self.limits,
-            superseded: Superseded::new(),
+            superseded: Superseded::default(),
             shares: Shares::new(self.resources.memory_limit / IMAGES_PART, self.resources.threads, &table.schema),
         };
         let work = Work {
-            engine: Engine::unbounded(self.resources.threads),
+            engine: Engine::new(self.resources.threads),
             live: Arc::new(live),
             paths: Arc::new(DataPaths::new(&self.base.metadata)),
             options: WriteOptions::for_table(&self.base.metadata, &table.schema)
@@ -105,7 +106,7 @@ impl Planner {
         Ok(Plan { evolution, rescued: images.rescued, images: images.files, removed, counts })
     }
 
-    fn read(&self, export: &Export) -> Result<Newest> {
+    async fn read(&self, export: &Export) -> Result<Newest> {
         let files = ChangeFiles {
             store: self.exports.clone(),
             files: export.files().to_vec(),
@@ -114,7 +115,7 @@ impl Planner {
             limits: self.limits,
             progress: self.resources.progress.clone(),
         };
-        files.newest(&Engine::new(self.resources.threads, self.resources.memory_limit / SORT_PART)?)
+        files.newest(self.resources.threads, self.resources.memory_limit / SORT_PART).await
     }
 
     /// Adds columns for new attributes, as `new_attributes` allows.

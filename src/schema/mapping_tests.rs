@@ -82,3 +82,51 @@ fn names_chosen_by_hand_must_not_clash() {
 fn a_newer_mapping_is_refused() {
     assert!(Mapping::parse(r#"{"version":2,"key":[],"fields":{}}"#).is_err());
 }
+
+/// Of another program's table every column is taken whose type we make, whole or not at all.
+#[test]
+fn columns_of_a_foreign_table_are_taken_by_their_types() {
+    use iceberg::spec::{ListType, MapType, StructType};
+
+    let plain = |ty: PrimitiveType| Type::Primitive(ty);
+    let list = |id, ty| Type::List(ListType::new(NestedField::list_element(id, ty, false).into()));
+    let map = |id, key, value| {
+        let key = NestedField::map_key_element(id, plain(key));
+        Type::Map(MapType::new(key.into(), NestedField::map_value_element(id + 1, plain(value), false).into()))
+    };
+    let record = |id, ty| {
+        let inner = [(id, "x", PrimitiveType::Long), (id + 1, "y", ty)];
+        Type::Struct(StructType::new(
+            inner.into_iter().map(|(id, name, ty)| NestedField::optional(id, name, plain(ty)).into()).collect(),
+        ))
+    };
+    let types = [
+        ("string", plain(PrimitiveType::String)),
+        ("long", plain(PrimitiveType::Long)),
+        ("decimal", plain(PrimitiveType::Decimal { precision: 9, scale: 2 })),
+        ("double", plain(PrimitiveType::Double)),
+        ("boolean", plain(PrimitiveType::Boolean)),
+        ("binary", plain(PrimitiveType::Binary)),
+        ("list", list(101, plain(PrimitiveType::String))),
+        ("map", map(111, PrimitiveType::String, PrimitiveType::Long)),
+        ("struct", record(121, PrimitiveType::String)),
+        ("", plain(PrimitiveType::Int)),
+        ("", plain(PrimitiveType::Date)),
+        ("", list(131, plain(PrimitiveType::Uuid))),
+        ("", map(141, PrimitiveType::Long, PrimitiveType::Long)),
+        ("", map(151, PrimitiveType::String, PrimitiveType::Int)),
+        ("", record(161, PrimitiveType::Float)),
+    ];
+    let fields = (1..).zip(&types).map(|(id, (_, ty))| NestedField::optional(id, format!("c{id}"), ty.clone()).into());
+    let schema = Schema::builder().with_fields(fields.collect::<Vec<_>>()).build().unwrap();
+    let mapping = foreign_mapping(&schema);
+    for (id, (conversion, _)) in (1..).zip(&types) {
+        let found = mapping.fields.get(&id).map_or("", |field| field.conversion.as_str());
+        assert_eq!(found, *conversion, "c{id}");
+    }
+    // Insides of what is not taken are not, those of what is are.
+    let inside: Vec<i32> = mapping.fields.keys().copied().filter(|id| *id > 100).collect();
+    assert_eq!(inside, [101, 112, 121, 122]);
+    assert_eq!(mapping.fields[&121].name.as_deref(), Some("x"));
+    assert_eq!(mapping.fields[&101].name, None);
+}

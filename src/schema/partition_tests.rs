@@ -144,3 +144,18 @@ fn what_does_not_fit_is_told() {
     assert!(refused(&["d", "truncate(10, d)"]).contains("decimal(38, 9)"));
     assert_eq!(names(&["d", "bucket(2, d)"]).len(), 2);
 }
+
+/// A partition field may have neither a column's name nor that of an attribute whose column has another one.
+#[test]
+fn names_of_columns_and_of_attributes_are_taken() {
+    let file = SchemaFile::parse(
+        r#"{"version":1,"key":["pk"],"attributes":{"pk":{"type":"string"},"n":{"type":"long"},"m":{"type":"long"},
+        "x":{"column":"n_bucket","type":"long"},"m_bucket":{"column":"y","type":"long"},"k":{"type":"long"}}}"#,
+    )
+    .unwrap();
+    let table = TableSchema::create(&file, &file.key).unwrap();
+    let spec = partition_spec(&terms(&["bucket(2, n)", "bucket(2, m)", "bucket(2, k)", "k"]), &table, &[]).unwrap();
+    let names: Vec<&str> = spec.fields().iter().map(|field| field.name.as_str()).collect();
+    assert!(names[0].starts_with("n_bucket__") && names[1].starts_with("m_bucket__"), "{names:?}");
+    assert_eq!(names[2..], ["k_bucket", "k"]);
+}

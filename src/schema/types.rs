@@ -270,6 +270,34 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_known_yet_is_found_wherever_it_is() {
+        let inside = |inner: &dyn Fn(ColumnType) -> ColumnType| {
+            [ColumnType::Long, ColumnType::Undecided].map(|ty| (inner(ty.clone()).is_made(), inner(ty).is_open()))
+        };
+        let field = |ty: ColumnType| Field::seen("a", "a".to_owned(), ty);
+        let both = |ty: ColumnType| ColumnType::Struct(vec![field(ty), field(ColumnType::Undecided)]);
+        let list = |ty: ColumnType| ColumnType::List(Box::new(ty));
+        assert_eq!(inside(&|ty| ty), [(true, false), (false, true)]);
+        assert_eq!(inside(&list), [(true, false), (false, true)]);
+        assert_eq!(inside(&|ty| ColumnType::Map(Box::new(list(ty)))), [(true, false), (false, true)]);
+        assert_eq!(inside(&|ty| ColumnType::Struct(vec![field(ty)])), [(true, false), (false, true)]);
+        assert_eq!(inside(&both), [(true, true), (false, true)]);
+    }
+
+    /// Also inside of a list, it ends where new types do.
+    #[test]
+    fn what_is_decided_later_lies_as_deep_as_what_was_seen_at_first() {
+        let text = format!("{}{{\"S\":\"\"}}{}", r#"{"L":["#.repeat(40), "]}".repeat(40));
+        let mut observed = Observed::default();
+        observed.observe(&mut Parser::new(text.as_bytes()).unwrap(), &Limits::default(), &mut String::new()).unwrap();
+        let mut open = ColumnType::Undecided;
+        for _ in 0..3 {
+            assert_eq!(open.clone().decided_by(&observed).to_string(), of(&[text.as_str()]));
+            open = ColumnType::List(Box::new(open));
+        }
+    }
+
+    #[test]
     fn the_table_of_types() {
         for (values, expected) in [
             (&[r#"{"S":"a"}"#][..], "string"),

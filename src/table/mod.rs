@@ -1,16 +1,17 @@
 //! Iceberg tables as this crate needs them: live files, key positions, new files with exact bounds, snapshots.
 //!
-//! - `scan`: the live data files of main's current snapshot, each with the delete files that apply to it; the key
-//!   columns and positions of a data file; its rows in the table's current columns; which data files cannot contain a
-//!   key.
-//! - `deletes`: position deletes, read, cached and written.
-//! - `manifest`: manifests and manifest lists, checked, read without unneeded metrics, written and merged.
-//! - `parquet`: Parquet files read, and rows encoded in an order other than the one in which they are stored.
-//! - `write`: data files, whose counts and bounds are computed from the rows; where they go, and how they are written.
-//! - `commit`: one change of a table: manifests, manifest list, summary, requirements, and its transaction.
-//! - `partition`: the partition of a row.
-//! - `properties`: table properties that define how files are written.
-//! - `watermark`: the time up to which the table is complete, and the properties that record it.
+//! - [`live`]: the data files of main's current snapshot, each with the delete files that apply to it;
+//!   [`manifest_trim`]: manifests without the metrics that nobody asked for.
+//! - [`keys`]: key columns and positions of one data file, rows already deleted left out.
+//! - [`rows`]: all rows of a data file in the table's current columns; [`batches`]: in batches of so many bytes.
+//! - [`deletes`], [`delete_cache`], [`delete_write`]: position deletes, read and written.
+//! - [`write`], [`describe`], [`metrics`], [`bounds`]: data files, counted and bounded from the rows themselves; [`chunk`]: their columns, encoded
+//!   in another order of rows than they stand in.
+//! - [`snapshot`], [`summary`]: manifests, manifest list and summary of one change; [`manifest_merge`]: many manifests as few.
+//! - [`partition`]: which partition rows belong to; [`prune`], [`sought`]: which data files cannot hold a key, by
+//!   their partitions, and by their bounds.
+//! - [`paths`]: where new files go; [`properties`]: how a table wants them written.
+//! - [`watermark`]: up to which time the table is complete, and the properties that say so.
 //!
 //! Functions on one file are synchronous and take a runtime handle: they belong on blocking threads. Planning is async.
 //! Only a catalog can commit a change.
@@ -38,7 +39,7 @@ pub use scan::key_filter::KeyFilter;
 pub use scan::keys::{KeyFile, POSITION_COLUMN, scan_keys};
 pub use scan::partition_filter::PartitionFilter;
 pub use scan::plan::{LiveTable, live_files, live_files_bounded_by, live_table};
-pub use scan::rows::{row_bytes, row_stream, scan_rows};
+pub use scan::rows::{Footprint, footprint, row_stream, scan_rows};
 pub use write::closing::ClosingFiles;
 pub use write::data_file::DataFileWriter;
 pub use write::locations::DataPaths;

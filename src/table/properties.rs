@@ -245,6 +245,20 @@ mod tests {
     }
 
     #[test]
+    fn zstd_has_levels_below_zero() {
+        let data =
+            |level: &str| Encoding::of_data(metadata(&[("write.parquet.compression-level", level)]).properties());
+        for level in ["-7", "1", "3", "22"] {
+            check_properties(&metadata(&[("write.parquet.compression-level", level)])).unwrap();
+        }
+        for level in ["-8", "23"] {
+            assert!(check_properties(&metadata(&[("write.parquet.compression-level", level)])).is_err());
+        }
+        assert_eq!(data("3").compression, Compression::ZSTD(ZstdLevel::try_new(3).unwrap()));
+        assert_eq!(data("-7").compression, data("0").compression);
+    }
+
+    #[test]
     fn what_is_not_followed_is_told_by_name() {
         let asked = [
             ("write.parquet.bloom-filter-enabled.column.pk", "true"),
@@ -258,6 +272,20 @@ mod tests {
             assert!(told.contains(name), "{told}");
         }
         check_properties(&metadata(&asked)).unwrap();
+        for (name, text, why) in [
+            ("write.location-provider.impl", "com.example.Provider", "it names a Java class"),
+            ("write.delete.target-file-size-bytes", "1", "what one window deletes"),
+            ("write.delete.format.default", "avro", "files are Parquet"),
+            (METADATA_CODEC, "zstd", "metadata files are not compressed"),
+        ] {
+            assert_eq!(why_unfollowed(name, text).map(|told| told.contains(why)), Some(true), "{name}");
+        }
+        for text in ["", "none", "gzip", "GZIP"] {
+            assert_eq!(why_unfollowed(METADATA_CODEC, text), None, "{text}");
+        }
+        for why in ["no bloom filters are written yet", "files are compressed by zstd", "files are Parquet"] {
+            assert!(told.contains(why), "{told}");
+        }
         assert_eq!(unfollowed(&metadata(&[("write.parquet.bloom-filter-enabled.column.a", "false")])), None);
         assert_eq!(unfollowed(&metadata(&[("write.format.default", "parquet"), ("write.wap.enabled", "true")])), None);
     }

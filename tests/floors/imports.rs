@@ -116,7 +116,7 @@ impl Tree {
     /// The path from the crate's root; `None` for other crates and local names.
     fn absolute(&self, module: &Module, path: &[String]) -> Option<Vec<String>> {
         let first = path.first()?.as_str();
-        if matches!(first, "crate" | "ddb_iceberg") {
+        if first == "crate" {
             return Some(path.get(1..)?.to_vec());
         }
         let mut from = module.clone();

@@ -95,6 +95,28 @@ fn a_password_that_comes_back_is_not_printed() {
     }
 }
 
+#[test]
+fn what_a_server_refuses_has_a_way_out() {
+    for (code, out) in [
+        ("25006", "the address of the primary"),
+        ("0A000", "the address of the primary"),
+        ("53300", "when others have disconnected"),
+        ("57P01", "when the server is up"),
+        ("57P03", "when the server is up"),
+        ("55P03", "pg_stat_activity"),
+        ("22001", "a shorter warehouse, namespace or table"),
+        ("42501", "SELECT, INSERT and UPDATE on iceberg_tables"),
+    ] {
+        let server = PostgresServer::start(move |client| {
+            client.ready()?;
+            client.message()?;
+            client.send(&said(b'E', "ERROR", code, "it can't be"))
+        });
+        let run = check(&server, "", &[]);
+        assert!(run.message().contains(out), "{code}: {}", run.message());
+    }
+}
+
 fn for_ever(client: &mut Client, mut piece: impl FnMut(usize) -> Vec<u8>) -> io::Result<()> {
     (0..).try_for_each(|n| client.send(&(n * 100..(n + 1) * 100).flat_map(&mut piece).collect::<Vec<_>>()))
 }

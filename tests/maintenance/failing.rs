@@ -203,6 +203,43 @@ async fn upkeep_that_fails_never_fails_the_windows() {
     assert!(warned > 5, "{warned}");
 }
 
+/// A compaction that fails at every window is tried after more and more of them, and only then told; once it works again it
+/// is done, and nothing of it is left.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compaction_that_fails_is_tried_less_and_less_often() {
+    let (site, mut model) = prepared(16);
+    let hidden = site.path().join("hidden");
+    let first = site.table_files().into_iter().find(|name| name.ends_with(".parquet")).unwrap();
+    let first = site.warehouse().join(first);
+    // One of its files can't be read; no window needs it.
+    fs::rename(&first, &hidden).unwrap();
+    let mut tried = Vec::new();
+    for n in 16..49 {
+        if n == 48 {
+            fs::rename(&hidden, &first).unwrap();
+        }
+        let folder = site.window(n, n + 1, vec![super::put(&format!("only{n}"), 1)]);
+        model.insert(format!("only{n}"), 1);
+        let run = site.incremental(&[&folder], &[]).expect(0);
+        let done = run.report["maintenance"].as_array().unwrap();
+        if let Some(compact) = done.iter().find(|done| done["action"] == "compact") {
+            let failed = compact["status"] == "failed";
+            assert_eq!(failed, run.warnings().contains("the table was not compacted"), "{}", run.stdout);
+            tried.push((n + 1, failed));
+        }
+    }
+    // The last is a snapshot itself.
+    assert_eq!(tried, [(17, true), (18, true), (20, true), (24, true), (32, true), (48, true)]);
+    let recorded = |table: &LoadedTable| table.metadata.properties().get("ddb-iceberg.compaction-failed").cloned();
+    let table = reader::load(&site.warehouse(), TABLE).await.unwrap();
+    assert!(recorded(&table).unwrap().contains(r#""times":6"#), "{:?}", recorded(&table));
+    // By hand it is done at once, and then windows count anew.
+    site.run(&["compact"]).expect(0);
+    let table = reader::load(&site.warehouse(), TABLE).await.unwrap();
+    assert_eq!(recorded(&table), None);
+    assert_eq!(model_of(&reader::rows_of(&table).await), model);
+}
+
 /// Several commands at once that plan on the same state, then commit.
 async fn race(jobs: impl Fn(PathBuf) -> Vec<Job>) {
     let (site, mut model) = prepared(6);

@@ -150,3 +150,67 @@ fn size(columns: &[Column], parameters: &HashMap<String, String>) -> usize {
     });
     columns.sum::<usize>() + pairs(parameters)
 }
+
+#[cfg(test)]
+mod tests {
+    use iceberg::spec::{
+        FormatVersion, NestedField, PartitionSpec, PrimitiveType, Schema, SortOrder, TableMetadataBuilder, Type,
+    };
+
+    use super::*;
+
+    #[test]
+    fn the_size_is_about_that_of_the_request() {
+        let column = |name: &str| Column::builder().name(name);
+        let plain = column("abc").build().unwrap();
+        let full = column("abc").r#type("bigint").comment("four").parameters("key", "value").build().unwrap();
+        let parameters = HashMap::from([("a".to_owned(), "bc".to_owned()), ("d".to_owned(), String::new())]);
+        assert_eq!(size(&[], &HashMap::new()), 0);
+        assert_eq!(size(&[], &parameters), (1 + 2 + 6) + (1 + 6));
+        assert_eq!(size(&[plain], &HashMap::new()), 3 + 50);
+        assert_eq!(size(&[full], &HashMap::new()), 3 + 6 + 4 + (3 + 5 + 6) + 50);
+    }
+
+    /// A table that Glue will soon not take any more is told of before it is too late.
+    #[test]
+    fn a_large_entry_is_told() {
+        let warned = |columns: usize| {
+            let name = |n: usize| format!("{n:0>40}");
+            let fields = (1..).take(columns).map(|id| {
+                let name = name(usize::try_from(id).unwrap());
+                NestedField::optional(id, name, Type::Primitive(PrimitiveType::String)).into()
+            });
+            let schema = Schema::builder().with_fields(fields.collect::<Vec<_>>()).build().unwrap();
+            let (spec, order) = (PartitionSpec::unpartition_spec(), SortOrder::unsorted_order());
+            let builder = TableMetadataBuilder::new(
+                schema,
+                spec,
+                order,
+                "s3://b/t".to_owned(),
+                FormatVersion::V2,
+                HashMap::new(),
+            );
+            let metadata = builder.unwrap().build().unwrap().metadata;
+            Entry::new("t", "s3://b/t/metadata/1.metadata.json", &metadata).unwrap().warnings
+        };
+        assert!(warned(10).is_empty());
+        let warnings = warned(3600);
+        assert!(warnings.len() == 1 && warnings[0].contains("3600 columns"), "{warnings:?}");
+    }
+
+    #[test]
+    fn an_entry_without_a_place_is_no_table() {
+        let ident = TableIdent::from_strs(["shop", "orders"]).unwrap();
+        let table = |location: Option<&str>| {
+            let parameters = [(TABLE_TYPE, Some(ICEBERG)), (METADATA_LOCATION, location)];
+            let parameters = parameters.into_iter().filter_map(|(k, v)| Some((k.to_owned(), v?.to_owned())));
+            Table::builder().name("orders").set_parameters(Some(parameters.collect())).build().unwrap()
+        };
+        let at = pointer(&ident, &table(Some("s3://b/t/m.json"))).unwrap();
+        assert_eq!(at.location, "s3://b/t/m.json");
+        for nothing in [None, Some("")] {
+            let error = pointer(&ident, &table(nothing)).unwrap_err().to_string();
+            assert!(error.contains("has no metadata_location"), "{error}");
+        }
+    }
+}

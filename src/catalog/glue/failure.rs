@@ -247,6 +247,11 @@ mod tests {
             (400, "InvalidInputException", "Payload size of request exceeded limit", Act::UpdateTable, "more columns"),
             (400, "ThrottlingException", "Rate exceeded", Act::CreateTable, "glue.max-retries"),
             (403, "", "", Act::CreateDatabase, "glue:createdatabase"),
+            (402, "", "", Act::CreateDatabase, "glue refused or failed"),
+            (429, "", "", Act::CreateTable, "too many requests"),
+            (400, "EntityNotFoundException", "", Act::GetTable, "check the names, glue.id and the region"),
+            (400, "ResourceNumberLimitExceededException", "", Act::UpdateTable, "glue.skip-archive"),
+            (400, "AccessDeniedException", "", Act::GetTable, "cannot look up the table shop.orders in glue"),
             (500, "InternalServiceException", "boo", Act::GetTable, "500 internalserviceexception: boo, request req1"),
         ] {
             let said =
@@ -254,6 +259,37 @@ mod tests {
             let text = said.explain(act, "shop.orders").to_string().to_lowercase();
             assert!(text.contains(&expected.to_lowercase()) && text.contains("shop.orders"), "{text}");
         }
+    }
+
+    /// What Glue may have done before it failed is not taken for refused.
+    #[test]
+    fn only_what_surely_was_not_done_is_refused() {
+        use aws_sdk_glue::error::ErrorMetadata;
+        use aws_sdk_glue::operation::update_table::UpdateTableError;
+        use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+        use aws_smithy_runtime_api::http::StatusCode;
+        use aws_smithy_types::body::SdkBody;
+
+        let answer = |code: &str, status: u16| {
+            let error = UpdateTableError::generic(ErrorMetadata::builder().code(code).build());
+            let raw = HttpResponse::new(StatusCode::try_from(status).unwrap(), SdkBody::empty());
+            SdkError::service_error(error, raw)
+        };
+        for (code, status, refused) in [
+            (REFUSED[0], 400, true),
+            (REFUSED[0], 499, true),
+            (REFUSED[0], 500, false),
+            (REFUSED[0], 503, false),
+            ("NobodyKnows", 400, false),
+            ("NobodyKnows", 403, true),
+            ("NobodyKnows", 429, true),
+            ("NobodyKnows", 500, false),
+            (THROTTLED[0], 400, true),
+        ] {
+            assert_eq!(is_refused(&answer(code, status)), refused, "{code} {status}");
+        }
+        assert!(is_refused(&SdkError::<UpdateTableError>::construction_failure("no credentials")));
+        assert!(!is_refused(&SdkError::<UpdateTableError>::timeout_error("too late")));
     }
 
     #[test]

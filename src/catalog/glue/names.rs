@@ -79,6 +79,7 @@ mod tests {
             assert_eq!(error.kind(), Kind::Usage);
             assert!(error.to_string().contains(said), "{error}");
         }
+        assert!(table(&ident(&[&"x".repeat(252), &"x".repeat(255)]), false).is_ok());
         assert!(table(&ident(&["my-shop", "Orders"]), true).is_ok());
         assert!(table(&ident(&["a", "b", "orders"]), true).is_err());
         assert!(table(&ident(&["shop", ""]), true).is_err());

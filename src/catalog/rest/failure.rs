@@ -81,4 +81,26 @@ mod tests {
         let long = format!(r#"{{"error":{{"message":"{}"}}}}"#, "x".repeat(10_000));
         assert!(said(&answer(500, &long)).len() < 500);
     }
+
+    #[test]
+    fn each_status_has_its_way_out() {
+        let told = |status: u16| refused("load a table", &answer(status, "")).to_string();
+        for (status, advice) in [
+            (302, "give that address"),
+            (401, "sign-in is wrong"),
+            (419, "has expired"),
+            (403, "lacks the right"),
+            (404, "no REST catalog at this path"),
+            (429, "try again later"),
+            (500, "try again later"),
+            (599, "try again later"),
+        ] {
+            assert!(told(status).contains(advice), "{}", told(status));
+        }
+        for status in [400, 409, 422] {
+            assert!(told(status).ends_with("when asked to load a table"), "{}", told(status));
+        }
+        let missing = r#"{"error":{"message":"no table","type":"NoSuchTableException","code":404}}"#;
+        assert!(!refused("load a table", &answer(404, missing)).to_string().contains("at this path"));
+    }
 }

@@ -275,8 +275,9 @@ mod tests {
             ("auth.type", "hush"),
             ("rest.sigv4-enabled", "hush"),
             ("ssl.client.key", "hush"),
+            ("oauth2-server-uri", "ftp://hush"),
         ] {
-            let Err(error) = settings(&[(key, value)]) else { panic!("{key}={value}") };
+            let Err(error) = settings(&[(key, value), ("credential", "a:b")]) else { panic!("{key}={value}") };
             assert_eq!(error.kind(), Kind::Usage, "{key}");
             assert!(!error.to_string().contains("hush"), "{error}");
         }

@@ -204,6 +204,7 @@ mod tests {
             ("https://h/api", "https://h:8443/x", false),
             ("http://h:8181/api", "https://h/x", false),
             ("https://h/api", "https://me@h/x", false),
+            ("http://h:8181/api", "http://h/x", false),
             ("https://h/api", "//h/x", false),
             ("https://h/api", "file:///x", false),
         ] {
@@ -284,5 +285,30 @@ mod tests {
         let found = of_catalog(&map(&[("uri", "https://h/api")]), config).unwrap();
         assert_eq!(found.properties, map(&[("uri", "https://h/api")]));
         assert_eq!(found.with_keys, map(&alone[..1]));
+    }
+
+    /// What was not taken is told, unless the user has said the same.
+    #[test]
+    fn what_is_not_taken_is_told() {
+        let refused = |user: &[(&str, &str)], given: &[(&str, &str)], is_override: bool| {
+            let user = map(user);
+            let mut judge = Judge { uri: "https://h/api", user: &user, refused: Vec::new() };
+            let given = given.iter().map(|(k, v)| ((*k).to_owned(), Some((*v).to_owned()))).collect();
+            judge.taken(given, is_override).unwrap();
+            judge.refused
+        };
+        for (user, key, told, of_override) in [
+            (&[][..], "scope", vec![], vec![]),
+            (&[("scope", "mine")], "scope", vec![], vec!["scope".to_owned()]),
+            (&[("scope", "theirs")], "scope", vec![], vec![]),
+            (&[], "header.x", vec!["header.*".to_owned()], vec!["header.*".to_owned()]),
+            (&[("header.x", "mine")], "header.x", vec![], vec!["header.*".to_owned()]),
+            (&[("header.x", "theirs")], "header.x", vec![], vec![]),
+            (&[], "s3.proxy-uri", vec!["s3.proxy-uri".to_owned()], vec!["s3.proxy-uri".to_owned()]),
+            (&[("s3.proxy-uri", "theirs")], "s3.proxy-uri", vec![], vec![]),
+        ] {
+            assert_eq!(refused(user, &[(key, "theirs")], false), told, "{user:?} {key}");
+            assert_eq!(refused(user, &[(key, "theirs")], true), of_override, "{user:?} {key}");
+        }
     }
 }

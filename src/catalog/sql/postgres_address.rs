@@ -191,6 +191,19 @@ mod tests {
         assert_eq!(patient.connect_timeout, CONNECT_TIMEOUT);
     }
 
+    /// In each form in which a server may repeat it. A name in the address stays in messages.
+    #[test]
+    fn passwords_are_struck_out_of_what_servers_say() {
+        let struck = |text: &str| secrets::strike(text) != text;
+        Address::parse("postgresql://me:first%2Dsecret@h:1/lake").unwrap();
+        assert!(struck("first-secret") && struck("first%2Dsecret"));
+        Address::parse("postgresql://h:1/lake?user=me&password=second-secret&application_name=no-secret").unwrap();
+        assert!(struck("second-secret") && !struck("no-secret"));
+        Address::parse("postgresql://its-user:its-user@h:1/its-database").unwrap();
+        Address::parse("postgresql://me:its-database@h:1/its-database").unwrap();
+        assert!(!struck("its-user") && !struck("its-database"));
+    }
+
     #[test]
     fn a_wrong_url_is_a_usage_error_without_secrets() {
         for uri in [

@@ -296,6 +296,11 @@ mod tests {
         assert_eq!(look(&[b'R', 0, 0, 0, 7]), Err(Refusal::NoProtocol));
         let mut watch = Watch { is_encrypted: true, ..Watch::default() };
         let bytes = vec![0xff; MOST / 4];
-        assert_eq!((0..5).map(|_| watch.look(&bytes)).filter(Result::is_err).count(), 1);
+        let looks: Vec<_> = (0..6).map(|_| watch.look(&bytes).is_err()).collect();
+        assert_eq!(looks, [false, false, false, false, true, true]);
+        // A message as long as all that may come is none that is too long.
+        let longest = u32::try_from(MOST).unwrap();
+        assert!(look(&[&[b'D'][..], &longest.to_be_bytes()].concat()).is_ok());
+        assert!(look(&[&[b'D'][..], &(longest + 1).to_be_bytes()].concat()).is_err());
     }
 }

@@ -304,3 +304,56 @@ fn create_folder(folder: &Path) -> std::io::Result<()> {
     std::fs::File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLES: &str = "INSERT INTO iceberg_tables (catalog_name, table_namespace, table_name, metadata_location) \
+                          VALUES ('c', 'shop', 'orders', 'now')";
+
+    /// What the file says after a COMMIT that failed is what became of it.
+    #[tokio::test]
+    async fn a_commit_that_failed_is_looked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let pointers = SqlitePointers::new("c", &folder.path().join("a/b/catalog.db"), Duration::from_secs(1));
+        let (mut connection, _) = pointers.open_or_create().await.unwrap();
+        connection.execute(TABLES).await.unwrap();
+        connection.close().await.unwrap();
+        let ident = TableIdent::from_strs(["shop", "orders"]).unwrap();
+        let settled = async |old: Option<&str>, new: &str| {
+            pointers.settled(Err(Error::failed("COMMIT")), &ident, old, new).await.map_err(|error| error.to_string())
+        };
+        assert_eq!(settled(Some("before"), "now").await, Ok(Swap::Done));
+        assert_eq!(settled(Some("now"), "new").await, Err("COMMIT".to_owned()));
+        assert_eq!(settled(None, "new").await, Ok(Swap::Unknown("COMMIT".to_owned())));
+        assert_eq!(settled(Some("before"), "new").await, Ok(Swap::Unknown("COMMIT".to_owned())));
+        let done = pointers.settled(Ok(Swap::Done), &ident, None, "new").await.unwrap();
+        assert_eq!(done, Swap::Done);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_opened_has_a_way_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |path: &Path| SqlitePointers::new("c", path, Duration::from_secs(1));
+        let error = at(folder.path()).connect(false).await.unwrap_err().to_string();
+        assert!(error.contains("Check the access rights"), "{error}");
+        let text = folder.path().join("text");
+        std::fs::write(&text, "no SQLite file, and longer than its header of a hundred bytes ".repeat(9)).unwrap();
+        let error = at(&text).open().await.err().unwrap().to_string();
+        assert!(error.contains("It is no SQLite file"), "{error}");
+    }
+
+    /// Whoever else makes the folder meanwhile does no harm.
+    #[test]
+    fn folders_are_made_with_those_above() {
+        let folder = tempfile::tempdir().unwrap();
+        create_folder(&folder.path().join("a/b/c")).unwrap();
+        create_folder(&folder.path().join("a/b/c")).unwrap();
+        assert!(folder.path().join("a/b/c").is_dir());
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        create_folder(&file).unwrap();
+        assert!(create_folder(&file.join("x")).is_err(), "below a file there are no folders");
+    }
+}

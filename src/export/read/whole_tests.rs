@@ -62,6 +62,81 @@ fn whatever_else_there_is_is_left_to_the_stream() {
     assert_eq!(inflate(&one, &mut [0; 3]), None, "a longer text than the buffer");
 }
 
+fn reader(
+    file: &[u8],
+    name: &str,
+    item_count: Option<u64>,
+    room: usize,
+) -> crate::error::Result<(LineReader, tempfile::TempDir)> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.json.gz");
+    std::fs::write(&path, file).unwrap();
+    let location = Location::parse(path.to_str().unwrap()).unwrap();
+    let file = DataFileRef { location, name: name.into(), position: 7, item_count, md5: None };
+    Ok((LineReader::open(&Store::local().inflating_within(room), &file, Arc::default())?, folder))
+}
+
+/// Runs on a thread that may block.
+fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+    runtime.block_on(async { tokio::task::spawn_blocking(work).await.unwrap() })
+}
+
+/// Byte order mark, carriage returns and blank lines are not of any line; numbers count all lines.
+#[test]
+fn lines_are_what_stands_between_their_ends() {
+    blocking(|| {
+        let text = "\u{feff}{1}\r\n\r\n  \n{2} \n\u{feff}{3}\n\r\r\n{4}\r";
+        for file in [member(text.as_bytes(), 6, false), text.as_bytes().to_vec()] {
+            let (mut reader, _folder) = reader(&file, "a.json", None, 1 << 20).unwrap();
+            assert_eq!((reader.name(), reader.position()), ("a.json", 7));
+            let mut lines = Vec::new();
+            while let Some(line) = reader.next_line().unwrap() {
+                lines.push((line.number, String::from_utf8(line.bytes.to_vec()).unwrap()));
+            }
+            let lines: Vec<_> = lines.iter().map(|(number, text)| (*number, text.as_str())).collect();
+            assert_eq!(lines, [(1, "{1}"), (4, "{2} "), (5, "\u{feff}{3}"), (7, "{4}")]);
+            assert!(reader.next_line().unwrap().is_none(), "the end stays the end");
+        }
+    });
+}
+
+/// Where it is damaged, and how.
+#[test]
+fn what_is_wrong_is_told_with_the_line() {
+    blocking(|| {
+        let says = |file: &[u8], count: Option<u64>| {
+            let (mut reader, _folder) = reader(file, "a.json.gz", count, 0).unwrap();
+            loop {
+                match reader.next_line().map(|line| line.is_some()) {
+                    Ok(true) => {}
+                    Ok(false) => return String::new(),
+                    Err(error) => {
+                        assert!(reader.next_line().is_err(), "what has failed stays so");
+                        return error.to_string();
+                    }
+                }
+            }
+        };
+        let whole = member(b"{}\n{}\n", 0, false);
+        assert_eq!(says(&whole, Some(2)), "");
+        assert!(says(&whole, Some(3)).contains("the file has 2 items, but its manifest says 3"));
+        assert!(
+            says(&whole[..whole.len() - 4], None).contains("truncated after line 2"),
+            "{}",
+            says(&whole[..whole.len() - 4], None)
+        );
+        assert!(says(&whole[..8], None).contains("truncated before its first line has ended"));
+        let mut other = whole.clone();
+        let at = other.len() - TRAILER;
+        other[at] ^= 1;
+        assert!(says(&other, None).contains("the gzip data is damaged after line 2"));
+        let long = [b"{}\n{}\n", &b"x".repeat(crate::export::read::lines::MAX_LINE + 1)[..]].concat();
+        let said = says(&member(&long, 1, false), None);
+        assert!(said.starts_with("a.json.gz:3: ") && said.contains("longer than 16 MiB"), "{said}");
+    });
+}
+
 /// All lines, and what went wrong behind them.
 fn read(store: &Store, path: &Path) -> (Vec<(u64, Vec<u8>)>, Option<String>) {
     let file = DataFileRef {

@@ -219,4 +219,45 @@ mod tests {
         assert!(evolved.added.is_empty());
         assert_eq!(evolved.closed, ["m"]);
     }
+
+    #[test]
+    fn a_struct_may_be_full_to_the_last_field() {
+        let file = SchemaFile::parse(
+            r#"{"version":1,"key":["pk"],"attributes":{"pk":{"type":"string"},"m":{"type":{"struct":{"a":{"type":"long"}}}}}}"#,
+        )
+        .unwrap();
+        let table = TableSchema::create(&file, &file.key).unwrap();
+        let mut new = NewFields::default();
+        assert!(new.is_empty());
+        see(&mut new, 2, "b", r#"{"N":"1"}"#);
+        assert!(!new.is_empty());
+        let limits = Limits { struct_fields: 2, ..Limits::default() };
+        let evolved = evolve(&table, &new, 4, &limits, &BTreeSet::new()).unwrap();
+        assert_eq!((evolved.added, evolved.closed), (vec!["m.b".to_owned()], Vec::<String>::new()));
+        // As many new ones as there may be are remembered; one more, and none is.
+        let limits = Limits { struct_fields: 10, ..Limits::default() };
+        let mut all = NewFields::default();
+        for n in 0..11 {
+            let mut new = NewFields::default();
+            see(&mut new, 2, &format!("f{n}"), r#"{"N":"1"}"#);
+            all.join(new, &limits);
+            assert_eq!(all.too_many(2), n == 10, "{n}");
+        }
+    }
+
+    /// Names of Iceberg's own columns are taken at the top, not inside of a struct.
+    #[test]
+    fn reserved_names_are_not_free_for_columns() {
+        let file = SchemaFile::parse(
+            r#"{"version":1,"key":["pk"],"attributes":{"pk":{"type":"string"},"m":{"type":{"struct":{"a":{"type":"long"}}}}}}"#,
+        )
+        .unwrap();
+        let table = TableSchema::create(&file, &file.key).unwrap();
+        let mut new = NewFields::default();
+        see(&mut new, NewFields::ITEM, "_file", r#"{"S":"x"}"#);
+        see(&mut new, 2, "_file", r#"{"S":"x"}"#);
+        let evolved = evolve(&table, &new, 4, &Limits::default(), &BTreeSet::new()).unwrap();
+        let [field, top] = evolved.added.as_slice() else { panic!("{:?}", evolved.added) };
+        assert!(field == "m._file" && top.starts_with("_file__"), "{field} {top}");
+    }
 }

@@ -275,6 +275,8 @@ mod tests {
             (r#"{"list":"string"}"#, r#"{"L":[{"N":"1"}]}"#, "list<long>"),
             (r#"{"list":"long"}"#, r#"{"SS":["a"]}"#, "set<string>"),
             (r#"{"set":"long"}"#, r#"{"NS":["1.5"]}"#, "set<decimal(38,9)>"),
+            (r#"{"set":"decimal(38,9)"}"#, r#"{"NS":["1"]}"#, "set<decimal(38,9)>"),
+            (r#"{"set":"binary"}"#, r#"{"BS":["YQ=="]}"#, "set<binary>"),
             (r#"{"map":"long"}"#, r#"{"M":{"a":{"N":"1"},"b":{"N":"1.5"}}}"#, "map<string, decimal(38,9)>"),
             (r#"{"map":"long"}"#, r#"{"M":{"a":{"N":"1"},"b":{"S":"x"}}}"#, "map<string, json>"),
             (
@@ -299,9 +301,45 @@ mod tests {
                 assert_eq!(observed(&format!(r#""x":{{"type":"{ty}"}}"#), &[item]), format!("x {ty}"));
             }
         }
+        for ty in ["double", "decimal(10,2)"] {
+            let set = format!(r#""x":{{"type":{{"set":"{ty}"}}}}"#);
+            assert_eq!(observed(&set, &[r#"{"x":{"NS":["0.0001"]}}"#]), format!("x set<{ty}>"));
+        }
         let inside = r#""x":{"type":{"list":{"struct":{"at":{"type":"timestamp(seconds)","column":"when"}}}}}"#;
         let item = r#"{"x":{"L":[{"M":{"at":{"S":"text"},"new":{"N":"1"}}}]}}"#;
         assert_eq!(observed(inside, &[item]), "x list<struct<when: timestamp(seconds), new: long>>");
+    }
+
+    /// What is new inside of a column lies as deep as if the column were new too.
+    #[test]
+    fn nesting_ends_where_it_ends_for_new_tables() {
+        let deep = |levels: usize| format!("{}{{\"S\":\"\"}}{}", r#"{"L":["#.repeat(levels), "]}".repeat(levels));
+        for levels in 29..36 {
+            let deep = deep(levels);
+            for (old, value) in [
+                (r#"{"list":"string"}"#, format!(r#"{{"L":[{deep}]}}"#)),
+                (r#"{"struct":{"a":{"type":"string"}}}"#, format!(r#"{{"M":{{"a":{deep}}}}}"#)),
+                (r#"{"struct":{"a":{"type":"long"}}}"#, format!(r#"{{"M":{{"a":{{"N":"1"}},"b":{deep}}}}}"#)),
+            ] {
+                let item = format!(r#"{{"x":{value}}}"#);
+                let new = observed(r#""x":{"type":"string"}"#, &[&item]);
+                assert_eq!(observed(&format!(r#""x":{{"type":{old}}}"#), &[&item]), new, "{levels} in {old}");
+                assert_eq!(new.contains("json"), levels > 31, "{levels}: {new}");
+            }
+        }
+    }
+
+    /// Names that are data: a struct that has too many of them becomes a map.
+    #[test]
+    fn a_struct_of_too_many_fields_becomes_a_map() {
+        let most = Limits::default().struct_fields;
+        let item = |fields: usize| {
+            let fields: Vec<String> = (0..fields).map(|n| format!(r#""f{n}":{{"N":"1"}}"#)).collect();
+            format!(r#"{{"x":{{"M":{{{}}}}}}}"#, fields.join(","))
+        };
+        let old = r#""x":{"type":{"struct":{"f0":{"type":"long"}}}}"#;
+        assert!(observed(old, &[&item(most)]).starts_with("x struct<f0: long, "));
+        assert_eq!(observed(old, &[&item(most + 1)]), "x map<string, long>");
     }
 
     #[test]
@@ -332,6 +370,29 @@ mod tests {
         // Values of another type decide nothing: they are rescued until there is one of the named type.
         assert_eq!(kept(plain, &[r#"{"x":{"S":"text"}}"#]), "");
         assert_eq!(kept(r#"{"pk":"S","x":"S"}"#, &[r#"{"x":{"N":"1"}}"#]), "x string");
+    }
+
+    #[test]
+    fn the_widest_struct_is_found_wherever_it_is() {
+        let fields = |count: usize| {
+            let fields: Vec<String> = (0..count).map(|n| format!(r#""f{n}":{{"type":"long"}}"#)).collect();
+            format!(r#"{{"struct":{{{}}}}}"#, fields.join(","))
+        };
+        let inside = |inner: &str| format!(r#"{{"struct":{{"a":{{"type":{inner}}},"b":{{"type":"long"}}}}}}"#);
+        for (ty, widest) in [
+            (r#""long""#.to_owned(), 0),
+            (fields(3), 3),
+            (format!(r#"{{"list":{}}}"#, fields(4)), 4),
+            (format!(r#"{{"map":{}}}"#, fields(5)), 5),
+            (inside(&fields(1)), 2),
+            (inside(&fields(6)), 6),
+        ] {
+            let text = format!(
+                r#"{{"version":1,"key":["pk"],"attributes":{{"pk":{{"type":"string"}},"x":{{"type":{ty}}}}}}}"#
+            );
+            let file = SchemaFile::parse(&text).unwrap();
+            assert_eq!(TableSchema::create(&file, &file.key).unwrap().widest_struct(), widest, "{ty}");
+        }
     }
 
     #[test]

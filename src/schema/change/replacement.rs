@@ -165,6 +165,8 @@ impl Work<'_> {
 
 #[cfg(test)]
 mod tests {
+    use iceberg::spec::PrimitiveType;
+
     use super::*;
     use crate::schema::file::schema_file::SchemaFile;
 
@@ -203,6 +205,8 @@ mod tests {
         assert_eq!(replaced.schema.identifier_field_ids().collect::<Vec<_>>(), [1]);
         assert_eq!(replaced.key_fields().unwrap()[0].id, 1);
         assert_eq!(replaced.mapping.fields[&2].name.as_deref(), Some("a"));
+        // Nothing is said of ids that the new table had and this one has not.
+        assert!(replaced.mapping.fields.keys().all(|id| replaced.schema.field_by_id(*id).is_some()));
     }
 
     #[test]
@@ -223,6 +227,29 @@ mod tests {
         let undecided = &replaced.mapping.undecided;
         assert_eq!(undecided[&NewFields::ITEM], BTreeMap::from([("b".into(), "beta".into())]));
         assert_eq!(undecided[&fields[2].id]["z"], "zed");
+        assert_eq!(undecided.len(), 2, "{undecided:?}");
+    }
+
+    /// Columns of other programs stand behind; ids, and what they wrote beside a column, stay.
+    #[test]
+    fn columns_of_others_stay_as_they_are() {
+        let mut old = table(r#""pk":{"type":"string"},"m":{"type":{"map":"long"}}"#);
+        let foreign = NestedField::required(99, "theirs", Type::Primitive(PrimitiveType::Int)).with_doc("their word");
+        let ours = old.schema.as_struct().fields().iter().map(|field| {
+            Arc::new(if field.name == "m" { (**field).clone().with_doc("our word") } else { (**field).clone() })
+        });
+        let fields: Vec<NestedFieldRef> = std::iter::once(Arc::new(foreign)).chain(ours).collect();
+        old.schema = Arc::new(Schema::builder().with_fields(fields).with_identifier_field_ids([1]).build().unwrap());
+        let new = table(r#""pk":{"type":"string"},"a":{"type":"long"},"m":{"type":{"map":"long"}}"#);
+        let replaced = replace(&old, &new, 99, &BTreeSet::new()).unwrap();
+        let names: Vec<String> = ids(&replaced).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["pk", "a", "m", "_ddb_rescued", "theirs"]);
+        for name in ["pk", "m", "m.key", "m.value", "_ddb_rescued", "theirs"] {
+            assert_eq!(replaced.schema.field_id_by_name(name), old.schema.field_id_by_name(name), "{name}");
+        }
+        let field = |name: &str| replaced.schema.field_by_name(name).unwrap();
+        assert_eq!(field("m").doc.as_deref(), Some("our word"));
+        assert_eq!((field("theirs").doc.as_deref(), field("theirs").required), (Some("their word"), false));
     }
 
     #[test]

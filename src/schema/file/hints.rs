@@ -273,5 +273,22 @@ mod tests {
         ] {
             assert_eq!(of(items), expected, "{items:?}");
         }
+        assert!(of(&[r#"{"a":{"M":{"1":{"S":""},"2":{"S":""},"3":{"S":""}}}}"#]).is_empty(), "few enough fields");
+        let nameless = of(&[r#"{"":{"S":"x"}}"#]);
+        assert!(nameless.len() == 1 && nameless[0].contains("the name is not free in Iceberg"), "{nameless:?}");
+    }
+
+    /// One in a thousand, once there are a thousand.
+    #[test]
+    fn what_few_items_have_is_told() {
+        let told = |items: usize, present: usize| {
+            let all: Vec<&str> = (0..items)
+                .map(|n| if n < present { r#"{"a":{"S":""},"b":{"S":""}}"# } else { r#"{"a":{"S":""}}"# })
+                .collect();
+            of(&all).len()
+        };
+        for (items, present, hints) in [(1000, 1, 1), (999, 1, 0), (1000, 2, 0), (2000, 2, 1), (2000, 3, 0)] {
+            assert_eq!(told(items, present), hints, "{present} of {items}");
+        }
     }
 }

@@ -1,4 +1,8 @@
+use serde_json::json;
+
 use super::*;
+use crate::attribute::Parser;
+use crate::schema::observed::Limits;
 
 const FILE: &str = r#"{"version":1,"key":["pk"],"items":3,"attributes":{
     "pk":{"seen":{"S":3},"type":"string"},
@@ -154,4 +158,21 @@ fn timestamps_are_written_as_they_are_read() {
         Target::Column(ColumnType::Timestamp(crate::schema::types::TimestampForm::Seconds))
     );
     assert_eq!(SchemaFile::parse(&file.to_text()).unwrap(), file);
+}
+
+/// The plain form has the type that was seen most, and NULL only where there was nothing else.
+#[test]
+fn the_plain_form_says_what_was_seen_most() {
+    let mut fields = Fields::default();
+    for item in [
+        r#"{"pk":{"S":"1"},"a":{"N":"1"},"b":{"NULL":true},"c":{"NULL":true}}"#,
+        r#"{"pk":{"S":"2"},"a":{"N":"1"},"b":{"NULL":true},"c":{"NULL":true}}"#,
+        r#"{"pk":{"S":"3"},"a":{"S":"x"},"b":{"BOOL":true},"c":{"NULL":true}}"#,
+    ] {
+        let mut parser = Parser::new(item.as_bytes()).unwrap();
+        fields.observe_item(&mut parser, &Limits::default(), &mut String::new()).unwrap();
+    }
+    let plain = SchemaFile::suggest(&["pk".to_owned()], 3, &fields).to_plain_text();
+    let plain: Value = serde_json::from_str(&plain).unwrap();
+    assert_eq!(plain, json!({"pk": "S", "a": "N", "b": "BOOL", "c": "NULL"}));
 }

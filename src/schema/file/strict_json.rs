@@ -150,6 +150,10 @@ mod tests {
         for other in ["", "x", "text", "varchar", &"string".repeat(99)] {
             assert_eq!(alike(other, known), None, "{other}");
         }
+        // A text is no name with a slip.
+        let long = |letters: usize| "x".repeat(letters);
+        assert_eq!(alike(&long(40), [long(39).as_str()]), Some(long(39).as_str()));
+        assert_eq!(alike(&long(41), [long(40).as_str()]), None);
     }
 
     #[test]

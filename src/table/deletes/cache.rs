@@ -128,3 +128,76 @@ fn size(content: &PathPositions) -> usize {
     content.iter().map(|(path, positions)| path.len() + positions.capacity() * 8 + PATH_OVERHEAD).sum::<usize>()
         + PATH_OVERHEAD
 }
+
+#[cfg(test)]
+mod tests {
+    use iceberg::spec::{DataContentType, DataFileBuilder, DataFileFormat};
+
+    use super::*;
+
+    /// As if a delete file of this name and size had been read.
+    fn read(cache: &DeleteCache, name: &str, bytes: usize) {
+        let cell = {
+            let mut state = lock(&cache.state);
+            state.clock += 1;
+            let slot = Slot { last_used: state.clock, ..Slot::default() };
+            let cell = Arc::clone(&slot.content);
+            state.slots.insert(name.to_owned(), slot);
+            cell
+        };
+        cache.account(name, &cell, bytes);
+    }
+
+    fn kept(cache: &DeleteCache) -> (Vec<String>, usize) {
+        let state = lock(&cache.state);
+        let mut names: Vec<String> = state.slots.keys().cloned().collect();
+        names.sort_unstable();
+        (names, state.used)
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_stays_within_the_budget() {
+        let cache = DeleteCache::new(FileIO::new_with_memory(), Handle::current(), 100);
+        let all = |names: &[&str], used: usize| (names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>(), used);
+        read(&cache, "a", 60);
+        read(&cache, "b", 40);
+        assert_eq!(kept(&cache), all(&["a", "b"], 100));
+        // The one that was used longest ago goes.
+        read(&cache, "c", 1);
+        assert_eq!(kept(&cache), all(&["b", "c"], 41));
+        // One that was dropped, or made again, while it was read is not counted.
+        cache.account("a", &Arc::default(), 50);
+        cache.account("b", &Arc::default(), 50);
+        assert_eq!(kept(&cache), all(&["b", "c"], 41));
+        // Whoever reads one keeps it: what is not there yet takes nothing.
+        lock(&cache.state).slots.insert("reading".to_owned(), Slot::default());
+        read(&cache, "d", 101);
+        assert_eq!(kept(&cache), all(&["reading"], 0));
+    }
+
+    #[test]
+    fn memory_is_that_of_texts_positions_and_tables() {
+        let mut content = PathPositions::new();
+        assert_eq!(size(&content), PATH_OVERHEAD);
+        content.insert("seven__".to_owned(), Vec::with_capacity(5));
+        content.insert("four".to_owned(), Vec::with_capacity(2));
+        assert_eq!(size(&content), 3 * PATH_OVERHEAD + 7 + 4 + 7 * 8);
+    }
+
+    #[tokio::test]
+    async fn what_is_larger_than_the_budget_is_not_kept() {
+        let cache = DeleteCache::new(FileIO::new_with_memory(), Handle::current(), 80);
+        let delete = |rows: u64| {
+            let file = DataFileBuilder::default()
+                .content(DataContentType::PositionDeletes)
+                .file_path("d.parquet".to_owned())
+                .file_format(DataFileFormat::Parquet)
+                .record_count(rows)
+                .file_size_in_bytes(1)
+                .build()
+                .unwrap();
+            LiveDeleteFile { file, spec_id: 0, sequence_number: 1, manifest: Arc::from("m") }
+        };
+        assert_eq!([10, 11, u64::MAX].map(|rows| cache.is_too_large(&delete(rows))), [false, true, true]);
+    }
+}

@@ -13,10 +13,11 @@ use tokio::runtime::Handle;
 
 use crate::error::{Error, Result};
 use crate::table::files::LiveDeleteFile;
+use crate::table::parquet::batches::BatchSize;
 use crate::table::parquet::reader::ParquetFile;
 
-/// Rows read at a time from a delete file; paths are long.
-const BATCH_ROWS: usize = 8192;
+/// A batch of a delete file, at most; paths are long.
+const BATCH: BatchSize = BatchSize { rows: 8192, bytes: 4 << 20 };
 
 /// Deleted positions by data file.
 pub type PathPositions = HashMap<String, Vec<u64>>;
@@ -138,7 +139,7 @@ pub(crate) fn read_delete_file(
         return Ok(());
     }
     let path_first = path_column < position_column;
-    file.read(handle, &[path_column, position_column], groups, BATCH_ROWS, &mut |batch| {
+    file.read(handle, &[path_column, position_column], groups, BATCH, &mut |batch| {
         take_batch(&batch, path_first, only, on_position).map_err(|e| e.in_file(&location))
     })
 }
@@ -178,9 +179,43 @@ fn may_hold(statistics: &Statistics, text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use arrow::array::{ArrayRef, Int64Array, StringArray};
+    use parquet::data_type::ByteArray;
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn row_groups_are_passed_over_by_bounds_that_hold() {
+        let bounds = |min: Option<&str>, max: Option<&str>, deprecated: bool| {
+            Statistics::byte_array(min.map(ByteArray::from), max.map(ByteArray::from), None, None, deprecated)
+        };
+        let both = bounds(Some("b"), Some("d"), false);
+        assert_eq!(["a", "b", "c", "d", "e"].map(|text| may_hold(&both, text)), [false, true, true, true, false]);
+        let half = bounds(Some("b"), None, false);
+        assert!(!may_hold(&half, "a") && may_hold(&half, "z"));
+        assert!(may_hold(&bounds(Some("b"), Some("d"), true), "z"), "their order is not defined");
+        assert!(may_hold(&Statistics::int32(Some(1), Some(2), None, None, false), "z"), "no text");
+    }
+
+    #[test]
+    fn nulls_in_a_delete_file_are_refused() {
+        let take = |path: Option<&str>, position: Option<i64>| {
+            let paths: ArrayRef = Arc::new(StringArray::from(vec![path]));
+            let positions: ArrayRef = Arc::new(Int64Array::from(vec![position]));
+            let batch = [("file_path", paths, true), ("pos", positions, true)];
+            let mut taken = Vec::new();
+            let batch = RecordBatch::try_from_iter_with_nullable(batch).unwrap();
+            take_batch(&batch, true, None, &mut |path, position| taken.push((path.to_owned(), position)))
+                .map(|()| taken)
+                .map_err(|error| error.message().to_owned())
+        };
+        assert_eq!(take(Some("a"), Some(3)), Ok(vec![("a".to_owned(), 3)]));
+        for (path, position) in [(None, Some(3)), (Some("a"), None), (None, None)] {
+            assert!(take(path, position).unwrap_err().contains("empty path or position"));
+        }
+        assert!(take(Some("a"), Some(-1)).unwrap_err().contains("position -1"));
+    }
 
     #[test]
     fn a_cursor_skips_ranges() {

@@ -125,3 +125,51 @@ fn types_may_be_named_again() {
     );
     assert!(checked(file(&schema, "null", 2, &[1, 1, 2, 2, 2, 8, 1, 1, 0, 8])).is_ok());
 }
+
+/// A value may have 64 parts, and 8 more for each byte that it takes at least.
+#[test]
+fn parts_are_bounded_by_bytes() {
+    let nulls = |count: usize, more: Vec<Shape>| Shape::Record((0..count).map(|_| Shape::Null).chain(more).collect());
+    let two = || vec![Shape::Number, Shape::Sized];
+    let fixed = || vec![Shape::Fixed(2)];
+    let nested = || vec![Shape::Record(two())];
+    // The record itself is a part too.
+    let more: [&dyn Fn() -> Vec<Shape>; 3] = [&two, &fixed, &nested];
+    for (most, more) in [64 + 16 - 3, 64 + 16 - 2, 64 + 16 - 4].into_iter().zip(more) {
+        for (count, sane) in [(most, true), (most + 1, false)] {
+            let value = || nulls(count, more());
+            assert_eq!(value().is_sane(), sane, "{count}");
+            assert_eq!(Shape::Array(Box::new(value())).is_sane(), sane, "{count}");
+            assert_eq!(Shape::Map(Box::new(value())).is_sane(), sane, "{count}");
+            // Whatever they lie in.
+            let list = || Shape::Array(Box::new(value()));
+            for outer in [
+                Shape::Record(vec![Shape::Number, list()]),
+                Shape::Union(vec![Shape::Number, list()]),
+                Shape::Bounds(vec![Shape::Null, list()]),
+                Shape::Map(Box::new(Shape::Record(vec![list()]))),
+            ] {
+                assert_eq!(outer.is_sane(), sane, "{count}");
+            }
+        }
+    }
+    // Of a union, the branch of the most parts counts.
+    let union = |count: usize| nulls(0, vec![Shape::Number, Shape::Union(vec![Shape::Null, nulls(count, Vec::new())])]);
+    assert!(union(64 + 8 + 8 - 4).is_sane() && !union(64 + 8 + 8 - 3).is_sane());
+    assert!(!Shape::Array(Box::new(Shape::Null)).is_sane() && !Shape::Array(Box::new(nulls(3, Vec::new()))).is_sane());
+    assert!(Shape::Map(Box::new(Shape::Null)).is_sane(), "its keys take bytes");
+}
+
+#[test]
+fn snappy_may_take_all_that_is_left() {
+    let text = b"text text text text";
+    let mut stored = snap::raw::Encoder::new().compress_vec(text).unwrap();
+    let mut crc = flate2::Crc::new();
+    crc.update(text);
+    stored.extend(crc.sum().to_be_bytes());
+    let mut left = text.len() as u64;
+    assert_eq!(inflate(Codec::Snappy, &stored, &mut left).as_deref(), Some(&text[..]));
+    assert_eq!(left, 0);
+    let mut left = text.len() as u64 - 1;
+    assert_eq!((inflate(Codec::Snappy, &stored, &mut left), left), (None, 0));
+}

@@ -11,7 +11,7 @@ use hashbrown::{DefaultHashBuilder, HashSet};
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::schema::types::ColumnPath;
 
-use super::encoder::is_wide;
+use super::encoder::has_dictionaries;
 use crate::error::Result;
 
 /// Number of values sampled per column. In a sample of this size, 50,000 distinct values repeat some 170 times.
@@ -24,8 +24,8 @@ const NARROW_DECIMAL: u8 = 18;
 
 /// The Parquet paths of columns whose dictionary would hold most of the values, or would not fit its limit.
 pub fn plain_columns(batch: &RecordBatch) -> Result<Vec<ColumnPath>> {
-    // Wide files have no dictionaries at all.
-    if is_wide(&batch.schema()) {
+    // These have none at all.
+    if !has_dictionaries(&batch.schema()) {
         return Ok(Vec::new());
     }
     let schema = ArrowSchemaConverter::new().convert(&batch.schema())?;

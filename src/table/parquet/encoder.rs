@@ -19,11 +19,13 @@ use super::chunk::{Column, columns};
 use super::min_max::MinMax;
 use crate::runtime::work_sharing::WorkSharing;
 
-/// Files with more columns than this, including nested ones, are written column by column: even before its first value
-/// an open column takes some 100 KB, mostly for zstd's contexts.
-const NARROW: usize = 1024;
-/// Bytes of rows in Arrow's format that are collected for a row group of a wide file. With smaller row groups the
-/// footer would outweigh the data.
+/// A file with more columns than these, those within others counted too, is written column after column: before it has
+/// any value an open column takes some 100 KB, most of it zstd's contexts.
+const NARROW: usize = 256;
+/// Columns of a file with more than these get no dictionaries.
+const WITH_DICTIONARIES: usize = 1024;
+/// Bytes of rows, as Arrow has them, that are collected for a row group of a wide file. Smaller row
+/// groups would be more footer than data.
 const WIDE_ROW_GROUP_BYTES: usize = 64 << 20;
 
 /// Encodes rows into `W`.
@@ -34,15 +36,15 @@ pub(crate) enum Encoder<W: Write + Send> {
     ByColumns(Box<ColumnsEncoder<W>>),
 }
 
-/// Whether a file of this schema is written column by column. Its columns get no dictionaries, which take 15 KB each.
-pub(crate) fn is_wide(schema: &Schema) -> bool {
-    schema.flattened_fields().len() > NARROW
+/// Whether columns of a file of this schema get dictionaries, which take 15 KB each.
+pub(crate) fn has_dictionaries(schema: &Schema) -> bool {
+    schema.flattened_fields().len() <= WITH_DICTIONARIES
 }
 
 impl<W: Write + Send> Encoder<W> {
     /// `parquet` is the schema as Parquet's descriptor.
     pub fn new(sink: W, schema: &SchemaRef, parquet: SchemaDescriptor, properties: WriterProperties) -> Result<Self> {
-        let is_wide = is_wide(schema);
+        let is_wide = schema.flattened_fields().len() > NARROW;
         let options = ArrowWriterOptions::new().with_properties(properties).with_parquet_schema(parquet);
         let writer = ArrowWriter::try_new_with_options(sink, Arc::clone(schema), options)?;
         if !is_wide {
@@ -83,7 +85,15 @@ impl<W: Write + Send> Encoder<W> {
         }
     }
 
-    /// Encodes pending rows, and the footer.
+    /// Ends the row group, if it has any rows.
+    pub fn end_row_group(&mut self) -> Result<()> {
+        match self {
+            Self::AtOnce(writer) => writer.flush(),
+            Self::ByColumns(writer) => writer.end_row_group(),
+        }
+    }
+
+    /// Encodes what is left, and the footer.
     pub fn finish(&mut self) -> Result<ParquetMetaData> {
         match self {
             Self::AtOnce(writer) => writer.finish(),

@@ -48,3 +48,31 @@ impl MinMax {
         };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_each_type_have_an_order() {
+        for (low, high) in [
+            (Value::Boolean(false), Value::Boolean(true)),
+            (Value::Int(-1), Value::Int(1)),
+            (Value::Long(-1), Value::Long(1)),
+            (Value::Float(-0.0), Value::Float(0.0)),
+            (Value::Double(-1.0), Value::Double(f64::INFINITY)),
+            (Value::Decimal(-1), Value::Decimal(1)),
+            (Value::Bytes(vec![1]), Value::Bytes(vec![1, 0])),
+        ] {
+            assert!(low.less(&high) && !high.less(&low), "{low:?} {high:?}");
+            assert!(!low.less(&low) && !high.less(&high), "{low:?} {high:?}");
+            let mut all = MinMax { bounds: None, nans: 1 };
+            for (min, max) in [(&high, &high), (&low, &low), (&low, &high)] {
+                all.take_in(MinMax { bounds: Some((min.clone(), max.clone())), nans: 2 });
+            }
+            all.take_in(MinMax::default());
+            assert_eq!((all.bounds, all.nans), (Some((low, high)), 7));
+        }
+        assert!(!Value::Int(1).less(&Value::Long(2)), "of two types");
+    }
+}

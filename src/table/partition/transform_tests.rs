@@ -49,6 +49,10 @@ fn numbers_are_truncated_down() {
     assert_eq!(of(vec![7, -7], 1), [7, -7]);
     // Java's arithmetic: below the least value it begins again at the greatest.
     assert_eq!(of(vec![i64::MIN, i64::MAX], 10), [i64::MIN.wrapping_sub(2), i64::MAX - 7]);
+    let column: ArrayRef = Arc::new(arrow::array::Int32Array::from(vec![Some(9), Some(-1), None, Some(i32::MIN)]));
+    let cut = apply(Transform::Truncate(10), &column).unwrap();
+    let cut: Vec<Option<i32>> = cut.as_primitive::<Int32Type>().iter().collect();
+    assert_eq!(cut, [Some(0), Some(-10), None, Some(i32::MIN.wrapping_sub(2))]);
     let column: ArrayRef =
         Arc::new(Decimal128Array::from(vec![1065, -1065, 49, -1]).with_precision_and_scale(38, 2).unwrap());
     let cut = apply(Transform::Truncate(50), &column).unwrap();

@@ -201,3 +201,42 @@ fn keys_that_are_out_of_order_or_of_no_known_type_skip_nothing() {
     let keys = RecordBatch::try_new(arrow, vec![Arc::new(Int32Array::from(vec![1]))]).unwrap();
     assert!(KeyFilter::new(&[Arc::new(field)], &keys).may_be_in(&far));
 }
+
+/// A row group that holds none of the keys is not read, in whichever of Parquet's types its numbers are.
+#[test]
+fn numbers_of_row_groups_are_compared_in_all_their_types() {
+    let statistics = |kind: &str, min: i64, max: i64| match kind {
+        "int32" => {
+            let narrow = |n| Some(i32::try_from(n).unwrap());
+            Statistics::int32(narrow(min), narrow(max), None, None, false)
+        }
+        "int64" => Statistics::int64(Some(min), Some(max), None, None, false),
+        _ => {
+            let bytes = |n: i64| Some(n.to_be_bytes()[3..].to_vec().into());
+            Statistics::fixed_len_byte_array(bytes(min), bytes(max), None, None, false)
+        }
+    };
+    let decimal = PrimitiveType::Decimal { precision: 10, scale: 2 };
+    for (ty, kinds) in [(PrimitiveType::Long, &["int32", "int64"][..]), (decimal, &["int32", "int64", "fixed"])] {
+        let schema = schema(std::slice::from_ref(&ty));
+        let fields = schema.as_struct().fields();
+        let values: ArrayRef = match ty {
+            PrimitiveType::Long => Arc::new(Int64Array::from(vec![-300, 300])),
+            _ => Arc::new(Decimal128Array::from(vec![-300, 300]).with_precision_and_scale(10, 2).unwrap()),
+        };
+        let sought = KeyFilter::new(fields, &RecordBatch::try_from_iter([("k", values)]).unwrap());
+        for kind in kinds {
+            for (min, max, found) in [
+                (-300, -300, true),
+                (-400, -301, false),
+                (-299, 299, false),
+                (-299, 300, true),
+                (-1000, -1, true),
+                (301, 1000, false),
+            ] {
+                let known = statistics(kind, min, max);
+                assert_eq!(sought.may_be_in_group(|_| Some(&known)), found, "{ty} as {kind}: {min} to {max}");
+            }
+        }
+    }
+}

@@ -15,12 +15,13 @@ use crate::error::{Error, Result};
 use crate::table::deletes::cache::DeleteCache;
 use crate::table::deletes::positions::PositionCursor;
 use crate::table::files::LiveFile;
+use crate::table::parquet::batches::BatchSize;
 use crate::table::parquet::reader::ParquetFile;
 
 /// The name of the column of row positions that a key scan appends: Int64, counted from 0 in the data file.
 pub const POSITION_COLUMN: &str = "_pos";
-/// Maximum rows in a batch of keys.
-const BATCH_ROWS: usize = 64 * 1024;
+/// A batch of keys, at most: keys may have 3 KB.
+const BATCH: BatchSize = BatchSize { rows: 64 * 1024, bytes: 4 << 20 };
 
 /// Reads the key columns of a data file, and each row's position as [`POSITION_COLUMN`], without deleted rows.
 /// Synchronous: for a blocking thread.
@@ -75,7 +76,7 @@ impl KeyFile {
         let mut cursor = deleted.cursor();
         let mut rows = RowPositions::new(groups.iter().map(|group| (group.first_row, group.rows)).collect());
         let indices = groups.iter().map(|group| group.index).collect();
-        file.read(handle, &keys.columns, indices, BATCH_ROWS, &mut |batch| {
+        file.read(handle, &keys.columns, indices, BATCH, &mut |batch| {
             let positions = rows.take(batch.num_rows()).map_err(|e| e.in_file(file.location()))?;
             let keys = keys.project(&batch, &positions).map_err(|e| e.in_file(file.location()))?;
             match live_rows(&positions, &mut cursor) {

@@ -1,13 +1,14 @@
 use std::collections::HashMap;
 
 use iceberg::spec::{
-    DataContentType, DataFile, DataFileBuilder, DataFileFormat, Datum, FormatVersion, Literal, Operation, Struct,
-    Transform, UnboundPartitionSpec,
+    DataContentType, DataFile, DataFileBuilder, DataFileFormat, Datum, FormatVersion, Literal, ManifestEntry,
+    ManifestStatus, Operation, Struct, Transform, UnboundPartitionSpec,
 };
 
 use super::*;
 use crate::table::deletes::write::{DeleteGroup, write_position_deletes};
 use crate::table::fixture::Fixture;
+use crate::table::manifest::read::{check_whole, read_entries};
 use crate::table::partition::key::PartitionKey;
 
 fn delete(configure: impl FnOnce(&mut DataFileBuilder)) -> LiveDeleteFile {
@@ -167,4 +168,49 @@ fn what_is_not_supported_is_refused() {
 #[test]
 fn a_table_without_a_snapshot_has_no_files() {
     assert!(Fixture::new().live().is_empty());
+}
+
+/// Iceberg's rule: what a manifest adds is as old as the manifest, and so is everything in one of format version 1.
+#[test]
+fn who_says_no_sequence_number_inherits_it() {
+    let mut fixture = Fixture::new();
+    let file = fixture.append(&["a"]);
+    let snapshot = fixture.metadata.current_snapshot().unwrap();
+    let read = read_manifest_list(&fixture.file_io, &fixture.metadata, snapshot);
+    let mut manifest = fixture.handle().block_on(read).unwrap().remove(0);
+    let entry = |status: ManifestStatus, number: Option<i64>| {
+        let entry = ManifestEntry::builder().status(status).snapshot_id(1).data_file(file.clone());
+        match number {
+            Some(number) => entry.sequence_number(number).build(),
+            None => entry.build(),
+        }
+    };
+    for (of_manifest, status, own, number) in [
+        (7, ManifestStatus::Added, None, Some(7)),
+        (7, ManifestStatus::Added, Some(3), Some(3)),
+        (7, ManifestStatus::Existing, Some(3), Some(3)),
+        (7, ManifestStatus::Existing, None, None),
+        (0, ManifestStatus::Existing, None, Some(0)),
+    ] {
+        manifest.sequence_number = of_manifest;
+        assert_eq!(sequence_number(&manifest, &entry(status, own)), number, "{of_manifest} {status:?} {own:?}");
+    }
+}
+
+/// An Avro file that was cut off behind a block looks whole: the list's counts tell.
+#[test]
+fn a_manifest_with_fewer_entries_than_its_list_says_is_refused() {
+    let mut fixture = Fixture::new();
+    fixture.append(&["a"]);
+    let snapshot = fixture.metadata.current_snapshot().unwrap();
+    let read = read_manifest_list(&fixture.file_io, &fixture.metadata, snapshot);
+    let manifest = fixture.handle().block_on(read).unwrap().remove(0);
+    let (mut manifest, entries) = fixture.handle().block_on(read_entries(fixture.file_io.clone(), manifest)).unwrap();
+    assert_eq!((manifest.added_files_count, entries.len()), (Some(1), 1));
+    assert!(check_whole(&manifest, &entries).is_ok() && check_whole(&manifest, &[]).is_err());
+    manifest.deleted_files_count = Some(1);
+    assert!(check_whole(&manifest, &entries).unwrap_err().message().contains("fewer entries"));
+    // A list that says no counts can't be asked.
+    manifest.existing_files_count = None;
+    assert!(check_whole(&manifest, &entries).is_ok());
 }

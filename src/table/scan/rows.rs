@@ -11,22 +11,24 @@ use arrow::array::{Array, ArrayRef, AsArray, ListArray, MapArray, RecordBatch, S
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef as ArrowSchemaRef};
 use futures::future::ready;
+use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, TryStreamExt};
 use iceberg::io::FileIO;
 use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
-use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use tokio::runtime::Handle;
 
 use super::keys::{live_rows, promote};
 use crate::error::{Error, Result};
 use crate::table::deletes::positions::Positions;
 use crate::table::files::LiveFile;
+use crate::table::parquet::batches;
+use crate::table::parquet::batches::BatchSize;
 use crate::table::parquet::reader::ParquetFile;
 
-/// Maximum rows in a batch.
-const BATCH_ROWS: usize = 8192;
-/// Target bytes of a batch, as far as the footer shows the size of rows.
-const BATCH_BYTES: usize = 16 * 1024 * 1024;
+/// Rows of a batch, at most.
+const BATCH_ROWS: usize = 4096;
+/// Bytes of a batch, at most, where the caller does not say.
+const BATCH_BYTES: usize = 8 << 20;
 
 /// Reads the rows of a data file except those at the given positions, in file order, as batches of `schema` (the
 /// table's current Arrow schema, with field ids). Synchronous: for a blocking thread.
@@ -83,14 +85,13 @@ impl RowScan {
     }
 
     /// All rows, in the file's own columns.
-    fn batches(&self, batch_bytes: usize) -> Result<impl Stream<Item = Result<RecordBatch>> + Send + Unpin + use<>> {
-        let metadata = self.file.metadata();
-        let batch_rows = (batch_bytes / widest_row(metadata)).clamp(1, BATCH_ROWS);
+    fn batches(&self, batch_bytes: usize) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+        let groups = (0..self.file.metadata().num_row_groups()).collect();
         let wanted: Vec<usize> = self.schema.fields().iter().filter_map(|f| self.file.column(field_id(f)?)).collect();
         if wanted.is_empty() {
             return Err(Error::failed("the data file has none of the table's columns").in_file(self.file.location()));
         }
-        self.file.batches(&wanted, (0..metadata.num_row_groups()).collect(), batch_rows)
+        self.file.batches(&wanted, groups, BatchSize { rows: BATCH_ROWS, bytes: batch_bytes })
     }
 
     /// The remaining rows of the next batch, in the table's columns; `None` if none remain.
@@ -109,23 +110,22 @@ impl RowScan {
     }
 }
 
-/// Estimated bytes of a row of the file in memory, by its footer; at least 1.
-pub fn row_bytes(file_io: &FileIO, handle: &Handle, live: &LiveFile) -> Result<usize> {
-    Ok(widest_row(ParquetFile::open(file_io, handle, &live.file)?.metadata()))
+/// What reading a data file takes, by its footer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Footprint {
+    /// About how many bytes a row takes in memory, on average, where rows are the largest; at least 1.
+    pub row_bytes: usize,
+    /// Rows may take more: nothing tells how large the values are that a dictionary holds.
+    pub at_least: bool,
+    /// Bytes that are held while it is read, besides batches.
+    pub reading_bytes: usize,
 }
 
-/// Mean row size of the row group with the largest rows. Strings in a dictionary count as often as they occur, if the
-/// writer recorded that.
-fn widest_row(metadata: &ParquetMetaData) -> usize {
-    let of_group = |group: &RowGroupMetaData| {
-        let bytes: i64 = group
-            .columns()
-            .iter()
-            .map(|column| column.uncompressed_size().max(column.unencoded_byte_array_data_bytes().unwrap_or(0)))
-            .fold(0, i64::saturating_add);
-        usize::try_from(bytes / group.num_rows().max(1)).unwrap_or(1)
-    };
-    metadata.row_groups().iter().map(of_group).max().unwrap_or(1).max(1)
+/// Looks at the footer of a data file. Synchronous: for a blocking thread.
+pub fn footprint(file_io: &FileIO, handle: &Handle, live: &LiveFile) -> Result<Footprint> {
+    let file = ParquetFile::open(file_io, handle, &live.file)?;
+    let (row_bytes, known) = batches::row_bytes(file.metadata());
+    Ok(Footprint { row_bytes, at_least: !known, reading_bytes: batches::reading_bytes(file.metadata()) })
 }
 
 /// Builds columns for the wanted fields from the file's columns.

@@ -18,7 +18,7 @@ use super::sink::{CHUNK_BYTES, Sink};
 use super::unfinished::Unfinished;
 use crate::error::{Error, Result};
 use crate::runtime::work_sharing::WorkSharing;
-use crate::table::parquet::encoder::{Encoder, is_wide, memory_of};
+use crate::table::parquet::encoder::{Encoder, has_dictionaries, memory_of};
 use crate::table::parquet::schema::parquet_schema;
 use crate::table::properties::DEFAULT_ROW_GROUP_BYTES;
 
@@ -45,6 +45,7 @@ pub struct DataFileWriter {
     rows: u64,
     row_group_bytes: usize,
     row_group_rows: usize,
+    memory_bytes: usize,
     target_bytes: Option<u64>,
     entry: Entry,
 }
@@ -117,7 +118,7 @@ impl DataFileWriter {
         let mut properties = WriterProperties::builder()
             .set_created_by(concat!("ddb-iceberg version ", env!("CARGO_PKG_VERSION")).to_owned())
             .set_compression(options.encoding.compression)
-            .set_dictionary_enabled(!is_wide(&arrow_schema))
+            .set_dictionary_enabled(has_dictionaries(&arrow_schema))
             .set_statistics_enabled(EnabledStatistics::Chunk)
             .set_offset_index_disabled(true)
             .set_max_row_group_row_count(Some(options.row_group_rows.max(1)))
@@ -162,6 +163,7 @@ impl DataFileWriter {
             rows: 0,
             row_group_bytes: options.row_group_bytes.max(1),
             row_group_rows: options.row_group_rows.max(1),
+            memory_bytes: options.memory_bytes,
             target_bytes: options.target_bytes,
             entry,
         })
@@ -205,7 +207,11 @@ impl DataFileWriter {
             let length = step.min(rows - start);
             let slice = batch.slice(start, length);
             let encoder = self.encoder.as_mut().ok_or_else(gone)?;
-            if let Err(error) = encoder.write(&slice) {
+            let mut written = encoder.write(&slice);
+            if written.is_ok() && encoder.memory() > self.memory_bytes {
+                written = encoder.end_row_group();
+            }
+            if let Err(error) = written {
                 return Err(self.failure(error));
             }
             start += length;

@@ -386,3 +386,31 @@ fn several_threads_make_the_file_that_one_makes() {
         assert!(fixture.runtime.block_on(together).unwrap() == [alone.clone()], "the files differ");
     }
 }
+
+/// What a file would have is known while it is written.
+#[test]
+fn a_file_tells_its_size_while_it_grows() {
+    let fixture = Fixture::new();
+    let location = fixture.paths().data_file(0);
+    let options = WriteOptions { row_group_rows: 4, ..fixture.options() };
+    let mut writer = DataFileWriter::create(
+        &fixture.file_io,
+        fixture.handle(),
+        location.clone(),
+        &fixture.schema(),
+        0,
+        Struct::empty(),
+        None,
+        &options,
+    )
+    .unwrap();
+    assert_eq!(writer.location(), location);
+    let mut sizes = vec![writer.size()];
+    for _ in 0..4 {
+        writer.write(&fixture.batch(&["a", "b", "c"])).unwrap();
+        sizes.push(writer.size());
+    }
+    assert!(sizes.is_sorted_by(|a, b| a < b), "{sizes:?}");
+    let file = writer.finish().unwrap();
+    assert!(file.file_size_in_bytes() > sizes[4] / 2 && sizes[4] > 100, "{sizes:?}");
+}

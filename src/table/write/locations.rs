@@ -135,6 +135,12 @@ mod tests {
         let metadata = fixture::metadata("s3://b/t", properties);
         assert_eq!(data_folder(&metadata), "s3://other/d");
         assert_eq!(metadata_folder(&metadata), "s3://other/m");
+        let nothing = [DATA_PATH, METADATA_PATH].map(|name| (name.to_owned(), "/".to_owned()));
+        let metadata = fixture::metadata("s3://b/t/", nothing.into());
+        assert_eq!(
+            (data_folder(&metadata), metadata_folder(&metadata)),
+            ("s3://b/t/data".into(), "s3://b/t/metadata".into())
+        );
     }
 }
 

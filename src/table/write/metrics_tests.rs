@@ -147,3 +147,13 @@ proptest! {
         }
     }
 }
+
+/// Lower bounds are cut down, upper ones up.
+#[test]
+fn bounds_of_bytes_are_cut_to_the_right_side() {
+    let schema = schema(vec![field(1, "b", primitive(PrimitiveType::Binary))]);
+    let values: ArrayRef = Arc::new(LargeBinaryArray::from(vec![Some(&[5, 6, 7][..]), Some(&[5, 6, 8])]));
+    let bounds = bounds_of(&schema, vec![values], &MetricsConfig::uniform(MetricsMode::Truncate(2)));
+    let bytes = |bound: &Datum| bound.to_bytes().unwrap().to_vec();
+    assert_eq!((bytes(&bounds.lower[&1]), bytes(&bounds.upper[&1])), (vec![5, 6], vec![5, 7]));
+}

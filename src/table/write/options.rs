@@ -13,7 +13,9 @@ pub struct WriteOptions {
     pub row_group_bytes: usize,
     /// Rows after which a row group ends.
     pub row_group_rows: usize,
-    /// Encoding of data files.
+    /// Bytes of memory after which a row group ends, whatever it will have in the file.
+    pub memory_bytes: usize,
+    /// How data files are encoded.
     pub encoding: Encoding,
     /// Encoding of delete files.
     pub deletes: Encoding,
@@ -36,6 +38,7 @@ impl WriteOptions {
         Self {
             row_group_bytes: encoding.row_group_bytes.min(most).max(LEAST_ROW_GROUP_BYTES),
             row_group_rows: DEFAULT_ROW_GROUP_ROWS,
+            memory_bytes: usize::MAX,
             encoding,
             deletes: Encoding::of_deletes(properties),
             target_bytes,
@@ -44,10 +47,11 @@ impl WriteOptions {
         }
     }
 
-    /// The same for writers that may each hold a row group of this many bytes, if that exceeds the default.
+    /// The same for writers that may each hold so many bytes, if that is more than the default of a row group.
     #[must_use]
     pub fn within(mut self, bytes: usize) -> Self {
-        self.row_group_bytes = self.row_group_bytes.min(bytes.max(DEFAULT_ROW_GROUP_BYTES));
+        self.memory_bytes = bytes.max(DEFAULT_ROW_GROUP_BYTES);
+        self.row_group_bytes = self.row_group_bytes.min(self.memory_bytes);
         self
     }
 }

@@ -1,5 +1,6 @@
 //! Compression of pages, with the codecs that a table may choose.
 
+use std::cell::RefCell;
 use std::io::Write as _;
 
 use bytes::Bytes;
@@ -13,7 +14,13 @@ pub(crate) enum Compressor {
     Snappy(Box<snap::raw::Encoder>),
     Gzip(flate2::Compression),
     Lz4,
-    Zstd(zstd::bulk::Compressor<'static>),
+    /// Its level.
+    Zstd(i32),
+}
+
+thread_local! {
+    /// What compresses by zstd, and its level: to make it takes longer than to compress a small page.
+    static ZSTD: RefCell<Option<(i32, zstd::bulk::Compressor<'static>)>> = const { RefCell::new(None) };
 }
 
 impl Compressor {
@@ -23,7 +30,7 @@ impl Compressor {
             Compression::SNAPPY => Self::Snappy(Box::new(snap::raw::Encoder::new())),
             Compression::GZIP(level) => Self::Gzip(flate2::Compression::new(level.compression_level())),
             Compression::LZ4_RAW => Self::Lz4,
-            Compression::ZSTD(level) => Self::Zstd(zstd::bulk::Compressor::new(level.compression_level())?),
+            Compression::ZSTD(level) => Self::Zstd(level.compression_level()),
             other => return Err(ParquetError::General(format!("pages are not compressed by {other}"))),
         })
     }
@@ -38,7 +45,17 @@ impl Compressor {
                 encoder.finish()?
             }
             Self::Lz4 => lz4_flex::block::compress(page),
-            Self::Zstd(compressor) => compressor.compress(page)?,
+            Self::Zstd(level) => zstd(*level, page)?,
         }))
     }
+}
+
+fn zstd(level: i32, page: &[u8]) -> Result<Vec<u8>> {
+    ZSTD.with_borrow_mut(|kept| {
+        let (_, compressor) = match kept.take_if(|(of, _)| *of == level) {
+            Some(same) => kept.insert(same),
+            None => kept.insert((level, zstd::bulk::Compressor::new(level)?)),
+        };
+        Ok(compressor.compress(page)?)
+    })
 }

@@ -2,7 +2,7 @@
 //! whose rows are written in another order than they are stored.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::buffer::{NullBuffer, OffsetBuffer};
@@ -14,6 +14,10 @@ use super::rle::{pack, pack_run, width_of};
 
 /// The definition level of a present value, whatever the depth.
 const PRESENT: u16 = u16::MAX;
+/// A place in an array that has no slot.
+const NOWHERE: u32 = u32::MAX;
+/// A column with less than this part of values is looked at value by value rather than slot by slot.
+const SPARSE: usize = 16;
 
 /// Repetition and definition levels of a leaf column: one slot per value, null, or empty list or map.
 #[derive(Debug, Clone)]
@@ -27,6 +31,8 @@ pub(crate) struct Levels {
     depth: u16,
     /// The index of each present value in its array.
     positions: Arc<Vec<u32>>,
+    /// The same the other way round: the slot of each place in the array, once it is wanted, if none has two.
+    slots: Arc<OnceLock<Option<Vec<u32>>>>,
 }
 
 /// A position between two rows, as counts of what precedes it.
@@ -94,7 +100,7 @@ pub(crate) fn leaves(
 impl Levels {
     /// Levels of the rows of a table at the given positions.
     pub fn rows(positions: Arc<Vec<u32>>) -> Self {
-        Self { count: positions.len(), repetition: None, definition: None, depth: 0, positions }
+        Self { count: positions.len(), repetition: None, definition: None, depth: 0, positions, slots: Arc::default() }
     }
 
     /// Levels of a field with the given nulls.
@@ -108,6 +114,12 @@ impl Levels {
             } else {
                 Err(ParquetError::General("a column that is required has nulls".to_owned()))
             };
+        }
+        let values = nulls.len() - nulls.null_count();
+        if values < self.positions.len() / SPARSE
+            && let Some(slots) = self.slots.get_or_init(|| self.slots())
+        {
+            return Ok(self.defined_by_values(nulls, slots));
         }
         let mut positions = Vec::with_capacity(self.positions.len());
         let mut found = self.positions.iter();
@@ -131,10 +143,54 @@ impl Levels {
             definition: Some(Arc::new(definition)),
             depth: self.depth + 1,
             positions: Arc::new(positions),
+            slots: Arc::default(),
         })
     }
 
-    /// Levels of the elements of lists, or of the entries of maps.
+    /// As [`defined`](Self::defined) of an optional field, at the cost of its values: few slots have one.
+    fn defined_by_values(&self, nulls: &NullBuffer, slots: &[u32]) -> Self {
+        let mut definition = match &self.definition {
+            Some(levels) => levels.iter().map(|level| if *level == PRESENT { self.depth } else { *level }).collect(),
+            None => vec![self.depth; self.count],
+        };
+        let mut found: Vec<(u32, u32)> = nulls
+            .valid_indices()
+            .filter_map(|at| Some((*slots.get(at).filter(|slot| **slot != NOWHERE)?, u32::try_from(at).ok()?)))
+            .collect();
+        found.sort_unstable();
+        for (slot, _) in &found {
+            if let Some(level) = definition.get_mut(index(*slot)) {
+                *level = PRESENT;
+            }
+        }
+        Self {
+            count: self.count,
+            repetition: self.repetition.clone(),
+            definition: Some(Arc::new(definition)),
+            depth: self.depth + 1,
+            positions: Arc::new(found.into_iter().map(|(_, at)| at).collect()),
+            slots: Arc::default(),
+        }
+    }
+
+    /// The slot of each place in the array; `None` if one has two.
+    fn slots(&self) -> Option<Vec<u32>> {
+        let mut slots = vec![NOWHERE; self.positions.iter().max().map_or(0, |last| index(*last) + 1)];
+        let mut found = self.positions.iter();
+        for (slot, number) in (0..self.count).zip(0_u32..) {
+            if self.definition.as_ref().is_none_or(|levels| levels[slot] == PRESENT)
+                && let Some(place) = found.next().and_then(|at| slots.get_mut(index(*at)))
+            {
+                if *place != NOWHERE {
+                    return None;
+                }
+                *place = number;
+            }
+        }
+        Some(slots)
+    }
+
+    /// Those of the elements of lists, or of the entries of maps.
     fn elements(&self, offsets: &OffsetBuffer<i32>, level: u16) -> Result<Self> {
         if self.positions.is_empty() {
             let repetition = self.repetition.clone().unwrap_or_else(|| Arc::new(vec![0; self.count]));
@@ -174,6 +230,7 @@ impl Levels {
             definition: (!is_full).then(|| Arc::new(definition)),
             depth: self.depth + 1,
             positions: Arc::new(positions),
+            slots: Arc::default(),
         })
     }
 
@@ -232,7 +289,7 @@ impl Levels {
     fn bytes(&self) -> usize {
         let levels =
             |levels: &Option<Arc<Vec<u16>>>| levels.as_ref().map_or(0, |levels| levels.len() * size_of::<u16>());
-        levels(&self.repetition) + levels(&self.definition) + self.positions.len() * size_of::<u32>()
+        levels(&self.repetition) + levels(&self.definition) + self.positions.len() * 2 * size_of::<u32>()
     }
 }
 

@@ -21,6 +21,7 @@ use super::*;
 use crate::attribute::Parser;
 use crate::columns::ItemBuilder;
 use crate::schema::{Limits, SchemaFile, TableSchema};
+use crate::table::parquet::min_max::Value;
 use crate::table::write::metrics::{MetricsConfig, MetricsMode, RowMetrics};
 
 fn properties() -> WriterPropertiesBuilder {
@@ -89,7 +90,7 @@ fn items_of_all_shapes_are_read_in_the_order_they_were_written_in() {
         let optional = [
             (n % 3, format!(r#","m":{{"M":{{"a":{{"N":"{n}"}},"b":{}}}}}"#, list(n % 4, r#"{"S":"x"}"#))),
             (n % 5, format!(r#","rows":{}"#, list(n % 3, &row))),
-            (n % 7, format!(r#","map":{{"M":{{"k{n}":{}}}}}"#, list(n % 2, r#"{"B":"aGk="}"#))),
+            (n % 7, format!(r#","map":{{"M":{{"k{n}":{}}}}}"#, list(n % 3, r#"{"B":"aGk="}"#))),
             (n % 4, format!(r#","yes":{{"BOOL":{}}}"#, n % 9 < 4)),
         ];
         let there = optional.iter().filter(|(rest, _)| *rest > 0).map(|(_, text)| text.as_str());
@@ -205,6 +206,9 @@ fn all_types_are_read_again_and_described_as_parquets_writer_does() {
                 encodings.sort();
                 (chunk.dictionary_page_offset().is_some(), encodings)
             };
+            // One line a kind of page, however many there are.
+            let stats = ours.page_encoding_stats().unwrap();
+            assert!(stats.len() == 1 || stats[0].page_type != stats[1].page_type && stats.len() == 2, "{name}");
             let name = name.parts().last().unwrap().as_str();
             // Theirs has a dictionary of nothing where all is null.
             if name != "nothing" {
@@ -236,6 +240,58 @@ fn all_types_are_read_again_and_described_as_parquets_writer_does() {
         assert_eq!((by_chunks.lower, by_chunks.upper), (by_rows.lower, by_rows.upper));
         assert!(RowMetrics::new(&schema, &config).take_in(Vec::new()).is_err());
     }
+}
+
+/// A text is cut between characters, bytes anywhere.
+#[test]
+fn bounds_of_text_are_text() {
+    let bounds = |text: &[u8]| {
+        let bounds = Some((Value::Bytes(text.to_vec()), Value::Bytes(text.to_vec())));
+        let known = MinMax { bounds, nans: 0 };
+        let schema = Schema::new(vec![Field::new("t", DataType::Utf8, true)]);
+        let leaf = ArrowSchemaConverter::new().convert(&schema).unwrap().column(0);
+        let statistics = statistics(&leaf, &known, 0, Some(3));
+        [statistics.min_bytes_opt(), statistics.max_bytes_opt()].map(|bytes| bytes.unwrap().to_vec())
+    };
+    assert_eq!(bounds("äöüß".as_bytes()), ["äöü".as_bytes(), "äöý".as_bytes()]);
+    assert_eq!(bounds(b"\xff\x01\x02\x03"), [&b"\xff\x01\x02"[..], b"\xff\x01\x03"]);
+    assert_eq!(bounds(b"abc"), [b"abc"; 2]);
+}
+
+/// Leaves that wait for their turn hold the levels of what they are in, once for all of the same.
+#[test]
+fn levels_of_leaves_that_wait_are_counted_once() {
+    let longs = || Arc::new(Int64Array::from(vec![1, 2, 3])) as ArrayRef;
+    let fields: Vec<Field> = ["a", "b"].map(|name| Field::new(name, DataType::Int64, false)).into();
+    let element = StructArray::new(fields.into(), vec![longs(), longs()], None);
+    let of_element = Arc::new(Field::new("element", element.data_type().clone(), false));
+    let nulls = NullBuffer::from(vec![true, true, false, true]);
+    let list = ListArray::new(of_element, OffsetBuffer::from_lengths([2, 0, 0, 1]), Arc::new(element), Some(nulls));
+    let field = Field::new("l", list.data_type().clone(), true);
+    let mut found = Vec::new();
+    let rows = Levels::rows(Arc::new((0..4).collect()));
+    leaves(&field, &(Arc::new(list) as ArrayRef), &rows, 0, &mut |leaf| {
+        found.push(leaf);
+        Ok(())
+    })
+    .unwrap();
+    // Five slots with two levels each, and where three values are.
+    let bytes = 5 * 2 * size_of::<u16>() + 3 * size_of::<u32>();
+    assert_eq!((found[0].parent_bytes(None), found[1].parent_bytes(Some(&found[0]))), (bytes, 0));
+    let alone = Field::new("n", DataType::Int64, false);
+    leaves(&alone, &longs(), &Levels::rows(Arc::new((0..3).collect())), 0, &mut |leaf| {
+        found.push(leaf);
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(found[0].parent_bytes(found.get(2)), bytes);
+}
+
+#[test]
+fn a_dictionary_is_as_large_as_the_table_says() {
+    let limit = |properties: WriterPropertiesBuilder| dictionary_limit(&properties.build());
+    assert_eq!(limit(properties()), DICTIONARY_SLACK * DEFAULT_DICTIONARY_PAGE_SIZE_LIMIT);
+    assert_eq!(limit(properties().set_dictionary_page_size_limit(200)), 200);
 }
 
 /// What is behind nulls, and before and after what is used of an array.

@@ -1,0 +1,380 @@
+//! Some columns of a Parquet file in batches of so many bytes in memory, whatever its rows are.
+//!
+//! What the footer says of a row group tells how many bytes a row takes, but not where dictionaries are, and not which rows
+//! are the large ones. So each batch is measured, and where rows turn out otherwise the row group's reader is made anew.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use bytes::buf::Reader;
+use bytes::{Buf, Bytes};
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, RowGroups, RowSelection, RowSelector};
+use parquet::arrow::async_reader::AsyncFileReader;
+use parquet::arrow::{FieldLevels, ProjectionMask, parquet_to_arrow_field_levels};
+use parquet::basic::{ConvertedType, Encoding, Type};
+use parquet::column::page::{Page, PageIterator, PageMetadata, PageReader};
+use parquet::errors::{ParquetError, Result};
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
+use parquet::file::reader::{ChunkReader, Length, SerializedPageReader};
+
+use super::encoder::memory_of;
+use super::ranges::RangeReader;
+
+/// Rows of the first batch where nothing tells how large they are.
+const FIRST_ROWS: usize = 64;
+/// How often batches become longer in a row group: each time, what was read of it is skipped again.
+const MOST_GROWN: usize = 4;
+/// How much longer a batch becomes at a time.
+const GROWTH: usize = 8;
+/// Bytes that a column takes while it is read: a page and a dictionary, as large as writers make them.
+const PAGE_BYTES: usize = 2 << 20;
+/// Bytes that it takes besides, before any value, and what unpacks it if it has several pages.
+const COLUMN_BYTES: (usize, usize) = (16 << 10, 160 << 10);
+/// A column of more bytes may have several pages.
+const SEVERAL_PAGES: usize = 512 << 10;
+
+/// The most that a batch may have. A row alone may be larger.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BatchSize {
+    pub rows: usize,
+    pub bytes: usize,
+}
+
+/// Reads batches of some columns of some row groups, in the file's order.
+pub(crate) struct Batches {
+    input: RangeReader,
+    metadata: Arc<ParquetMetaData>,
+    levels: FieldLevels,
+    leaves: Vec<usize>,
+    groups: std::vec::IntoIter<usize>,
+    size: BatchSize,
+    open: Option<Open>,
+    /// Bytes of a row, of those read last.
+    row_bytes: usize,
+}
+
+/// A row group that is being read.
+struct Open {
+    chunks: Chunks,
+    reader: ParquetRecordBatchReader,
+    /// Rows of a batch.
+    step: usize,
+    /// Rows read.
+    done: usize,
+    grown: usize,
+    /// Bytes that what is left of it takes in memory, if that is known.
+    left: Option<usize>,
+}
+
+impl Batches {
+    pub fn new(
+        input: RangeReader,
+        metadata: Arc<ParquetMetaData>,
+        mask: &ProjectionMask,
+        groups: Vec<usize>,
+        size: BatchSize,
+    ) -> Result<Self> {
+        let schema = metadata.file_metadata().schema_descr();
+        let levels = parquet_to_arrow_field_levels(schema, mask.clone(), None)?;
+        let leaves = (0..schema.num_columns()).filter(|leaf| mask.leaf_included(*leaf)).collect();
+        let size = BatchSize { rows: size.rows.max(1), bytes: size.bytes.max(1) };
+        Ok(Self { input, metadata, levels, leaves, groups: groups.into_iter(), size, open: None, row_bytes: 0 })
+    }
+
+    /// The next batch; `None` after the last.
+    pub async fn next(&mut self) -> Result<Option<RecordBatch>> {
+        loop {
+            let mut open = match self.open.take() {
+                Some(open) => open,
+                None => match self.groups.next() {
+                    Some(group) => self.open(group).await?,
+                    None => return Ok(None),
+                },
+            };
+            if let Some(batch) = open.reader.next().transpose()? {
+                self.measure(&mut open, &batch)?;
+                self.open = Some(open);
+                return Ok(Some(batch));
+            }
+        }
+    }
+
+    async fn open(&mut self, index: usize) -> Result<Open> {
+        let group = group(&self.metadata, index)?;
+        let rows = usize::try_from(group.num_rows()).unwrap_or(0);
+        let mut places: Vec<usize> = Vec::with_capacity(self.leaves.len());
+        let mut ranges = Vec::with_capacity(self.leaves.len());
+        let (mut bytes, mut known) = (0_usize, true);
+        for leaf in &self.leaves {
+            let Some(column) = group.columns().get(*leaf) else { continue };
+            ranges.push(range(column)?);
+            places.push(*leaf);
+            let (more, is_known) = in_memory(column);
+            bytes = bytes.saturating_add(more);
+            known &= is_known;
+        }
+        let starts: Vec<u64> = ranges.iter().map(|range| range.start).collect();
+        let fetched = self.input.get_byte_ranges(ranges).await?;
+        let chunks = starts.into_iter().zip(fetched).map(|(start, bytes)| Arc::new(Chunk { start, bytes }));
+        let chunks = places.into_iter().zip(chunks).collect();
+        let chunks = Chunks { metadata: Arc::clone(&self.metadata), index, rows, chunks };
+        let mut step = self.rows_of(self.row_bytes.max(bytes / rows.max(1)));
+        if !known && self.row_bytes == 0 {
+            step = step.min(FIRST_ROWS);
+        }
+        let reader = ParquetRecordBatchReader::try_new_with_row_groups(&self.levels, &chunks, step, None)?;
+        Ok(Open { chunks, reader, step, done: 0, grown: 0, left: known.then_some(bytes) })
+    }
+
+    /// As many rows of so many bytes as a batch may have.
+    fn rows_of(&self, row_bytes: usize) -> usize {
+        (self.size.bytes / row_bytes.max(1)).clamp(1, self.size.rows)
+    }
+
+    /// Sees how large the rows are; if they are of another size than was thought, the next batch has more or fewer.
+    fn measure(&mut self, open: &mut Open, batch: &RecordBatch) -> Result<()> {
+        let bytes = memory_of(batch);
+        open.done += batch.num_rows();
+        open.left = open.left.map(|left| left.saturating_sub(bytes));
+        self.row_bytes = bytes / batch.num_rows().max(1) + 1;
+        let rows = open.chunks.rows.saturating_sub(open.done);
+        let mean = open.left.unwrap_or(0) / rows.max(1);
+        let wanted = self.rows_of(self.row_bytes.max(mean));
+        let longer = wanted / 4 >= open.step && rows / 4 >= open.step && open.grown < MOST_GROWN;
+        if rows == 0 || (wanted >= open.step.div_ceil(2) && !longer) {
+            return Ok(());
+        }
+        open.grown += usize::from(longer);
+        open.step = if longer { wanted.min(open.step.saturating_mul(GROWTH)) } else { wanted };
+        let left = RowSelection::from(vec![RowSelector::skip(open.done), RowSelector::select(rows)]);
+        open.reader =
+            ParquetRecordBatchReader::try_new_with_row_groups(&self.levels, &open.chunks, open.step, Some(left))?;
+        Ok(())
+    }
+}
+
+/// The columns of a row group, as they are in the file.
+struct Chunks {
+    metadata: Arc<ParquetMetaData>,
+    index: usize,
+    rows: usize,
+    chunks: HashMap<usize, Arc<Chunk>>,
+}
+
+impl RowGroups for Chunks {
+    fn num_rows(&self) -> usize {
+        self.rows
+    }
+
+    fn column_chunks(&self, leaf: usize) -> Result<Box<dyn PageIterator>> {
+        let place = (self.index, leaf);
+        column(&self.metadata, place)?;
+        let Some(chunk) = self.chunks.get(&leaf) else { return Err(no_column(place)) };
+        let pages = Pages {
+            metadata: Arc::clone(&self.metadata),
+            place,
+            rows: self.rows,
+            chunk: Some(Arc::clone(chunk)),
+            reader: None,
+        };
+        Ok(Box::new(OneChunk(Some(Box::new(pages)))))
+    }
+
+    fn row_groups(&self) -> Box<dyn Iterator<Item = &RowGroupMetaData> + '_> {
+        Box::new(self.metadata.row_groups().get(self.index).into_iter())
+    }
+
+    fn metadata(&self) -> &ParquetMetaData {
+        &self.metadata
+    }
+}
+
+/// The pages of a column of a row group. What unpacks them takes 100 KB and more: it is made when the first page is wanted,
+/// and goes with the last, so that of many columns of few pages few have one.
+struct Pages {
+    metadata: Arc<ParquetMetaData>,
+    /// The row group and the leaf.
+    place: (usize, usize),
+    rows: usize,
+    /// `None`: all pages were read, or are being read.
+    chunk: Option<Arc<Chunk>>,
+    reader: Option<SerializedPageReader<Chunk>>,
+}
+
+impl Pages {
+    /// The reader; `None` after the last page.
+    fn reader(&mut self) -> Result<Option<&mut SerializedPageReader<Chunk>>> {
+        if let Some(chunk) = self.chunk.take() {
+            let column = column(&self.metadata, self.place)?;
+            self.reader = Some(SerializedPageReader::new(chunk, column, self.rows, None)?);
+        }
+        Ok(self.reader.as_mut())
+    }
+
+    /// Lets go of the reader if it has no page left.
+    fn end(&mut self) -> Result<()> {
+        if let Some(reader) = &mut self.reader
+            && reader.peek_next_page()?.is_none()
+        {
+            self.reader = None;
+        }
+        Ok(())
+    }
+}
+
+impl Iterator for Pages {
+    type Item = Result<Page>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.get_next_page().transpose()
+    }
+}
+
+impl PageReader for Pages {
+    fn get_next_page(&mut self) -> Result<Option<Page>> {
+        let Some(reader) = self.reader()? else { return Ok(None) };
+        let page = reader.get_next_page()?;
+        self.end()?;
+        Ok(page)
+    }
+
+    fn peek_next_page(&mut self) -> Result<Option<PageMetadata>> {
+        self.reader()?.map_or(Ok(None), SerializedPageReader::peek_next_page)
+    }
+
+    fn skip_next_page(&mut self) -> Result<()> {
+        let Some(reader) = self.reader()? else { return Ok(()) };
+        reader.skip_next_page()?;
+        self.end()
+    }
+}
+
+struct OneChunk(Option<Box<dyn PageReader>>);
+
+impl Iterator for OneChunk {
+    type Item = Result<Box<dyn PageReader>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.take().map(Ok)
+    }
+}
+
+impl PageIterator for OneChunk {}
+
+/// The bytes of a column of a row group, by their places in the file.
+struct Chunk {
+    start: u64,
+    bytes: Bytes,
+}
+
+impl Chunk {
+    fn from(&self, start: u64) -> Result<Bytes> {
+        let at = start.checked_sub(self.start).and_then(|at| usize::try_from(at).ok());
+        match at.filter(|at| *at <= self.bytes.len()) {
+            Some(at) => Ok(self.bytes.slice(at..)),
+            None => Err(ParquetError::EOF(format!("a page at {start} is outside of its column"))),
+        }
+    }
+}
+
+impl Length for Chunk {
+    fn len(&self) -> u64 {
+        u64::try_from(self.bytes.len()).unwrap_or(u64::MAX)
+    }
+}
+
+impl ChunkReader for Chunk {
+    type T = Reader<Bytes>;
+
+    fn get_read(&self, start: u64) -> Result<Self::T> {
+        Ok(self.from(start)?.reader())
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes> {
+        let bytes = self.from(start)?;
+        if length > bytes.len() {
+            return Err(ParquetError::EOF(format!("a page of {length} bytes at {start} is longer than its column")));
+        }
+        Ok(bytes.slice(..length))
+    }
+}
+
+fn group(metadata: &ParquetMetaData, index: usize) -> Result<&RowGroupMetaData> {
+    metadata.row_groups().get(index).ok_or_else(|| ParquetError::General(format!("the file has no row group {index}")))
+}
+
+fn column(metadata: &ParquetMetaData, place: (usize, usize)) -> Result<&ColumnChunkMetaData> {
+    group(metadata, place.0)?.columns().get(place.1).ok_or_else(|| no_column(place))
+}
+
+fn no_column((group, leaf): (usize, usize)) -> ParquetError {
+    ParquetError::General(format!("row group {group} has no column {leaf}"))
+}
+
+/// Where the column lies in the file.
+fn range(column: &ColumnChunkMetaData) -> Result<Range<u64>> {
+    let start = column.dictionary_page_offset().unwrap_or_else(|| column.data_page_offset());
+    let range = u64::try_from(start).ok().zip(u64::try_from(column.compressed_size()).ok());
+    let range = range.and_then(|(start, length)| Some(start..start.checked_add(length)?));
+    range.ok_or_else(|| ParquetError::General(format!("column {} has an impossible place", column.column_path())))
+}
+
+/// Bytes that a column of a row group takes in memory with its nulls, and whether that is known. Of values that are encoded
+/// by a dictionary, or by what they have in common, it is only if the writer noted it.
+fn in_memory(column: &ColumnChunkMetaData) -> (usize, bool) {
+    let count = |n: i64| usize::try_from(n).unwrap_or(0);
+    let decimal = column.column_descr().converted_type() == ConvertedType::DECIMAL;
+    let width = match column.column_type() {
+        _ if decimal => 16,
+        Type::BOOLEAN => 1,
+        Type::INT32 | Type::FLOAT => 4,
+        Type::INT64 | Type::DOUBLE | Type::INT96 | Type::BYTE_ARRAY => 8,
+        Type::FIXED_LEN_BYTE_ARRAY => count(column.column_descr().type_length().into()),
+    };
+    let values = count(column.num_values()).saturating_mul(width);
+    if column.column_type() != Type::BYTE_ARRAY || decimal {
+        return (values, true);
+    }
+    let plain = |encoding: Encoding| {
+        #[expect(deprecated, reason = "old writers note it")]
+        let levels = matches!(encoding, Encoding::RLE | Encoding::BIT_PACKED);
+        levels || encoding == Encoding::PLAIN
+    };
+    match column.unencoded_byte_array_data_bytes() {
+        Some(bytes) => (values.saturating_add(count(bytes)), true),
+        None => (values.saturating_add(count(column.uncompressed_size())), column.encodings().all(plain)),
+    }
+}
+
+/// The mean bytes of a row in memory in the row group where it is largest, and whether that is known; at least 1.
+pub(crate) fn row_bytes(metadata: &ParquetMetaData) -> (usize, bool) {
+    let mut known = true;
+    let of_group = |group: &RowGroupMetaData| {
+        let bytes = group.columns().iter().map(in_memory).fold(0_usize, |sum, (bytes, is_known)| {
+            known &= is_known;
+            sum.saturating_add(bytes)
+        });
+        bytes / usize::try_from(group.num_rows()).unwrap_or(0).max(1)
+    };
+    let most = metadata.row_groups().iter().map(of_group).max().unwrap_or(1).max(1);
+    (most, known)
+}
+
+/// Bytes that are held while the file is read, besides batches: what is fetched of the largest row group, and of each of its
+/// columns what is unpacked.
+pub(crate) fn reading_bytes(metadata: &ParquetMetaData) -> usize {
+    let count = |n: i64| usize::try_from(n).unwrap_or(0);
+    let of_column = |column: &ColumnChunkMetaData| {
+        let unpacked = count(column.uncompressed_size());
+        let own = if unpacked > SEVERAL_PAGES { COLUMN_BYTES.1 } else { COLUMN_BYTES.0 };
+        count(column.compressed_size()).saturating_add(unpacked.min(PAGE_BYTES)).saturating_add(own)
+    };
+    let of_group = |group: &RowGroupMetaData| group.columns().iter().map(of_column).fold(0, usize::saturating_add);
+    metadata.row_groups().iter().map(of_group).max().unwrap_or(0)
+}
+
+#[cfg(test)]
+#[path = "batches_tests.rs"]
+mod tests;
