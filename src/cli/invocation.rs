@@ -3,6 +3,11 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use ddb_iceberg::commands::{
+    Compact, DetectSchema, Expire, FullLoad, Incremental, Orphans, Report, TableStatus, Verify,
+};
+use ddb_iceberg::error::{Error, Result};
+use ddb_iceberg::storage::Location;
 use iceberg::TableIdent;
 
 use super::args::{CatalogCommand, Cli, Command, definition};
@@ -10,11 +15,6 @@ use super::{pages, refusal};
 use crate::cli::args::{ProgressMode, Shared, limits};
 use crate::cli::commands::listed::Listed;
 use crate::cli::render::printer::{self, Printer};
-use ddb_iceberg::commands::{
-    Compact, DetectSchema, Expire, FullLoad, Incremental, Orphans, Report, TableStatus, Verify,
-};
-use ddb_iceberg::error::{Error, Result};
-use ddb_iceberg::storage::Location;
 
 /// One run of a command, with all settings resolved.
 pub struct Invocation {

@@ -1,6 +1,6 @@
 //! The command line: arguments, progress, output and exit codes. No logic.
 //!
-//! The arguments ([`args`]) are converted to an [`Invocation`]; [`run`] executes it and prints its result. Only for
+//! The arguments ([`args`]) are converted to an [`Invocation`](invocation::Invocation); [`run`] executes it and prints its result. Only for
 //! this crate's program: users of the library call [`ddb_iceberg::commands`].
 
 mod args;

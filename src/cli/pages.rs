@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use clap_complete::Shell;
+use ddb_iceberg::error::{Error, Result};
 
 use crate::cli::render::printer;
-use ddb_iceberg::error::{Error, Result};
 
 /// The completion script of a shell.
 pub(crate) fn completions(shell: Shell, mut definition: clap::Command) -> Vec<u8> {

@@ -5,14 +5,14 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use ddb_iceberg::catalog::property;
+use ddb_iceberg::commands::Report;
+use ddb_iceberg::error::Error;
 
 use super::args::definition;
 use super::commands;
 use crate::cli::commands::listed::Form;
 use crate::cli::render::printer::{self, Printer};
-use ddb_iceberg::catalog::property;
-use ddb_iceberg::commands::Report;
-use ddb_iceberg::error::Error;
 
 /// Prints why the arguments are invalid; returns the exit code.
 pub(crate) fn print(mut answer: clap::Error, arguments: &[OsString]) -> ExitCode {

@@ -19,6 +19,7 @@ use crate::catalog::{Catalog, LoadedTable};
 use crate::error::{Error, Result};
 use crate::export::{Prefix, resolve};
 use crate::runtime::run::Run;
+use crate::runtime::thread;
 use crate::storage::{Location, Staging, Store};
 use crate::table::watermark;
 use crate::time;
@@ -355,7 +356,7 @@ async fn look_at_export(store: &Store, export: &str, table: Option<&LoadedTable>
         return Ok("the folder can be listed; no data file is due in it".to_owned());
     };
     let mut reader = store.open(&file.location).await?;
-    crate::runtime::thread::spawn(move || reader.next_chunk())?.await??;
+    thread::spawn(move || reader.next_chunk())?.await??;
     Ok(match found.exports.as_slice() {
         [one] => format!("the export with {} data files can be read", one.files().len()),
         several => format!("{} exports are due and can be read", several.len()),

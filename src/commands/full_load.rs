@@ -11,8 +11,7 @@ use crate::error::{Error, Kind, Result};
 use crate::export::{Export, open_full};
 use crate::load::Publish;
 use crate::table::commit::partitioning::Partitioning;
-use crate::table::watermark;
-use crate::table::watermark::{EXPORT_ARN, WATERMARK};
+use crate::table::watermark::{self, EXPORT_ARN, WATERMARK};
 use crate::table::{check_properties, check_writable};
 use crate::time;
 

@@ -3,8 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::report;
-use super::report::{FileCounts, Report, SkippedWindow, Status, WindowReport, rescue_warnings};
+use super::report::{self, FileCounts, Report, SkippedWindow, Status, WindowReport, rescue_warnings};
 use super::request::{Context, Incremental, Maintenance};
 use super::upkeep::upkeep;
 use crate::catalog::{Catalog, LoadedTable, is_unfinished};
@@ -13,13 +12,10 @@ use crate::merge::window::{Effect, Merged, WindowMerge};
 use crate::merge::{RowCounts, WriteMode};
 use crate::table::columns::columns_with_key;
 use crate::table::open::existing_to_change;
-use crate::table::watermark;
-use crate::table::watermark::{Gap, Watermark};
+use crate::table::watermark::{self, Gap, Watermark};
 use crate::table::{Partitioner, check_properties, check_writable};
-use crate::time;
-use crate::time::Time;
-use crate::windows;
-use crate::windows::{Allow, Choice, Due, Found, Why, holder};
+use crate::time::{self, Time};
+use crate::windows::{self, Allow, Choice, Due, Found, Why, holder};
 
 /// The table property for removing old rows, as Spark's MERGE uses it.
 const MERGE_MODE: &str = "write.merge.mode";

@@ -12,15 +12,14 @@ use crate::catalog::LoadedTable;
 use crate::commands::report::state::{AppliedWindow, DueWindow, LiveFiles, NextWindow, TableState};
 use crate::error::{Error, Result};
 use crate::table::open::existing;
-use crate::table::watermark;
-use crate::table::watermark::{EXPORT_ARN, WINDOW_FROM, WINDOW_TO, Watermark};
+use crate::table::watermark::{self, EXPORT_ARN, WINDOW_FROM, WINDOW_TO, Watermark};
 use crate::table::{LiveFile, live_files};
-use crate::time;
-use crate::time::Time;
+use crate::time::{self, Time};
 use crate::windows::{Allow, Choice, Found, REACH, export_command, exportable};
 
 /// A data file below this is small.
 const SMALL: u64 = 32 * 1024 * 1024;
+
 /// Inspects a table's metadata and manifests, and the given exports. Writes nothing.
 ///
 /// Even on error, the report contains the findings. Errors of kind `Window`: a table that was rolled back, or one that

@@ -10,11 +10,9 @@ use crate::error::{Error, Result};
 use crate::export::{Export, open_full};
 use crate::table::columns::columns_with_key;
 use crate::table::open::existing;
-use crate::table::watermark;
-use crate::table::watermark::WATERMARK;
+use crate::table::watermark::{self, WATERMARK};
 use crate::table::{check_supported, live_files};
-use crate::time;
-use crate::time::Time;
+use crate::time::{self, Time};
 use crate::verify::{Difference, Differences, Verifier};
 
 /// Compares a table with a full export, key by key. Writes nothing.

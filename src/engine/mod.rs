@@ -1,4 +1,4 @@
-//! DataFusion: sessions within a memory budget, sources for plans, and its errors as ours.
+//! DataFusion: how plans are run, sources for plans, and its errors as ours.
 
 pub(crate) mod failure;
 pub(crate) mod session;

@@ -1,4 +1,4 @@
-//! DataFusion as we need it, and sources that are fed from threads or are streams.
+//! DataFusion as we need it: joins and merges of sorted streams, bounded by what they are given.
 
 use std::sync::Arc;
 

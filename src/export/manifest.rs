@@ -11,16 +11,14 @@ use base64::engine::general_purpose::STANDARD;
 use md5::{Digest, Md5};
 use serde::Deserialize;
 
-use super::Export;
 use super::filter::filter_in;
-use super::formats::ion;
-use super::formats::is_ion;
+use super::formats::{ion, is_ion};
 use super::layout::{FILES, Layout, SUMMARY};
-use super::{DataFileRef, ExportKind, View};
+use super::{DataFileRef, Export, ExportKind, View};
 use crate::error::{Error, Result};
+use crate::runtime::thread;
 use crate::storage::{Location, ReadAhead, Store};
-use crate::time;
-use crate::time::Time;
+use crate::time::{self, Time};
 
 /// A summary has about 1 KiB.
 const MAX_SUMMARY: u64 = 1 << 20;
@@ -198,7 +196,7 @@ pub(crate) async fn read_files(store: &Store, folder: &Location, summary: &Summa
         return Err(named(Error::input("the export is incomplete: this manifest is missing")));
     }
     let reader = store.open(&location).await?;
-    let parsed = crate::runtime::thread::spawn(move || parse_files(reader, &layout).map(|parsed| (layout, parsed)))?;
+    let parsed = thread::spawn(move || parse_files(reader, &layout).map(|parsed| (layout, parsed)))?;
     let (layout, (files, md5)) = parsed.await?.map_err(named)?;
     verify(store, folder, "manifest-files", md5).await.map_err(named)?;
     check_sum(&files, summary.item_count).map_err(named)?;

@@ -4,8 +4,7 @@ use super::Export;
 use super::discover::first_below;
 use super::formats::data_pipeline;
 use super::locate::{Found, incomplete, look};
-use super::manifest::load;
-use super::manifest::read_summary;
+use super::manifest::{load, read_summary};
 use crate::error::{Error, Result};
 use crate::storage::{Location, Store};
 

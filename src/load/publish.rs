@@ -22,9 +22,8 @@ use crate::storage::Store;
 use crate::table::commit::partitioning::{Partitioning, replaced};
 use crate::table::commit::schema_history::{set_schema, set_sort_order};
 use crate::table::commit::transaction::{Change, FileChanges, Transaction};
-use crate::table::watermark;
 use crate::table::watermark::{
-    COMMAND, EXPORT_ARN, FULL_LOAD, GAPS, GAPS_SEEN, LOAD, TABLE_ARN, TABLE_ID, WATERMARK, WINDOW_TO,
+    self, COMMAND, EXPORT_ARN, FULL_LOAD, GAPS, GAPS_SEEN, LOAD, TABLE_ARN, TABLE_ID, WATERMARK, WINDOW_TO,
 };
 use crate::table::{check_properties, live_table};
 use crate::time;

@@ -16,6 +16,7 @@ use crate::export::read::sharing::SharedLines;
 use crate::export::read::split::Task;
 use crate::runtime::cancel::Cancel;
 use crate::runtime::resources::Resources;
+use crate::runtime::thread;
 use crate::schema::{Limits, TableSchema};
 use crate::sort::keys::{key_batch, key_converter};
 use crate::storage::Store;
@@ -88,7 +89,7 @@ async fn check(loader: Arc<Loader>, threads: usize, files: Vec<DataFile>) -> Res
         return Ok(());
     }
     let work = move || compare(&loader.writer, &loader.hasher, &suspected, files);
-    crate::runtime::thread::spawn(work)?.await?
+    thread::spawn(work)?.await?
 }
 
 /// Compares keys with equal hashes.

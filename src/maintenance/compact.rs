@@ -19,8 +19,8 @@ use crate::catalog::{Catalog, LoadedTable, clock};
 use crate::engine::session::Engine;
 use crate::error::Result;
 use crate::runtime::cancel::Cancel;
-use crate::runtime::pool;
 use crate::runtime::resources::Resources;
+use crate::runtime::{pool, thread};
 use crate::schema::TableSchema;
 use crate::table::columns::sort_order_by_key;
 use crate::table::commit::transaction::{Change, FileChanges, Transaction};
@@ -100,7 +100,7 @@ impl Compactor {
         let mut candidates: Vec<Candidate> =
             live.files.iter().map(|file| Candidate { live: file.clone(), deleted: 0 }).collect();
         let cache = self.cache();
-        let counted = crate::runtime::thread::spawn(move || {
+        let counted = thread::spawn(move || {
             suspects.into_iter().map(|(n, file)| Ok((n, cache.positions(&file)?.len()))).collect::<Result<Vec<_>>>()
         });
         for (n, deleted) in counted?.await?? {

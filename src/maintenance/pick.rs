@@ -3,8 +3,7 @@
 //! There are two reasons: a file is small, or many of its rows are deleted. Files are rewritten together only if they
 //! are in the same partition of the same spec, and either all sorted by key or all not.
 
-use std::collections::BTreeMap;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use iceberg::spec::DataFile;
 

@@ -19,7 +19,7 @@ use crate::export::{DataFileRef, Line};
 use crate::runtime::cancel::Cancel;
 use crate::runtime::pool;
 use crate::runtime::progress::Progress;
-use crate::runtime::thread::Thread;
+use crate::runtime::thread::{self, Thread};
 use crate::schema::{Limits, NewFields, TableSchema};
 use crate::storage::Store;
 
@@ -133,7 +133,7 @@ impl ChangeFiles {
             found.new.join(new, &limits);
         }
         let (sender, batches) = mpsc::channel(1);
-        let merging = crate::runtime::thread::spawn(move || kept.merge(runs, memory, &sender))?;
+        let merging = thread::spawn(move || kept.merge(runs, memory, &sender))?;
         Ok(Newest { batches, merging: Some(merging), superseded: Superseded::default(), found, spread })
     }
 

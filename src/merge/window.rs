@@ -16,10 +16,8 @@ use crate::runtime::resources::Resources;
 use crate::schema::{Limits, TableSchema};
 use crate::storage::Store;
 use crate::table::commit::transaction::{Change, FileChanges, Transaction};
-use crate::table::watermark;
-use crate::table::watermark::{EXPORT_ARN, GAPS, GAPS_SEEN, Gap, WATERMARK, WINDOW_FROM, WINDOW_TO};
-use crate::time;
-use crate::time::Time;
+use crate::table::watermark::{self, EXPORT_ARN, GAPS, GAPS_SEEN, Gap, WATERMARK, WINDOW_FROM, WINDOW_TO};
+use crate::time::{self, Time};
 
 /// A window to be merged into a table.
 #[derive(Debug)]

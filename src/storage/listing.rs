@@ -22,7 +22,7 @@ pub struct Listing {
     pub folders: Vec<String>,
     /// The files.
     pub files: Vec<FileEntry>,
-    /// Whether there is a folder without a name, as on S3 for keys with two slashes ([`Location::join_nameless`]).
+    /// Whether there is a folder without a name, as on S3 for keys with two slashes ([`Location::join_nameless`](crate::storage::Location::join_nameless)).
     pub nameless: bool,
 }
 

@@ -1,20 +1,17 @@
 //! Iceberg tables as this crate needs them: live files, key positions, new files with exact bounds, snapshots.
 //!
-//! - [`live`]: the data files of main's current snapshot, each with the delete files that apply to it;
-//!   [`manifest_trim`]: manifests without the metrics that nobody asked for.
-//! - [`keys`]: key columns and positions of one data file, rows already deleted left out.
-//! - [`rows`]: all rows of a data file in the table's current columns; [`batches`]: in batches of so many bytes.
-//! - [`deletes`], [`delete_cache`], [`delete_write`]: position deletes, read and written.
-//! - [`write`], [`describe`], [`metrics`], [`bounds`]: data files, counted and bounded from the rows themselves; [`chunk`]: their columns, encoded
-//!   in another order of rows than they stand in.
-//! - [`snapshot`], [`summary`]: manifests, manifest list and summary of one change; [`manifest_merge`]: many manifests as few.
-//! - [`partition`]: which partition rows belong to; [`prune`], [`sought`]: which data files cannot hold a key, by
-//!   their partitions, and by their bounds.
-//! - [`paths`]: where new files go; [`properties`]: how a table wants them written.
-//! - [`watermark`]: up to which time the table is complete, and the properties that say so.
+//! - [`scan`]: the data files of main's current snapshot with the delete files that apply to them, keys with positions, rows.
+//! - [`deletes`]: position deletes, read, cached, indexed by data file, and written.
+//! - [`manifest`]: manifest lists and manifests, read, written, merged, without metrics that nobody asked for.
+//! - [`partition`]: the partition of a row.
+//! - [`parquet`]: Parquet files, read in batches of measured size, and encoded in another order than rows stand in.
+//! - [`write`]: data files, counted and bounded from the rows themselves.
+//! - [`commit`]: one change: snapshot, summary, requirements, and the transaction that commits it.
+//! - [`columns`], [`properties`], [`watermark`]: what a table's metadata says of its columns, of how files are written, and of
+//!   the time up to which it is complete.
 //!
 //! Functions on one file are synchronous and take a runtime handle: they belong on blocking threads. Planning is async.
-//! Only a catalog can commit a change.
+//! Only [`commit::transaction`] commits, through the catalog.
 //!
 //! The `iceberg` crate's own planning is not used for changes, since it drops spec ids and sequence numbers. Its
 //! Parquet writer is not used, since it takes a file's bounds from statistics that may be truncated.

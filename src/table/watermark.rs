@@ -13,8 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::export::Source;
 use crate::schema::TableSchema;
-use crate::time;
-use crate::time::Time;
+use crate::time::{self, Time};
 
 /// Property: the major version of ddb-iceberg's conventions that the table follows.
 pub const VERSION: &str = "ddb-iceberg.version";

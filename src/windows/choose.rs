@@ -7,8 +7,7 @@ use super::chain::{Chains, Rank};
 use super::next::exportable;
 use super::window::Window;
 use crate::table::watermark::{Gap, Watermark};
-use crate::time;
-use crate::time::Time;
+use crate::time::{self, Time};
 
 /// What the user allows.
 #[derive(Debug, Clone, Copy, Default)]

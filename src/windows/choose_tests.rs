@@ -8,8 +8,7 @@ use super::choose::{Allow, Choice, Stop, Unseen, Why, choose};
 use super::window::Window;
 use crate::error::Kind;
 use crate::table::watermark::{Gap, Watermark};
-use crate::time;
-use crate::time::Time;
+use crate::time::{self, Time};
 
 const NO: Allow = Allow { gap: false, overlap: false };
 const GAP: Allow = Allow { gap: true, overlap: false };

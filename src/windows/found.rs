@@ -12,8 +12,7 @@ use crate::catalog::LoadedTable;
 use crate::error::{Error, Result};
 use crate::export::{Export, Prefix, Source, resolve_back};
 use crate::storage::{Location, Store};
-use crate::table::watermark;
-use crate::table::watermark::{EXPORT_ARN, Gap, TABLE_ARN};
+use crate::table::watermark::{self, EXPORT_ARN, Gap, TABLE_ARN};
 use crate::time::Time;
 
 /// The exports that the arguments name.

@@ -10,8 +10,7 @@ use super::choose::late;
 use super::window::Window;
 use crate::export::{Export, LookBack, Looked};
 use crate::table::watermark::{GAPS, GAPS_SEEN, Gap};
-use crate::time;
-use crate::time::Time;
+use crate::time::{self, Time};
 
 /// How long a window of a gap can still be requested and completed: point-in-time recovery, and a day for the export.
 const MISSED: TimeDelta = TimeDelta::days(36);

@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use crate::time;
-use crate::time::Time;
+use crate::time::{self, Time};
 
 /// The time range of a window, start inclusive, end exclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,7 +1,7 @@
 //! Requests and responses: authentication, time limits and retries.
 //!
 //! - Requests that change nothing (or may be done twice) are retried if the connection fails, or after 429 and 5xx,
-//!   within [`ASK_LIMIT`].
+//!   within `ASK_LIMIT`.
 //! - A commit is sent once, and again only after 401 or 419, which mean that it was not processed.
 //! - Connections are not reused: a commit on one that the other side has just closed would have an unknown outcome.
 //! - Redirects are not followed.

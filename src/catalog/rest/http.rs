@@ -58,9 +58,8 @@ impl Http {
                 builder = builder.add_root_certificate(certificate);
             }
         }
-        let client = builder.build().map_err(|error| {
-            Error::failed("HTTPS can't be used here").caused_by(crate::catalog::rest::http::words(error))
-        })?;
+        let client =
+            builder.build().map_err(|error| Error::failed("HTTPS can't be used here").caused_by(words(error)))?;
         Ok(Self { client, settings })
     }
 
@@ -76,7 +75,7 @@ impl Http {
             .await;
         let mut response = sent.map_err(|error| {
             let surely = error.is_connect() || error.is_builder();
-            let words = crate::catalog::rest::http::words(error);
+            let words = words(error);
             if surely {
                 let advice = "Check the catalog's uri, the network and the server";
                 Lost::NotSent(
@@ -91,9 +90,7 @@ impl Http {
         let status = response.status().as_u16();
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
         let mut body = BytesMut::new();
-        while let Some(piece) =
-            response.chunk().await.map_err(|error| Lost::Unknown(crate::catalog::rest::http::words(error)))?
-        {
+        while let Some(piece) = response.chunk().await.map_err(|error| Lost::Unknown(words(error)))? {
             if body.len() + piece.len() > LONGEST_ANSWER {
                 return Err(Lost::Unknown(format!("its answer is longer than {} MiB", LONGEST_ANSWER >> 20)));
             }

@@ -1,8 +1,8 @@
 use chrono::TimeDelta;
+use ddb_iceberg::time::Time;
 
 use super::values::{Age, parse_age, parse_table};
 use super::*;
-use ddb_iceberg::time::Time;
 
 #[test]
 fn the_definition_is_sound() {

@@ -2,9 +2,8 @@
 
 use chrono::TimeDelta;
 use clap::ValueEnum;
-use iceberg::{NamespaceIdent, TableIdent};
-
 use ddb_iceberg::time::Time;
+use iceberg::{NamespaceIdent, TableIdent};
 
 /// An age: a duration before now, or a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

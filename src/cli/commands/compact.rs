@@ -1,10 +1,10 @@
 //! `compact`: its entry in the table of commands, and its arguments.
 
 use clap::Args;
+use ddb_iceberg::commands::Compact;
 
 use crate::cli::args::shared::{Shared, Table};
 use crate::cli::commands::listed::{Form, Listed};
-use ddb_iceberg::commands::Compact;
 
 pub(crate) const COMPACT: Listed = Listed {
     name: "compact",

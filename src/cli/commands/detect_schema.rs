@@ -1,11 +1,11 @@
 //! `detect-schema`: its entry in the table of commands, and its arguments.
 
 use clap::Args;
+use ddb_iceberg::commands::DetectSchema;
 
 use crate::cli::args::shared::{Key, Shared, Source};
 use crate::cli::args::values::widen;
 use crate::cli::commands::listed::{Form, Listed};
-use ddb_iceberg::commands::DetectSchema;
 
 pub(crate) const DETECT_SCHEMA: Listed = Listed {
     name: "detect-schema",

@@ -2,11 +2,11 @@
 
 use chrono::Utc;
 use clap::Args;
+use ddb_iceberg::commands::Expire;
 
 use crate::cli::args::shared::{Shared, Table};
 use crate::cli::args::values::{Age, parse_age, widen};
 use crate::cli::commands::listed::{Form, Listed};
-use ddb_iceberg::commands::Expire;
 
 pub(crate) const EXPIRE: Listed = Listed {
     name: "expire",

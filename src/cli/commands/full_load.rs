@@ -1,11 +1,11 @@
 //! `full-load`: its entry in the table of commands, and its arguments.
 
 use clap::{Args, ValueEnum};
+use ddb_iceberg::commands::{FullLoad, IfExists};
 
 use crate::cli::args::shared::{Key, Shared, Source, Table};
 use crate::cli::args::values::widen;
 use crate::cli::commands::listed::{Form, Listed};
-use ddb_iceberg::commands::{FullLoad, IfExists};
 
 pub(crate) const FULL_LOAD: Listed = Listed {
     name: "full-load",

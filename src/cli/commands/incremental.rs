@@ -1,10 +1,10 @@
 //! `incremental`: its entry in the table of commands, and its arguments.
 
 use clap::{Args, ValueEnum};
+use ddb_iceberg::commands::{Incremental, Maintenance, NewAttributes, WriteMode};
 
 use crate::cli::args::shared::{Key, Shared, Table};
 use crate::cli::commands::listed::{Form, Listed};
-use ddb_iceberg::commands::{Incremental, Maintenance, NewAttributes, WriteMode};
 
 pub(crate) const INCREMENTAL: Listed = Listed {
     name: "incremental",

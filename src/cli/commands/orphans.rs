@@ -2,11 +2,11 @@
 
 use chrono::Utc;
 use clap::Args;
+use ddb_iceberg::commands::Orphans;
 
 use crate::cli::args::shared::{Shared, Table};
 use crate::cli::args::values::{Age, parse_age};
 use crate::cli::commands::listed::{Form, Listed};
-use ddb_iceberg::commands::Orphans;
 
 pub(crate) const ORPHANS: Listed = Listed {
     name: "orphans",

@@ -2,11 +2,11 @@
 
 use chrono::TimeDelta;
 use clap::Args;
+use ddb_iceberg::commands::TableStatus;
 
 use crate::cli::args::shared::{Shared, Table};
 use crate::cli::args::values::{parse_duration, widen};
 use crate::cli::commands::listed::{Form, Listed};
-use ddb_iceberg::commands::TableStatus;
 
 pub(crate) const STATUS: Listed = Listed {
     name: "status",

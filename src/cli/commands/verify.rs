@@ -1,11 +1,11 @@
 //! `verify`: its entry in the table of commands, and its arguments.
 
 use clap::Args;
+use ddb_iceberg::commands::Verify;
 
 use crate::cli::args::shared::{Key, Shared, Table};
 use crate::cli::args::values::widen;
 use crate::cli::commands::listed::{Form, Listed};
-use ddb_iceberg::commands::Verify;
 
 pub(crate) const VERIFY: Listed = Listed {
     name: "verify",

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use super::yaml::{Map, Node};
 use ddb_iceberg::catalog::property;
+
+use super::yaml::{Map, Node};
 
 /// Write permission of the group and of others.
 const OTHERS: u32 = 0o022;

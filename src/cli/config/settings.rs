@@ -17,10 +17,11 @@ use std::io::Read as _;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
-use super::exposed;
-use super::yaml::{self, Map, Node};
 use ddb_iceberg::catalog::property;
 use ddb_iceberg::error::{Error, Result};
+
+use super::exposed;
+use super::yaml::{self, Map, Node};
 
 /// The file's name in each of these folders.
 pub const FILE_NAME: &str = ".pyiceberg.yaml";

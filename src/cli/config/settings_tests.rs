@@ -1,8 +1,9 @@
 #[path = "../../../tests/common/mutation.rs"]
 mod mutation;
 
-use super::*;
 use ddb_iceberg::error::Kind;
+
+use super::*;
 
 fn environment(folder: &Path, variables: &[(&str, &str)]) -> Environment {
     let variables = variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();

@@ -1,7 +1,8 @@
 //! The result of `catalog check` as text.
 
-use super::escape;
 use ddb_iceberg::commands::{CheckReport, CheckStatus, CheckedPart};
+
+use super::escape;
 
 /// A check as text: the configuration, then one line per step.
 pub(crate) fn check_lines(report: &CheckReport) -> Vec<String> {

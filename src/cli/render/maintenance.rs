@@ -1,8 +1,9 @@
 //! The results of maintenance as text.
 
+use ddb_iceberg::commands::{MaintenanceReport, Status};
+
 use super::escape;
 use super::units::{bytes, count};
-use ddb_iceberg::commands::{MaintenanceReport, Status};
 
 /// Maximum number of orphans that are printed; the JSON result has all of them.
 const MAX_FILE_LINES: usize = 100;

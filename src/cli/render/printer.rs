@@ -3,12 +3,13 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use super::check::check_lines;
-use super::{escape, units};
-use crate::cli::args::Format;
 use ddb_iceberg::commands::{CheckReport, DetectReport, Report};
 use ddb_iceberg::error::{Error, Result};
 use ddb_iceberg::secrets;
+
+use super::check::check_lines;
+use super::{escape, units};
+use crate::cli::args::Format;
 
 /// Prints results in the requested format.
 #[derive(Debug, Clone, Copy, Default)]

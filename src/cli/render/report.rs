@@ -1,11 +1,12 @@
 //! The final output of a command.
 
+use ddb_iceberg::commands::{Report, Status, WindowReport};
+
 use super::units::group;
 use super::windows::{MAX_WINDOW_LINES, complete_up_to, details, load, rows, span, windows};
 use super::{escape, maintenance, status};
 use crate::cli::commands;
 use crate::cli::commands::listed::Form;
-use ddb_iceberg::commands::{Report, Status, WindowReport};
 
 /// The lines for people; none if a command failed before it did anything.
 pub(crate) fn of(report: &Report) -> Vec<String> {

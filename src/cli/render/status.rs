@@ -1,11 +1,12 @@
-//! The results of `status` and `verify` as text.
+//! What `status` found, in words; [`of`] also hands on those of `verify`.
+
+use ddb_iceberg::commands::{AppliedWindow, Report, TableState};
+use ddb_iceberg::time;
 
 use super::escape;
 use super::units::{bytes, count, group};
 use super::verify::verify;
 use super::windows::skipped;
-use ddb_iceberg::commands::{AppliedWindow, Report, TableState};
-use ddb_iceberg::time;
 
 /// Maximum number of due windows that are printed; the JSON result has all of them.
 const MAX_DUE_LINES: usize = 20;

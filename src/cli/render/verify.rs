@@ -1,8 +1,9 @@
 //! The result of `verify` as text.
 
+use ddb_iceberg::commands::Comparison;
+
 use super::escape;
 use super::units::{count, group};
-use ddb_iceberg::commands::Comparison;
 
 pub(crate) fn verify(table: &str, found: &Comparison) -> Vec<String> {
     let differing = found.missing + found.extra + found.different + found.repeated;

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::escape;
-use super::units::{bytes, count, group, seconds};
 use ddb_iceberg::commands::{FileCounts, Report, RowCounts, SkippedWindow, Status, WindowReport};
 use ddb_iceberg::time;
+
+use super::escape;
+use super::units::{bytes, count, group, seconds};
 
 /// Maximum number of windows that are printed; the JSON result has all of them.
 pub(crate) const MAX_WINDOW_LINES: usize = 20;

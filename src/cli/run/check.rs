@@ -4,6 +4,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
+use ddb_iceberg::catalog::property;
+use ddb_iceberg::commands::{self, CheckCatalog, CheckReport, CheckedPart, Setting};
+use ddb_iceberg::error::Result;
+use ddb_iceberg::runtime::progress::Progress;
 use tokio::sync::Mutex;
 
 use super::configure::configure;
@@ -12,10 +16,6 @@ use super::stores::Stores;
 use super::supervision::{Patience, signals, supervise};
 use super::tidy::{REPORT_WAIT, tidy_up};
 use crate::cli::invocation::{Check, Settings};
-use ddb_iceberg::catalog::property;
-use ddb_iceberg::commands::{self, CheckCatalog, CheckReport, CheckedPart, Setting};
-use ddb_iceberg::error::Result;
-use ddb_iceberg::runtime::progress::Progress;
 
 /// Runs the check and prints its result; returns the exit code.
 pub(crate) async fn run(check: Check, settings: Arc<Settings>, progress: Arc<Progress>, screen: Screen) -> ExitCode {

@@ -4,6 +4,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
+use ddb_iceberg::catalog::connect::connect;
+use ddb_iceberg::commands::{self, Context, DetectReport, Report, Status};
+use ddb_iceberg::error::Result;
+use ddb_iceberg::runtime::progress::Progress;
 use tokio::sync::Mutex;
 
 use super::configure::configure;
@@ -15,10 +19,6 @@ use super::{check, logs};
 use crate::cli::args;
 use crate::cli::invocation::{Invocation, Request, Settings};
 use crate::cli::render::printer::Printer;
-use ddb_iceberg::catalog::connect::connect;
-use ddb_iceberg::commands::{self, Context, DetectReport, Report, Status};
-use ddb_iceberg::error::Result;
-use ddb_iceberg::runtime::progress::Progress;
 
 /// Runs a command and prints its result; returns the exit code.
 pub async fn run(invocation: Invocation) -> ExitCode {

@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::sync::Mutex;
 
+use ddb_iceberg::secrets;
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::Layer;
@@ -16,7 +17,6 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use super::progress::Screen;
 use crate::cli::render::escape;
-use ddb_iceberg::secrets;
 
 /// Prefix of the names of our own modules.
 const OURS: &str = "ddb_iceberg";

@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use ddb_iceberg::runtime::progress::{Progress, Snapshot};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::cli::args::ProgressMode;
 use crate::cli::render::{escape, units};
-use ddb_iceberg::runtime::progress::{Progress, Snapshot};
 
 /// How often the counters are read.
 const TICK: Duration = Duration::from_millis(100);

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use ddb_iceberg::error::{Error, Kind, Result};
+use ddb_iceberg::runtime::run::Run;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::logs;
-use ddb_iceberg::error::{Error, Kind, Result};
-use ddb_iceberg::runtime::run::Run;
 
 /// Time limits after a signal.
 #[derive(Debug, Clone, Copy)]

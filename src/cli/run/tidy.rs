@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::stores::Stores;
 use ddb_iceberg::runtime::run::Run;
+
+use super::stores::Stores;
 
 /// How long a stopped command may keep its report.
 pub(crate) const REPORT_WAIT: Duration = Duration::from_millis(200);

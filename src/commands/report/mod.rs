@@ -13,8 +13,7 @@ use crate::columns::Rescued;
 use crate::error::{Error, Result};
 use crate::schema::Hint;
 use crate::table::{unfollowed, watermark};
-use crate::time;
-use crate::time::Time;
+use crate::time::{self, Time};
 use state::{Comparison, TableState};
 
 /// How a command, or one window, ended.

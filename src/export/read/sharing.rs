@@ -10,8 +10,7 @@ use std::time::Duration;
 
 use super::ahead::LineFiles;
 use super::lines::Line;
-use super::split::split;
-use super::split::{LEAST_ITEMS, Task, items};
+use super::split::{LEAST_ITEMS, Task, items, split};
 use crate::error::{Error, Result};
 use crate::export::DataFileRef;
 use crate::runtime::cancel::Cancel;

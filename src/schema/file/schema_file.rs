@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use super::strict_json;
-use super::strict_json::{member, only, text_at, wrong, wrong_value};
+use super::strict_json::{self, member, only, text_at, wrong, wrong_value};
 use crate::attribute::Kind;
 use crate::error::Result;
 use crate::schema::named::Named;

@@ -44,7 +44,9 @@ use crate::storage::s3::write::multipart::S3Write;
 use access::S3Access;
 use address::Address;
 use keys::Loans;
+use read::{head, list, object};
 use shared::{Shared, UNIT};
+use write::{put, uploads};
 
 pub(crate) use address::strip_scheme;
 pub use config::S3Config;
@@ -101,24 +103,16 @@ impl S3Store {
 impl ObjectStore for S3Store {
     /// With `start_after`, a folder without further names counts as existing.
     async fn list(&self, folder: &Location, start_after: Option<&str>) -> Result<Option<Listing>> {
-        crate::storage::s3::read::list::level(self.shared()?, &Address::parse(folder.as_str())?, start_after, None)
-            .await
+        list::level(self.shared()?, &Address::parse(folder.as_str())?, start_after, None).await
     }
 
     async fn list_until(&self, folder: &Location, until: &str) -> Result<Option<Listing>> {
-        crate::storage::s3::read::list::level(self.shared()?, &Address::parse(folder.as_str())?, None, Some(until))
-            .await
+        list::level(self.shared()?, &Address::parse(folder.as_str())?, None, Some(until)).await
     }
 
     async fn replace(&self, location: &Location, bytes: Bytes) -> Result<()> {
         let address = Address::object(location.as_str())?;
-        crate::storage::s3::write::put::put(
-            self.shared()?,
-            &address,
-            bytes,
-            crate::storage::s3::write::put::Existing::Replace,
-        )
-        .await
+        put::put(self.shared()?, &address, bytes, put::Existing::Replace).await
     }
 
     /// The location itself, without a request: S3 has no links.
@@ -129,9 +123,7 @@ impl ObjectStore for S3Store {
     async fn open(&self, location: &Location) -> Result<Option<ReadAhead>> {
         let shared = self.shared()?;
         let address = Address::object(location.as_str())?;
-        let Some(first) =
-            crate::storage::s3::read::object::first(shared, &address, shared.config.transfer.first_read).await?
-        else {
+        let Some(first) = object::first(shared, &address, shared.config.transfer.first_read).await? else {
             return Ok(None);
         };
         let reader = Arc::new(S3Read::new(Arc::clone(shared), address, first.etag));
@@ -140,7 +132,7 @@ impl ObjectStore for S3Store {
 
     async fn read_at_most(&self, location: &Location, limit: u64) -> Result<Bytes> {
         let address = Address::object(location.as_str())?;
-        let Some(found) = crate::storage::s3::read::object::first(self.shared()?, &address, limit.max(1)).await? else {
+        let Some(found) = object::first(self.shared()?, &address, limit.max(1)).await? else {
             return Err(Error::failed("there is no such object")
                 .in_file(location.to_string())
                 .advice("Check the path"));
@@ -160,7 +152,7 @@ impl ObjectStore for S3Store {
             let mut open = vec![Arc::clone(shared)];
             while let Some(shared) = open.pop() {
                 shared.closed.store(true, Ordering::SeqCst);
-                crate::storage::s3::write::uploads::abort_all(&shared).await;
+                uploads::abort_all(&shared).await;
                 open.append(&mut shared.siblings.lock().unwrap_or_else(PoisonError::into_inner));
             }
         }
@@ -171,12 +163,12 @@ impl ObjectStore for S3Store {
 #[typetag::serde(name = "DdbIcebergS3Store")]
 impl Storage for S3Store {
     async fn exists(&self, path: &str) -> iceberg::Result<bool> {
-        let found = async { crate::storage::s3::read::head::look(self.shared()?, &Address::object(path)?).await };
+        let found = async { head::look(self.shared()?, &Address::object(path)?).await };
         found.await.map(|found| found.is_some()).map_err(into_iceberg)
     }
 
     async fn metadata(&self, path: &str) -> iceberg::Result<FileMetadata> {
-        let found = async { crate::storage::s3::read::head::look(self.shared()?, &Address::object(path)?).await };
+        let found = async { head::look(self.shared()?, &Address::object(path)?).await };
         match found.await.map_err(into_iceberg)? {
             Some(found) => Ok(FileMetadata { size: found.size }),
             None => Err(into_iceberg(Error::failed("there is no such object").in_file(path))),
@@ -184,7 +176,7 @@ impl Storage for S3Store {
     }
 
     async fn read(&self, path: &str) -> iceberg::Result<Bytes> {
-        let read = async { crate::storage::s3::read::object::whole(self.shared()?, &Address::object(path)?).await };
+        let read = async { object::whole(self.shared()?, &Address::object(path)?).await };
         read.await.map_err(into_iceberg)
     }
 

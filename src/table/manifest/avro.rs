@@ -10,6 +10,7 @@ const DATA_FILE: i64 = 2;
 const LEFT_OUT: [i64; 4] = [108, 109, 110, 137];
 /// Field ids of lower and upper bounds.
 const BOUNDS: [i64; 2] = [125, 128];
+
 /// The head of an Avro file.
 pub(crate) struct Header<'a> {
     pub schema: Value,

@@ -10,14 +10,14 @@ use iceberg::io::FileIO;
 use iceberg::spec::{Manifest, ManifestFile};
 use serde_json::Value;
 
-use super::avro::{Codec, inflate};
-use super::avro::{Header, Input, SYNC, Shape, put_number, put_sized};
+use super::avro::{Codec, Header, Input, SYNC, Shape, inflate, put_number, put_sized};
 use crate::error::{Error, Result};
 use crate::storage::{most_inflated, too_large};
 
 /// Maximum number of types in a schema; referenced types count each time. A manifest's schema has a hundred, and a few
 /// for each partition field.
 const MOST_TYPES: usize = 10_000;
+
 /// Returns the Avro file uncompressed, if it conforms to its schema and is not too large.
 pub(crate) fn checked(avro: Bytes) -> Result<Bytes> {
     let most = most_inflated();

@@ -7,12 +7,12 @@
 
 use std::collections::HashSet;
 
-use super::avro::{Codec, inflate};
-use super::avro::{Header, Input, SYNC, Shape, put_number, put_sized};
+use super::avro::{Codec, Header, Input, SYNC, Shape, inflate, put_number, put_sized};
 use crate::storage::most_inflated;
 
 /// Entries per output file: each output is decoded separately, so that threads share the work.
 const PART_ENTRIES: u64 = 1024;
+
 /// Rewrites the manifest's Avro file as one or more that have the same entries in the same order, with bounds of
 /// `columns` only and without other metrics. `None` if the file is not supported.
 pub(crate) fn trim(avro: &[u8], columns: &HashSet<i32>) -> Option<Vec<Vec<u8>>> {

@@ -1,7 +1,5 @@
 //! Reads ranges of a file's bytes, on a thread that may wait.
 
-use crate::storage::into_iceberg;
-
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -14,7 +12,7 @@ use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 
-use crate::storage::too_large;
+use crate::storage::{into_iceberg, too_large};
 
 /// Ranges that lie closer than this are fetched as one.
 const COALESCE_GAP: u64 = 256 * 1024;

@@ -21,8 +21,7 @@ use super::keys::{live_rows, promote};
 use crate::error::{Error, Result};
 use crate::table::deletes::positions::Positions;
 use crate::table::files::LiveFile;
-use crate::table::parquet::batches;
-use crate::table::parquet::batches::BatchSize;
+use crate::table::parquet::batches::{self, BatchSize};
 use crate::table::parquet::reader::ParquetFile;
 
 /// Rows of a batch, at most.

@@ -32,6 +32,7 @@ const ORDERED_RATIO: usize = 4;
 const ORDERED_VALUES: usize = 4 << 20;
 /// Minimum rows of a row group for which it pays to wake other threads.
 const HELPED_ROWS: usize = 4096;
+
 /// Writes one data file. Synchronous: for a blocking thread.
 ///
 /// If dropped before [`finish`](Self::finish), it deletes what it wrote, as far as possible.

@@ -11,8 +11,7 @@ use futures::{StreamExt, TryStreamExt};
 use iceberg::io::FileRead;
 use tokio::time::{sleep, timeout};
 
-use super::head::get_range;
-use super::head::{size_of, unfit};
+use super::head::{get_range, size_of, unfit};
 use crate::error::{Error, Result};
 use crate::storage::failure::into_iceberg;
 use crate::storage::read::limits::check_size;

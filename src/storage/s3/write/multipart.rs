@@ -27,6 +27,7 @@ use crate::storage::s3::shared::Shared;
 
 /// Maximum number of parts that S3 accepts.
 const MAX_PARTS: usize = 10_000;
+
 /// An object being written: one request if it is small, otherwise parts that are uploaded while it is written.
 pub(crate) struct S3Write {
     shared: Arc<Shared>,

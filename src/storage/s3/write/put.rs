@@ -18,8 +18,7 @@ use crate::storage::s3::address::Address;
 use crate::storage::s3::codes::status;
 use crate::storage::s3::config::Encryption;
 use crate::storage::s3::failure::Act;
-use crate::storage::s3::read::head::look;
-use crate::storage::s3::read::head::{TOKEN, new_token};
+use crate::storage::s3::read::head::{TOKEN, look, new_token};
 use crate::storage::s3::shared::Shared;
 
 /// Time limit for determining the outcome of a write.
