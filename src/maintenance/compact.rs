@@ -183,7 +183,8 @@ impl Compactor {
             paths: DataPaths::new(&self.base.metadata),
             options: WriteOptions::for_table(&self.base.metadata, &columns.schema).within(self.share() / 4),
             target_bytes: self.target_bytes()?,
-            reading: self.share() / 2,
+            // A quarter is the writer's; what reading takes is counted generously.
+            reading: self.share() / 8 * 5,
             progress: Arc::clone(&self.resources.progress),
             schema: columns.schema,
         });

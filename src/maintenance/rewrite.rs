@@ -30,11 +30,11 @@ use crate::table::{DataFileWriter, DataPaths, DeleteCache, LiveFile, WriteOption
 /// Batches of one file that are in memory at a time: read, in the table's columns, and being merged, with the keys.
 const BATCHES_A_FILE: usize = 4;
 /// Bytes of a batch of a file that is merged with others.
-const MERGED_BATCH_BYTES: usize = 1 << 20;
+const MERGED_BATCH_BYTES: usize = 512 << 10;
 /// Bytes of a batch of merged rows, and of a file that is read alone.
 const BATCH_BYTES: usize = 4 << 20;
 /// Rows of a batch of merged rows: at most, and where nothing tells how large rows are.
-const BATCH_ROWS: (usize, usize) = (4096, 64);
+const BATCH_ROWS: (usize, usize) = (4096, 256);
 
 /// Shared state of rewriting all groups.
 #[derive(Debug)]
@@ -112,17 +112,14 @@ impl Rewriter {
             let left = u64::try_from(u128::from(group.bytes) * u128::from(size(live)) / u128::from(all)).unwrap_or(0);
             // What would be left alone goes along.
             let fits = held.saturating_add(bytes) <= self.reading || n + 1 == group.files.len();
-            match parts.last_mut().filter(|(part, _)| fits || part.files.len() < 2) {
-                Some((part, fewest)) => {
-                    part.files.push(live.clone());
-                    part.bytes = part.bytes.saturating_add(left);
-                    *fewest = batch_rows.min(*fewest);
-                    held = held.saturating_add(bytes);
-                }
-                None => {
-                    parts.push((Group { files: vec![live.clone()], sorted: true, bytes: left }, batch_rows));
-                    held = bytes;
-                }
+            if let Some((part, fewest)) = parts.last_mut().filter(|(part, _)| fits || part.files.len() < 2) {
+                part.files.push(live.clone());
+                part.bytes = part.bytes.saturating_add(left);
+                *fewest = batch_rows.min(*fewest);
+                held = held.saturating_add(bytes);
+            } else {
+                parts.push((Group { files: vec![live.clone()], sorted: true, bytes: left }, batch_rows));
+                held = bytes;
             }
         }
         Ok(parts)

@@ -265,7 +265,9 @@ impl Newest {
     /// The next batch, never empty, of the keys and whether they were deleted; `None` after the last.
     pub async fn next(&mut self) -> Result<Option<RecordBatch>> {
         while let Some(Merged { batch, superseded }) = self.batches.recv().await {
-            superseded.into_iter().for_each(|(order, line)| self.superseded.add(order, line));
+            for (order, line) in superseded {
+                self.superseded.add(order, line);
+            }
             if batch.num_rows() > 0 {
                 return Ok(Some(batch));
             }

@@ -26,10 +26,11 @@ use super::ranges::RangeReader;
 const FIRST_ROWS: usize = 64;
 /// How often batches become longer in a row group: each time, what was read of it is skipped again.
 const MOST_GROWN: usize = 4;
-/// How much longer a batch becomes at a time.
-const GROWTH: usize = 8;
-/// Bytes that a column takes while it is read: a page and a dictionary, as large as writers make them.
-const PAGE_BYTES: usize = 2 << 20;
+/// Batches of a row group that are worth a reader for longer ones.
+const BATCHES_LEFT: usize = 16;
+/// Bytes that a column takes while it is read: a page as large as writers make them; or a dictionary, and a page of what it
+/// has in it.
+const PAGE_BYTES: (usize, usize) = (1 << 20, 5 << 18);
 /// Bytes that it takes besides, before any value, and what unpacks it if it has several pages.
 const COLUMN_BYTES: (usize, usize) = (16 << 10, 160 << 10);
 /// A column of more bytes may have several pages.
@@ -64,8 +65,8 @@ struct Open {
     /// Rows read.
     done: usize,
     grown: usize,
-    /// Bytes that what is left of it takes in memory, if that is known.
-    left: Option<usize>,
+    /// Bytes of a row on average, as the footer tells.
+    mean: usize,
 }
 
 impl Batches {
@@ -118,14 +119,15 @@ impl Batches {
         let starts: Vec<u64> = ranges.iter().map(|range| range.start).collect();
         let fetched = self.input.get_byte_ranges(ranges).await?;
         let chunks = starts.into_iter().zip(fetched).map(|(start, bytes)| Arc::new(Chunk { start, bytes }));
-        let chunks = places.into_iter().zip(chunks).collect();
-        let chunks = Chunks { metadata: Arc::clone(&self.metadata), index, rows, chunks };
-        let mut step = self.rows_of(self.row_bytes.max(bytes / rows.max(1)));
+        let leaves = places.into_iter().zip(chunks).collect();
+        let chunks = Chunks { metadata: Arc::clone(&self.metadata), index, rows, leaves };
+        let mean = bytes / rows.max(1);
+        let mut step = self.rows_of(self.row_bytes.max(mean));
         if !known && self.row_bytes == 0 {
             step = step.min(FIRST_ROWS);
         }
         let reader = ParquetRecordBatchReader::try_new_with_row_groups(&self.levels, &chunks, step, None)?;
-        Ok(Open { chunks, reader, step, done: 0, grown: 0, left: known.then_some(bytes) })
+        Ok(Open { chunks, reader, step, done: 0, grown: 0, mean })
     }
 
     /// As many rows of so many bytes as a batch may have.
@@ -137,17 +139,16 @@ impl Batches {
     fn measure(&mut self, open: &mut Open, batch: &RecordBatch) -> Result<()> {
         let bytes = memory_of(batch);
         open.done += batch.num_rows();
-        open.left = open.left.map(|left| left.saturating_sub(bytes));
         self.row_bytes = bytes / batch.num_rows().max(1) + 1;
         let rows = open.chunks.rows.saturating_sub(open.done);
-        let mean = open.left.unwrap_or(0) / rows.max(1);
-        let wanted = self.rows_of(self.row_bytes.max(mean));
-        let longer = wanted / 4 >= open.step && rows / 4 >= open.step && open.grown < MOST_GROWN;
+        let wanted = self.rows_of(self.row_bytes.max(open.mean));
+        let longer = wanted / 4 >= open.step && rows / BATCHES_LEFT >= open.step && open.grown < MOST_GROWN;
         if rows == 0 || (wanted >= open.step.div_ceil(2) && !longer) {
             return Ok(());
         }
         open.grown += usize::from(longer);
-        open.step = if longer { wanted.min(open.step.saturating_mul(GROWTH)) } else { wanted };
+        // Those that come may be larger than those that came.
+        open.step = if longer { wanted / 2 } else { wanted };
         let left = RowSelection::from(vec![RowSelector::skip(open.done), RowSelector::select(rows)]);
         open.reader =
             ParquetRecordBatchReader::try_new_with_row_groups(&self.levels, &open.chunks, open.step, Some(left))?;
@@ -160,7 +161,7 @@ struct Chunks {
     metadata: Arc<ParquetMetaData>,
     index: usize,
     rows: usize,
-    chunks: HashMap<usize, Arc<Chunk>>,
+    leaves: HashMap<usize, Arc<Chunk>>,
 }
 
 impl RowGroups for Chunks {
@@ -171,7 +172,7 @@ impl RowGroups for Chunks {
     fn column_chunks(&self, leaf: usize) -> Result<Box<dyn PageIterator>> {
         let place = (self.index, leaf);
         column(&self.metadata, place)?;
-        let Some(chunk) = self.chunks.get(&leaf) else { return Err(no_column(place)) };
+        let Some(chunk) = self.leaves.get(&leaf) else { return Err(no_column(place)) };
         let pages = Pages {
             metadata: Arc::clone(&self.metadata),
             place,
@@ -369,7 +370,8 @@ pub(crate) fn reading_bytes(metadata: &ParquetMetaData) -> usize {
     let of_column = |column: &ColumnChunkMetaData| {
         let unpacked = count(column.uncompressed_size());
         let own = if unpacked > SEVERAL_PAGES { COLUMN_BYTES.1 } else { COLUMN_BYTES.0 };
-        count(column.compressed_size()).saturating_add(unpacked.min(PAGE_BYTES)).saturating_add(own)
+        let page = if column.dictionary_page_offset().is_some() { PAGE_BYTES.1 } else { PAGE_BYTES.0 };
+        count(column.compressed_size()).saturating_add(unpacked.min(page)).saturating_add(own)
     };
     let of_group = |group: &RowGroupMetaData| group.columns().iter().map(of_column).fold(0, usize::saturating_add);
     metadata.row_groups().iter().map(of_group).max().unwrap_or(0)

@@ -18,6 +18,7 @@ use parquet::schema::types::SchemaDescriptor;
 use super::chunk::{Column, columns};
 use super::min_max::MinMax;
 use crate::runtime::work_sharing::WorkSharing;
+use crate::table::parquet::chunk::Slots;
 
 /// A file with more columns than these, those within others counted too, is written column after column: before it has
 /// any value an open column takes some 100 KB, most of it zstd's contexts.
@@ -168,7 +169,7 @@ impl<W: Write + Send> ColumnsEncoder<W> {
         positions: Vec<u32>,
         helpers: &Arc<WorkSharing>,
     ) -> Result<Vec<(i32, MinMax)>> {
-        let (positions, properties) = (Arc::new(positions), Arc::clone(self.file.properties()));
+        let (rows, properties) = (Slots::rows(Arc::new(positions)), Arc::clone(self.file.properties()));
         let mut group = self.file.next_row_group()?;
         let mut found = Vec::new();
         let more = Arc::clone(helpers);
@@ -178,7 +179,7 @@ impl<W: Write + Send> ColumnsEncoder<W> {
                 [batch] => Arc::clone(batch.column(place)),
                 _ => concat(&arrays)?,
             };
-            column.encode(&array, &positions, &properties, &more)
+            column.encode(&array, &rows, &properties, &more)
         };
         helpers.in_order(self.columns.iter().cloned().enumerate().collect(), encode, |chunks| {
             for chunk in chunks? {

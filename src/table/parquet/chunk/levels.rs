@@ -21,7 +21,7 @@ const SPARSE: usize = 16;
 
 /// Repetition and definition levels of a leaf column: one slot per value, null, or empty list or map.
 #[derive(Debug, Clone)]
-pub(crate) struct Levels {
+pub(in crate::table) struct Levels {
     count: usize,
     /// `None`: all are 0.
     repetition: Option<Arc<Vec<u16>>>,
@@ -32,12 +32,12 @@ pub(crate) struct Levels {
     /// The index of each present value in its array.
     positions: Arc<Vec<u32>>,
     /// The same the other way round: the slot of each place in the array, once it is wanted, if none has two.
-    slots: Arc<OnceLock<Option<Vec<u32>>>>,
+    by_position: Arc<OnceLock<Option<Vec<u32>>>>,
 }
 
 /// A position between two rows, as counts of what precedes it.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Place {
+pub(in crate::table) struct Place {
     pub slot: usize,
     pub value: usize,
     pub row: usize,
@@ -100,7 +100,14 @@ pub(crate) fn leaves(
 impl Levels {
     /// Levels of the rows of a table at the given positions.
     pub fn rows(positions: Arc<Vec<u32>>) -> Self {
-        Self { count: positions.len(), repetition: None, definition: None, depth: 0, positions, slots: Arc::default() }
+        Self {
+            count: positions.len(),
+            repetition: None,
+            definition: None,
+            depth: 0,
+            positions,
+            by_position: Arc::default(),
+        }
     }
 
     /// Levels of a field with the given nulls.
@@ -117,7 +124,7 @@ impl Levels {
         }
         let values = nulls.len() - nulls.null_count();
         if values < self.positions.len() / SPARSE
-            && let Some(slots) = self.slots.get_or_init(|| self.slots())
+            && let Some(slots) = self.by_position.get_or_init(|| self.by_position())
         {
             return Ok(self.defined_by_values(nulls, slots));
         }
@@ -143,7 +150,7 @@ impl Levels {
             definition: Some(Arc::new(definition)),
             depth: self.depth + 1,
             positions: Arc::new(positions),
-            slots: Arc::default(),
+            by_position: Arc::default(),
         })
     }
 
@@ -169,12 +176,12 @@ impl Levels {
             definition: Some(Arc::new(definition)),
             depth: self.depth + 1,
             positions: Arc::new(found.into_iter().map(|(_, at)| at).collect()),
-            slots: Arc::default(),
+            by_position: Arc::default(),
         }
     }
 
     /// The slot of each place in the array; `None` if one has two.
-    fn slots(&self) -> Option<Vec<u32>> {
+    fn by_position(&self) -> Option<Vec<u32>> {
         let mut slots = vec![NOWHERE; self.positions.iter().max().map_or(0, |last| index(*last) + 1)];
         let mut found = self.positions.iter();
         for (slot, number) in (0..self.count).zip(0_u32..) {
@@ -230,7 +237,7 @@ impl Levels {
             definition: (!is_full).then(|| Arc::new(definition)),
             depth: self.depth + 1,
             positions: Arc::new(positions),
-            slots: Arc::default(),
+            by_position: Arc::default(),
         })
     }
 

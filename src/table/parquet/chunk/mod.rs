@@ -29,11 +29,12 @@ use parquet::schema::types::{ColumnDescPtr, ColumnDescriptor};
 
 use super::min_max::MinMax;
 use crate::runtime::work_sharing::WorkSharing;
-use levels::{Leaf, Levels, Place, leaves};
+use levels::{Leaf, Place, leaves};
 use pages::{Pages, long};
 use statistics::statistics;
 use values::values_of;
 
+pub(crate) use levels::Levels;
 pub(crate) use values::min_max_of;
 
 /// Number of levels after which a page may end.
@@ -79,7 +80,7 @@ impl Column {
     pub fn encode(
         &self,
         array: &ArrayRef,
-        positions: &Arc<Vec<u32>>,
+        rows: &Levels,
         properties: &WriterPropertiesPtr,
         helpers: &WorkSharing,
     ) -> Result<Vec<Chunk>> {
@@ -97,7 +98,7 @@ impl Column {
         };
         let mut descriptors = self.leaves.iter();
         let (mut waiting, mut bytes) = (Vec::new(), 0);
-        leaves(&self.field, array, &Levels::rows(Arc::clone(positions)), 0, &mut |leaf| {
+        leaves(&self.field, array, rows, 0, &mut |leaf| {
             let descriptor = descriptors.next().ok_or_else(|| unlike(&self.field))?;
             bytes += leaf.parent_bytes(waiting.last().map(|(before, _)| before));
             waiting.push((leaf, Arc::clone(descriptor)));
@@ -176,7 +177,8 @@ fn encode(leaf: &Leaf, descriptor: &ColumnDescPtr, properties: &WriterProperties
     let nulls = slots.count() - slots.positions().len();
     let known = extremes.as_ref().filter(|_| properties.statistics_enabled(path) != EnabledStatistics::None);
     let known = known.map(|known| statistics(descriptor, known, nulls, properties.statistics_truncate_length()));
-    let (bytes, metadata) = pages.finish(descriptor, slots.count(), known)?;
+    let varying_bytes = values.varying_bytes(slots.positions());
+    let (bytes, metadata) = pages.finish(descriptor, slots.count(), known, varying_bytes)?;
     let close = ColumnCloseResult {
         bytes_written: long(bytes.len())?,
         rows_written: long(end.row)?,

@@ -84,6 +84,7 @@ impl Pages {
         descriptor: &ColumnDescPtr,
         values: usize,
         statistics: Option<Statistics>,
+        varying_bytes: Option<usize>,
     ) -> Result<(Bytes, ColumnChunkMetaData)> {
         let has_dictionary = self.stats.iter().any(|stats| stats.page_type == PageType::DICTIONARY_PAGE);
         let mut encodings = vec![Encoding::PLAIN, Encoding::RLE];
@@ -99,6 +100,8 @@ impl Pages {
             .set_total_compressed_size(signed(bytes.len())?)
             .set_total_uncompressed_size(signed(self.uncompressed)?)
             .set_data_page_offset(signed(self.first_data.unwrap_or(0))?)
+            // Readers tell by it how much memory values take that a dictionary holds.
+            .set_unencoded_byte_array_data_bytes(varying_bytes.map(signed).transpose()?)
             .set_dictionary_page_offset(has_dictionary.then_some(0));
         if let Some(statistics) = statistics {
             metadata = metadata.set_statistics(statistics);

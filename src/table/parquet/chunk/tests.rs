@@ -44,7 +44,9 @@ fn write(
     let mut group = file.next_row_group().unwrap();
     let mut found = Vec::new();
     for (column, array) in columns.iter().zip(batch.columns()) {
-        for chunk in column.encode(array, &positions, &properties, &WorkSharing::default()).unwrap() {
+        for chunk in
+            column.encode(array, &Slots::rows(Arc::clone(&positions)), &properties, &WorkSharing::default()).unwrap()
+        {
             found.extend(chunk.append(&mut group).unwrap());
         }
     }
@@ -358,7 +360,12 @@ fn nulls_of_a_required_column_are_refused() {
     let parquet = ArrowSchemaConverter::new().convert(&schema).unwrap();
     let column = &columns(schema.fields(), parquet.columns())[0];
     let encode = |positions: Vec<u32>| {
-        column.encode(&nulls, &Arc::new(positions), &Arc::new(properties().build()), &WorkSharing::default())
+        column.encode(
+            &nulls,
+            &Slots::rows(Arc::new(positions)),
+            &Arc::new(properties().build()),
+            &WorkSharing::default(),
+        )
     };
     assert_eq!(encode(vec![2, 0]).unwrap().len(), 1);
     assert!(encode(vec![0, 1]).unwrap_err().to_string().contains("required"));

@@ -31,6 +31,11 @@ pub(crate) trait Values {
 
     /// Minimum, maximum and NaN count of these values.
     fn extremes(&self, positions: &[u32]) -> MinMax;
+
+    /// Bytes of some values themselves, if they are of varying length.
+    fn varying_bytes(&self, _positions: &[u32]) -> Option<usize> {
+        None
+    }
 }
 
 /// A dictionary of values.
@@ -226,6 +231,10 @@ impl<'a, F: Fn(u32) -> &'a [u8]> Values for Bytes<F> {
     fn dictionary(&self, positions: &[u32], limit: usize) -> Option<Dictionary> {
         let size = |value: &&[u8]| value.len() + size_of::<u32>();
         if self.is_fixed { None } else { dictionary(positions, &self.at, size, limit) }
+    }
+
+    fn varying_bytes(&self, positions: &[u32]) -> Option<usize> {
+        (!self.is_fixed).then(|| positions.iter().map(|at| (self.at)(*at).len()).sum())
     }
 
     fn extremes(&self, positions: &[u32]) -> MinMax {
