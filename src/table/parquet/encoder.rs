@@ -18,7 +18,7 @@ use parquet::schema::types::SchemaDescriptor;
 use super::chunk::{Column, columns};
 use super::min_max::MinMax;
 use crate::runtime::work_sharing::WorkSharing;
-use crate::table::parquet::chunk::Slots;
+use crate::table::parquet::chunk::Levels;
 
 /// A file with more columns than these, those within others counted too, is written column after column: before it has
 /// any value an open column takes some 100 KB, most of it zstd's contexts.
@@ -169,7 +169,7 @@ impl<W: Write + Send> ColumnsEncoder<W> {
         positions: Vec<u32>,
         helpers: &Arc<WorkSharing>,
     ) -> Result<Vec<(i32, MinMax)>> {
-        let (rows, properties) = (Slots::rows(Arc::new(positions)), Arc::clone(self.file.properties()));
+        let (rows, properties) = (Levels::rows(Arc::new(positions)), Arc::clone(self.file.properties()));
         let mut group = self.file.next_row_group()?;
         let mut found = Vec::new();
         let more = Arc::clone(helpers);

@@ -21,7 +21,7 @@ const SPARSE: usize = 16;
 
 /// Repetition and definition levels of a leaf column: one slot per value, null, or empty list or map.
 #[derive(Debug, Clone)]
-pub(in crate::table) struct Levels {
+pub(crate) struct Levels {
     count: usize,
     /// `None`: all are 0.
     repetition: Option<Arc<Vec<u16>>>,
