@@ -289,6 +289,48 @@ mod tests {
         assert_eq!(unfollowed(&metadata(&[("write.parquet.bloom-filter-enabled.column.a", "false")])), None);
         assert_eq!(unfollowed(&metadata(&[("write.format.default", "parquet"), ("write.wap.enabled", "true")])), None);
     }
+
+    #[test]
+    fn levels_are_those_of_their_codec() {
+        let encoding = |codec: &str, level: &str| {
+            let asked =
+                metadata(&[("write.parquet.compression-codec", codec), ("write.parquet.compression-level", level)]);
+            check_properties(&asked).map(|()| Encoding::of_data(asked.properties()).compression)
+        };
+        let gzip = |level| Compression::GZIP(GzipLevel::try_new(level).unwrap());
+        for (codec, level, expected) in [
+            ("zstd", "1", zstd(1)),
+            ("zstd", "5", zstd(5)),
+            ("ZSTD", "22", zstd(22)),
+            ("zstd", "0", zstd(DEFAULT_ZSTD_LEVEL)),
+            ("zstd", "-7", zstd(DEFAULT_ZSTD_LEVEL)),
+            ("gzip", "0", gzip(0)),
+            ("gzip", "9", gzip(9)),
+            ("lz4", "3", Compression::LZ4_RAW),
+            ("none", "3", Compression::UNCOMPRESSED),
+        ] {
+            assert_eq!(encoding(codec, level).unwrap(), expected, "{codec} {level}");
+        }
+        for (codec, level, range) in
+            [("zstd", "-8", "-7 to 22"), ("zstd", "23", "-7 to 22"), ("gzip", "-1", "0 to 9"), ("gzip", "10", "0 to 9")]
+        {
+            let error = encoding(codec, level).unwrap_err();
+            assert!(error.message().contains(range) && error.message().contains(level), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_done_instead_is_told() {
+        for (name, text, why) in [
+            ("write.parquet.bloom-filter-enabled.column.pk", "true", " (no bloom filters are written yet)"),
+            ("write.delete.parquet.bloom-filter-max-bytes", "1000", " (no bloom filters are written yet)"),
+            ("write.parquet.compression-codec", "LZO", " (files are compressed by zstd)"),
+            ("write.parquet.shiny-new", "1", ""),
+        ] {
+            let told = unfollowed(&metadata(&[(name, text)])).unwrap();
+            assert_eq!(told, format!("these table properties are not followed: {name}{why}"));
+        }
+    }
 }
 
 /// Encoded bytes of a row group; a writer holds about one row group in memory.

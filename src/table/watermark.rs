@@ -240,3 +240,118 @@ pub fn check_version(metadata: &TableMetadata) -> Result<()> {
             .advice("Update this program")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use iceberg::spec::Operation;
+
+    use super::*;
+    use crate::table::fixture::Fixture;
+
+    const TIMES: [&str; 3] = ["2026-01-01T00:00:00Z", "2026-01-01T00:15:00Z", "2026-01-01T00:30:00Z"];
+
+    fn summary(names: &[&str]) -> Summary {
+        let value = |name: &str| if name == COMMAND { FULL_LOAD } else { "x" }.to_owned();
+        let additional_properties = names.iter().map(|name| ((*name).to_owned(), value(name))).collect();
+        Summary { operation: Operation::Append, additional_properties }
+    }
+
+    #[test]
+    fn loads_are_told_from_windows_and_from_others_snapshots() {
+        for (names, expected) in [
+            (&[COMMAND][..], true),
+            (&[COMMAND, WATERMARK, EXPORT_ARN, WINDOW_TO], true),
+            (&[COMMAND, WINDOW_FROM], true),
+            // As earlier versions wrote them.
+            (&[WATERMARK], true),
+            (&[EXPORT_ARN], true),
+            (&[WATERMARK, EXPORT_ARN, WINDOW_FROM, WINDOW_TO], false),
+            (&[WATERMARK, WINDOW_FROM], false),
+            (&[EXPORT_ARN, WINDOW_FROM], false),
+            // Another program's, or a compaction.
+            (&[], false),
+            (&["spark.app.id"], false),
+            (&[WINDOW_TO], false),
+        ] {
+            assert_eq!(is_load(&summary(names)), expected, "{names:?}");
+        }
+        let mut other = summary(&[]);
+        other.additional_properties.insert(COMMAND.to_owned(), "incremental".to_owned());
+        assert!(!is_load(&other));
+    }
+
+    /// A load, a window, and a snapshot of somebody else; the property names the given snapshot.
+    fn history(named: impl FnOnce(&[i64]) -> i64) -> (TableMetadata, Vec<i64>) {
+        let mut fixture = Fixture::new();
+        let mut ids = Vec::new();
+        for (n, names) in [&[WATERMARK, COMMAND][..], &[WATERMARK, WINDOW_FROM], &[]].into_iter().enumerate() {
+            let built = fixture.commit(Operation::Append, |b| {
+                for name in names {
+                    b.set(*name, if *name == COMMAND { FULL_LOAD } else { TIMES[n] });
+                }
+            });
+            ids.push(built.snapshot.snapshot_id());
+        }
+        let property = watermark_property(time::parse(TIMES[2]).unwrap(), named(&ids));
+        let properties = HashMap::from([(WATERMARK.to_owned(), property)]);
+        let builder = fixture.metadata.into_builder(None).set_properties(properties).unwrap();
+        (builder.build().unwrap().metadata, ids)
+    }
+
+    fn ids<'a>(snapshots: impl Iterator<Item = &'a SnapshotRef>) -> Vec<i64> {
+        snapshots.map(|snapshot| snapshot.snapshot_id()).collect()
+    }
+
+    #[test]
+    fn the_nearest_snapshot_that_bears_a_watermark_counts() {
+        let (metadata, all) = history(|ids| ids[1]);
+        let newest: Vec<i64> = all.iter().rev().copied().collect();
+        assert_eq!(ids(ancestors(&metadata)), newest);
+        assert_eq!(ids(since_load(&metadata)), newest);
+        let found = watermark(&metadata).unwrap().unwrap();
+        assert_eq!(found, Watermark { time: time::parse(TIMES[1]).unwrap(), of_load: false });
+        assert_eq!(named_snapshot(&metadata), Some(all[1]));
+        // The property went away with an earlier version's load without a time.
+        let builder = metadata.into_builder(None).remove_properties(&[WATERMARK.to_owned()]).unwrap();
+        let metadata = builder.build().unwrap().metadata;
+        assert_eq!(ids(since_load(&metadata)), newest[..1]);
+        assert_eq!(watermark(&metadata).unwrap(), None);
+    }
+
+    #[test]
+    fn a_property_that_names_an_expired_snapshot_is_no_rollback() {
+        let (metadata, _) = history(|_| 1);
+        assert_eq!(watermark(&metadata).unwrap().unwrap().time, time::parse(TIMES[1]).unwrap());
+    }
+
+    #[test]
+    fn a_table_rolled_back_is_told_by_the_time_it_had() {
+        let (metadata, all) = history(|ids| ids[2]);
+        let reference = iceberg::spec::SnapshotReference::new(
+            all[0],
+            iceberg::spec::SnapshotRetention::Branch {
+                min_snapshots_to_keep: None,
+                max_snapshot_age_ms: None,
+                max_ref_age_ms: None,
+            },
+        );
+        let builder = metadata.into_builder(None).set_ref("main", reference).unwrap();
+        let error = watermark(&builder.build().unwrap().metadata).unwrap_err();
+        assert_eq!(error.kind(), crate::error::Kind::Window);
+        assert!(error.message().contains("2026-01-01T00:30:00"), "{error}");
+    }
+
+    /// Not what a catalog should give, but no reason never to end.
+    #[test]
+    fn parents_in_a_circle_are_followed_once() {
+        let (metadata, all) = history(|ids| ids[1]);
+        let mut json = serde_json::to_value(&metadata).unwrap();
+        for snapshot in json["snapshots"].as_array_mut().unwrap() {
+            if snapshot["snapshot-id"] == all[0] {
+                snapshot["parent-snapshot-id"] = all[2].into();
+            }
+        }
+        let metadata: TableMetadata = serde_json::from_value(json).unwrap();
+        assert_eq!(ids(ancestors(&metadata).take(10)).len(), 3);
+    }
+}

@@ -323,3 +323,133 @@ fn more_files_than_a_manifest_takes() {
     assert!(paths == expected);
     check(&fixture, &[("added-data-files", files as u64), ("total-data-files", files as u64)]);
 }
+
+/// As Iceberg Java lists them: what is new first, data before deletes. Cleaning up after a failed commit goes by the names.
+#[test]
+fn manifests_are_listed_in_order_and_every_file_is_named() {
+    let mut fixture = Fixture::new();
+    let mut built = Vec::new();
+    for key in ["a", "b"] {
+        let data = fixture.write(&[key, "x"]);
+        let deletes = fixture.write_deletes(&[(&data, &[1])]);
+        let before = fixture.count_files(".avro");
+        let last = fixture.commit(Operation::Overwrite, |b| {
+            b.add_data_file(0, data.clone()).add_delete_file(0, deletes[0].1.clone());
+        });
+        assert_eq!(last.files.len(), fixture.count_files(".avro") - before);
+        built.push(last);
+    }
+    let listed: Vec<_> = entries(&fixture).into_iter().map(|(m, _)| (m.content, m.sequence_number)).collect();
+    let (data, deletes) = (ManifestContentType::Data, ManifestContentType::Deletes);
+    assert_eq!(listed, [(data, 2), (data, 1), (deletes, 2), (deletes, 1)]);
+    let mut named: Vec<String> = entries(&fixture).into_iter().map(|(m, _)| m.manifest_path).collect();
+    named.extend(built.iter().map(|built| built.snapshot.manifest_list().to_owned()));
+    let mut files: Vec<String> = built.into_iter().flat_map(|built| built.files).collect();
+    named.sort_unstable();
+    files.sort_unstable();
+    assert_eq!(files, named);
+    assert_eq!(fixture.all_keys(), ["a", "b"]);
+}
+
+/// Ids that lie close together, or of which many are alike, would soon meet.
+#[test]
+fn snapshot_ids_are_any_positive_numbers() {
+    let fixture = Fixture::new();
+    let ids: Vec<i64> = (0..256).map(|_| new_snapshot_id(Some(&fixture.metadata))).collect();
+    assert!(ids.iter().all(|id| *id > 0));
+    for bit in 0..63 {
+        let set = ids.iter().filter(|id| **id & (1 << bit) != 0).count();
+        assert!((64..192).contains(&set), "bit {bit} is set in {set} of 256 ids");
+    }
+}
+
+#[test]
+fn two_manifests_are_merged_and_one_stays_as_it_is() {
+    use crate::table::manifest::merge::{MIN_COUNT, TARGET_BYTES};
+
+    let merged = |target: Option<i64>| {
+        let mut fixture = Fixture::new();
+        fixture.append(&["a"]);
+        fixture.append(&["b"]);
+        let before: Vec<ManifestFile> = entries(&fixture).into_iter().map(|(manifest, _)| manifest).collect();
+        let mut properties = HashMap::from([(MIN_COUNT.to_owned(), "2".to_owned())]);
+        properties.extend(target.map(|extra| {
+            let longest = before.iter().map(|m| m.manifest_length).max().unwrap();
+            (TARGET_BYTES.to_owned(), (longest + extra).to_string())
+        }));
+        let builder = fixture.metadata.clone().into_builder(None).set_properties(properties).unwrap();
+        fixture.metadata = builder.build().unwrap().metadata;
+        fixture.commit(Operation::Append, |b| {
+            b.merge_manifests();
+        });
+        assert_eq!(fixture.all_keys(), ["a", "b"]);
+        let after = entries(&fixture);
+        let kept = after.iter().filter(|(manifest, _)| before.contains(manifest)).count();
+        (after.iter().map(|(_, entries)| entries.clone()).collect::<Vec<_>>(), kept)
+    };
+    let (listed, kept) = merged(None);
+    assert_eq!((listed.len(), kept), (1, 0));
+    let mut numbers: Vec<_> = listed[0].iter().map(|(status, number, _)| (*status, *number)).collect();
+    numbers.sort_unstable_by_key(|(_, number)| *number);
+    assert_eq!(numbers, [(ManifestStatus::Existing, 1), (ManifestStatus::Existing, 2)]);
+    // Two do not fit into one, and one as large as the target is no small one.
+    for extra in [1, 0] {
+        let (listed, kept) = merged(Some(extra));
+        assert_eq!((listed.len(), kept), (2, 2), "{extra}");
+    }
+}
+
+/// As other writers' rewrites leave them: data that is older than its file, so that deletes in between still apply.
+#[test]
+fn entries_keep_both_of_their_numbers() {
+    use crate::table::manifest::merge::{ManifestLimits, merge};
+
+    type Numbers = (String, Option<i64>, Option<i64>, Option<i64>);
+    let fixture = Fixture::new();
+    let files: Vec<DataFile> = ["a", "b", "c", "d"].iter().map(|key| fixture.write(&[*key])).collect();
+    let output = |snapshot_id| Output {
+        file_io: fixture.file_io.clone(),
+        folder: metadata_folder(&fixture.metadata),
+        operation: Uuid::new_v4(),
+        snapshot_id,
+        written: Mutex::default(),
+    };
+    let renamed = iceberg::spec::Schema::builder()
+        .with_fields(fixture.schema().as_struct().fields().iter().filter(|field| field.name != "tag").cloned())
+        .build()
+        .unwrap();
+    let written = |files: &[&DataFile], schema: &SchemaRef, number: i64| {
+        let spec = fixture.metadata.default_partition_spec().as_ref().clone();
+        let mut writer = output(9).manifest(ManifestContentType::Data, Arc::clone(schema), spec).unwrap();
+        for file in files {
+            writer.add_existing_file((*file).clone(), 100 + number, number, Some(number + 5)).unwrap();
+        }
+        let manifest = fixture.runtime.block_on(writer.write_manifest_file()).unwrap();
+        ManifestFile { sequence_number: 8, ..manifest }
+    };
+    let numbers = |manifest: &ManifestFile| -> Vec<Numbers> {
+        let (_, entries) = fixture.runtime.block_on(read_entries(fixture.file_io.clone(), manifest.clone())).unwrap();
+        let numbers = entries.iter().filter(|entry| entry.is_alive()).map(|entry| {
+            (entry.file_path().to_owned(), entry.snapshot_id(), entry.sequence_number(), entry.file_sequence_number)
+        });
+        numbers.collect()
+    };
+    let of = |file: &DataFile, number: i64| {
+        (file.file_path().to_owned(), Some(100 + number), Some(number), Some(number + 5))
+    };
+
+    let schema = fixture.schema();
+    let (first, second) = (written(&[&files[0], &files[1]], &schema, 1), written(&[&files[2]], &schema, 2));
+    let other = written(&[&files[3]], &Arc::new(renamed), 3);
+    let all = vec![first.clone(), other.clone(), second];
+    let limits = ManifestLimits { min_count: 2, target_bytes: 1 << 20 };
+    let merged = fixture.runtime.block_on(merge(&output(10), all, limits)).unwrap();
+    assert_eq!(merged.len(), 2, "of two schemas");
+    assert_eq!(merged[1], other);
+    assert_eq!(numbers(&merged[0]), [of(&files[0], 1), of(&files[1], 1), of(&files[2], 2)]);
+
+    let builder = SnapshotBuilder::new(None, &fixture.metadata, Operation::Delete);
+    let removed = HashSet::from([files[0].file_path().to_owned()]);
+    let left = fixture.runtime.block_on(builder.rewrite_one(&output(11), first, &removed)).unwrap();
+    assert_eq!(numbers(&left), [of(&files[1], 1)]);
+}

@@ -200,4 +200,86 @@ mod tests {
         };
         assert_eq!([10, 11, u64::MAX].map(|rows| cache.is_too_large(&delete(rows))), [false, true, true]);
     }
+
+    use iceberg::spec::{DataFile, Operation};
+
+    use crate::table::fixture::Fixture;
+
+    #[test]
+    fn what_a_file_costs() {
+        let content = |paths: &[(&str, &[u64])]| -> PathPositions {
+            paths.iter().map(|(path, positions)| ((*path).to_owned(), positions.to_vec())).collect()
+        };
+        assert_eq!(size(&content(&[])), 96);
+        assert_eq!(size(&content(&[("abcde", &[1, 2, 3])])), 5 + 24 + 96 + 96);
+        assert_eq!(size(&content(&[("abcde", &[1, 2, 3]), ("x", &[7])])), 5 + 24 + 96 + 1 + 8 + 96 + 96);
+    }
+
+    /// Two data files and as many delete files of both as wanted, each of two positions; and one delete file of the first only.
+    fn table(shared: usize) -> (Fixture, DataFile, Vec<Arc<LiveDeleteFile>>) {
+        let mut fixture = Fixture::new();
+        let (first, second) = (fixture.append(&["a", "b", "c"]), fixture.append(&["d", "e", "f"]));
+        for _ in 0..shared {
+            let written = fixture.write_deletes(&[(&first, &[0]), (&second, &[2])]);
+            fixture.commit(Operation::Delete, |b| {
+                b.add_delete_file(0, written[0].1.clone());
+            });
+        }
+        let own = fixture.write_deletes(&[(&first, &[1])]);
+        fixture.commit(Operation::Delete, |b| {
+            b.add_delete_file(0, own[0].1.clone());
+        });
+        let mut deletes = fixture.live_of(&first).deletes;
+        deletes.sort_by_key(|delete| delete.sequence_number);
+        (fixture, first, deletes)
+    }
+
+    fn names_kept(cache: &DeleteCache) -> Vec<String> {
+        let mut names: Vec<String> = lock(&cache.state).slots.keys().cloned().collect();
+        names.sort_unstable();
+        names
+    }
+
+    #[test]
+    fn files_of_one_data_file_and_very_large_ones_are_not_kept() {
+        let (fixture, data, deletes) = table(1);
+        let live = fixture.live_of(&data);
+        // Two positions are 16 bytes.
+        for (budget, fits) in [(1 << 20, true), (16, true), (15, false)] {
+            let cache = DeleteCache::new(fixture.file_io.clone(), fixture.handle().clone(), budget);
+            assert_eq!(cache.positions(&live).unwrap().as_slice(), [0, 1]);
+            assert_eq!(cache.is_too_large(&deletes[0]), !fits, "{budget}");
+            let expected: &[&str] = if budget == 1 << 20 { &[deletes[0].file.file_path()] } else { &[] };
+            assert_eq!(names_kept(&cache), expected, "{budget}");
+        }
+    }
+
+    #[test]
+    fn the_least_recently_used_goes_first() {
+        let (fixture, _, deletes) = table(4);
+        let cache = |budget| DeleteCache::new(fixture.file_io.clone(), fixture.handle().clone(), budget);
+        let cost = size(&cache(1 << 20).content(&deletes[0]).unwrap());
+        let name = |n: usize| deletes[n].file.file_path().to_owned();
+        for (budget, left) in [(3 * cost, vec![0, 2, 3]), (3 * cost - 1, vec![0, 3]), (4 * cost, vec![0, 1, 2, 3])] {
+            let cache = cache(budget);
+            for n in [0, 1, 2, 0, 3] {
+                assert_eq!(cache.content(&deletes[n]).unwrap().len(), 2);
+            }
+            let mut expected: Vec<String> = left.iter().map(|n| name(*n)).collect();
+            expected.sort_unstable();
+            let used = lock(&cache.state).used;
+            assert_eq!((names_kept(&cache), used), (expected, left.len() * cost), "{budget}");
+        }
+    }
+
+    /// Two threads read a file, and it was dropped in between: it counts once.
+    #[test]
+    fn what_was_dropped_meanwhile_is_not_counted() {
+        let (fixture, _, deletes) = table(1);
+        let cache = DeleteCache::new(fixture.file_io.clone(), fixture.handle().clone(), 1 << 20);
+        let cost = size(&cache.content(&deletes[0]).unwrap());
+        cache.account(deletes[0].file.file_path(), &Arc::default(), 1000);
+        cache.account("another", &Arc::default(), 1000);
+        assert_eq!(lock(&cache.state).used, cost);
+    }
 }

@@ -240,4 +240,55 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn a_row_without_path_or_position_is_refused() {
+        use std::sync::Arc;
+
+        use arrow::array::{ArrayRef, Int64Array, StringArray};
+
+        assert!(Positions::default().is_empty() && !Positions::new(vec![0]).is_empty());
+        let take = |paths: &[Option<&str>], positions: &[Option<i64>], only| {
+            let columns: [(&str, ArrayRef, bool); 2] = [
+                ("file_path", Arc::new(StringArray::from(paths.to_vec())), true),
+                ("pos", Arc::new(Int64Array::from(positions.to_vec())), true),
+            ];
+            let mut found = Vec::new();
+            let batch = RecordBatch::try_from_iter_with_nullable(columns).unwrap();
+            take_batch(&batch, true, only, &mut |path, position| found.push((path.to_owned(), position)))?;
+            Ok::<_, Error>(found)
+        };
+        let found = take(&[Some("a"), Some("b")], &[Some(3), Some(0)], None).unwrap();
+        assert_eq!(found, [("a".to_owned(), 3), ("b".to_owned(), 0)]);
+        assert_eq!(take(&[Some("a"), Some("b")], &[Some(3), Some(-1)], Some("a")).unwrap().len(), 1);
+        for (paths, positions, message) in [
+            ([Some("a"), None], [Some(1), Some(2)], "an empty path or position"),
+            ([Some("a"), Some("b")], [None, Some(2)], "an empty path or position"),
+            ([None, None], [None, None], "an empty path or position"),
+            ([Some("a"), Some("b")], [Some(1), Some(-2)], "has position -2"),
+        ] {
+            let error = take(&paths, &positions, None).unwrap_err();
+            assert!(error.message().contains(message), "{error}");
+        }
+    }
+
+    #[test]
+    fn row_groups_are_left_out_by_their_paths() {
+        let texts = |min: Option<&str>, max: Option<&str>, deprecated| {
+            let bytes = |text: Option<&str>| text.map(|text| text.as_bytes().to_vec().into());
+            Statistics::byte_array(bytes(min), bytes(max), None, None, deprecated)
+        };
+        for (statistics, expected) in [
+            (texts(Some("b"), Some("d"), false), [false, true, true, true, false]),
+            (texts(Some("c"), Some("c"), false), [false, false, true, false, false]),
+            (texts(Some("c"), None, false), [false, false, true, true, true]),
+            (texts(None, Some("c"), false), [true, true, true, false, false]),
+            (texts(None, None, false), [true; 5]),
+            // Whose order is not defined, and of another type.
+            (texts(Some("c"), Some("c"), true), [true; 5]),
+            (Statistics::int64(Some(1), Some(2), None, None, false), [true; 5]),
+        ] {
+            assert_eq!(["a", "b", "c", "d", "e"].map(|text| may_hold(&statistics, text)), expected, "{statistics}");
+        }
+    }
 }

@@ -161,7 +161,7 @@ impl Shape {
         Self::of_record(schema, &|id, ty| if id == Some(DATA_FILE) { Self::of_data_file(ty) } else { Self::of(ty) })
     }
 
-    fn of_data_file(schema: &Value) -> Option<Self> {
+    pub(crate) fn of_data_file(schema: &Value) -> Option<Self> {
         Self::of_record(schema, &|id, ty| {
             let shape = Self::of(ty)?;
             let null = ty.as_array().and_then(|branches| branches.iter().position(|branch| branch == "null"));
@@ -244,10 +244,10 @@ pub(crate) fn put_sized(output: &mut Vec<u8>, bytes: &[u8]) -> Option<()> {
     Some(())
 }
 
-const MAGIC: &[u8] = b"Obj\x01";
+pub(super) const MAGIC: &[u8] = b"Obj\x01";
 
 /// Maximum bytes of one value in an Avro header: schemas of thousands of columns have some MiB.
-const MOST_OF_A_HEAD: usize = 16 << 20;
+pub(super) const MOST_OF_A_HEAD: usize = 16 << 20;
 
 /// Compression of blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

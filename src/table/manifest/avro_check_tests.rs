@@ -173,3 +173,61 @@ fn snappy_may_take_all_that_is_left() {
     let mut left = text.len() as u64 - 1;
     assert_eq!((inflate(Codec::Snappy, &stored, &mut left), left), (None, 0));
 }
+
+#[test]
+fn a_block_may_take_all_that_is_left() {
+    for codec in [Codec::Null, Codec::Deflate, Codec::Zstandard, Codec::Snappy] {
+        let bytes = b"0123456789";
+        let stored = match codec {
+            Codec::Null => bytes.to_vec(),
+            Codec::Deflate => deflated(bytes),
+            Codec::Zstandard => zstd::encode_all(&bytes[..], 1).unwrap(),
+            Codec::Snappy => snappy(bytes),
+        };
+        for (before, after) in [(11, Some(1)), (10, Some(0)), (9, None)] {
+            let mut left = before;
+            let inflated = inflate(codec, &stored, &mut left);
+            assert_eq!(inflated.is_some(), after.is_some(), "{codec:?}");
+            assert_eq!(left, after.unwrap_or(0), "{codec:?}");
+        }
+    }
+}
+
+#[test]
+fn values_take_bytes_for_the_work_they_make() {
+    let record = |some: Vec<Shape>, nulls: usize| {
+        Shape::Record(some.into_iter().chain(std::iter::repeat_with(|| Shape::Null).take(nulls)).collect())
+    };
+    let numbers = || vec![Shape::Number, Shape::Number];
+    let long = || Shape::Union(vec![Shape::Null, record(vec![Shape::Sized], 68)]);
+    // A record, its fields, and 64 and 8 more for each byte that it takes at least.
+    for (shape, is_sane) in [
+        (record(vec![Shape::Number], 70), true),
+        (record(vec![Shape::Number], 71), false),
+        (record(numbers(), 77), true),
+        (record(numbers(), 78), false),
+        (record(vec![Shape::Fixed(5)], 102), true),
+        (record(vec![Shape::Fixed(5)], 103), false),
+        (record(vec![record(numbers(), 0)], 76), true),
+        (record(vec![record(numbers(), 0)], 77), false),
+        (record(vec![], 1), false),
+        // The longest branch of a union counts.
+        (record(vec![Shape::Union(vec![Shape::Null, Shape::Number])], 69), true),
+        (record(vec![long()], 0), true),
+        (record(vec![long()], 1), false),
+        // Of arrays and maps each item must be so.
+        (Shape::Map(Box::new(Shape::Null)), true),
+        (Shape::Map(Box::new(record(vec![], 63))), true),
+        (Shape::Map(Box::new(record(vec![], 64))), false),
+        (Shape::Map(Box::new(record(numbers(), 77))), true),
+        (Shape::Map(Box::new(record(numbers(), 78))), false),
+        (Shape::Array(Box::new(record(numbers(), 77))), true),
+        (Shape::Array(Box::new(record(numbers(), 78))), false),
+        (Shape::Map(Box::new(Shape::Array(Box::new(record(numbers(), 78))))), false),
+        (record(vec![Shape::Number, Shape::Array(Box::new(record(numbers(), 78)))], 0), false),
+        (record(vec![Shape::Number, Shape::Array(Box::new(record(numbers(), 77)))], 0), true),
+        (Shape::Union(vec![Shape::Null, Shape::Map(Box::new(record(numbers(), 78)))]), false),
+    ] {
+        assert_eq!(shape.is_sane(), is_sane, "{} values of {} bytes at least", shape.parts(), shape.least());
+    }
+}

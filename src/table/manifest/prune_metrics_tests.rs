@@ -11,6 +11,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::table::fixture::Fixture;
+use crate::table::manifest::avro::{MAGIC, MOST_OF_A_HEAD};
 use crate::table::manifest::read::manifests;
 use crate::table::scan::plan::live_files_bounded_by;
 
@@ -218,4 +219,101 @@ proptest! {
             let _ = trim(&damaged, &HashSet::from([1]));
         });
     }
+}
+
+#[test]
+fn parts_are_of_whole_blocks_and_none_is_empty() {
+    let (_fixture, avro) = table(2500);
+    let mut input = Input { rest: &avro };
+    Header::read(&mut input).unwrap();
+    let (mut blocks, mut total) = (Vec::new(), 0);
+    while !input.rest.is_empty() {
+        total += u64::try_from(input.number().unwrap()).unwrap();
+        input.sized().unwrap();
+        input.take(SYNC).unwrap();
+        blocks.push((total, avro.len() - input.rest.len()));
+    }
+    assert!(blocks.len() > 10);
+    let parts = trim(&avro, &HashSet::new()).unwrap();
+    let counts: Vec<usize> = parts.iter().map(|part| entries(std::slice::from_ref(part)).len()).collect();
+    let (last, full) = counts.split_last().unwrap();
+    assert!(full.iter().all(|count| (1024..2048).contains(count)) && (1..1024).contains(last), "{counts:?}");
+    // A file that ends where a part is full.
+    let (count, end) = *blocks.iter().find(|(total, _)| *total >= PART_ENTRIES).unwrap();
+    let parts = trim(&avro[..end], &HashSet::new()).unwrap();
+    assert_eq!((parts.len(), u64::try_from(entries(&parts).len()).unwrap()), (1, count));
+}
+
+#[test]
+fn a_head_has_a_limit() {
+    let read = |length: usize| {
+        let mut avro = MAGIC.to_vec();
+        put_number(&mut avro, 2);
+        for (key, value) in [(&b"avro.schema"[..], &b"\"long\""[..]), (b"more", &vec![b'x'; length])] {
+            put_sized(&mut avro, key).unwrap();
+            put_sized(&mut avro, value).unwrap();
+        }
+        put_number(&mut avro, 0);
+        avro.extend_from_slice(&[7; SYNC]);
+        Header::read(&mut Input { rest: &avro }).is_some()
+    };
+    assert_eq!([0, MOST_OF_A_HEAD, MOST_OF_A_HEAD + 1, MOST_OF_A_HEAD + 2].map(read), [true, true, false, false]);
+}
+
+#[test]
+fn all_that_is_no_metric_stays() {
+    let map = |key: &str, value: &str| {
+        format!(
+            r#"["null",{{"type":"array","items":{{"type":"record","name":"r","fields":[{{"name":"key","type":"{key}"}},{{"name":"value","type":"{value}"}}]}}}}]"#
+        )
+    };
+    let fields = [
+        (999, map("int", "bytes")),
+        (125, map("int", "bytes")),
+        (108, map("int", "long")),
+        (103, r#""long""#.to_owned()),
+    ];
+    let fields = fields.map(|(id, ty)| format!(r#"{{"name":"f{id}","field-id":{id},"type":{ty}}}"#)).join(",");
+    let schema = serde_json::from_str(&format!(r#"{{"type":"record","name":"d","fields":[{fields}]}}"#)).unwrap();
+    let Some(Shape::Record(shapes)) = Shape::of_data_file(&schema) else { panic!("a record") };
+    assert!(
+        matches!(shapes.as_slice(), [Shape::Union(_), Shape::Bounds(_), Shape::LeftOut(_, 0), Shape::Number]),
+        "a later version's map of bytes is no bounds"
+    );
+}
+
+#[test]
+fn values_of_every_type_are_walked_over() {
+    for (ty, length) in [
+        (r#""null""#, 0),
+        (r#""boolean""#, 1),
+        (r#""int""#, 2),
+        (r#""long""#, 2),
+        (r#""float""#, 4),
+        (r#""double""#, 8),
+        (r#""bytes""#, 66),
+        (r#""string""#, 66),
+        (r#"{"type":"float"}"#, 4),
+        (r#"{"type":"fixed","name":"f","size":5}"#, 5),
+        (r#"{"type":"enum","name":"e","symbols":[]}"#, 2),
+    ] {
+        let shape = Shape::of(&serde_json::from_str(ty).unwrap()).unwrap();
+        // As a number 64, of two bytes, and as bytes those and 64 more.
+        let mut bytes = vec![0x80, 0x01];
+        bytes.resize(100, 0);
+        let mut input = Input { rest: &bytes };
+        input.skip(&shape).unwrap();
+        assert_eq!(bytes.len() - input.rest.len(), length, "{ty}");
+    }
+}
+
+#[test]
+fn a_number_of_more_than_64_bits_is_none() {
+    let read = |last: u8| {
+        let bytes = [&[0xff; 9][..], &[last]].concat();
+        Input { rest: &bytes }.number()
+    };
+    assert_eq!((read(0), read(1)), (Some(-(1 << 62)), Some(i64::MIN)));
+    assert_eq!([2, 3, 0x7f, 0x81].map(read), [None; 4]);
+    assert_eq!(Input { rest: &[0x80; 9] }.number(), None);
 }

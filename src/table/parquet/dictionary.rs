@@ -94,17 +94,18 @@ mod tests {
 
     use super::*;
 
+    fn random(n: i64, of: i64) -> i64 {
+        let mixed = n.wrapping_add(1).wrapping_mul(0x5DEE_CE66_D1CE_4E5B);
+        let mixed = (mixed ^ (mixed >> 29)).wrapping_mul(0x3F58_476D_1CE4_E5B9);
+        (mixed ^ (mixed >> 32)).rem_euclid(of)
+    }
+
     #[test]
     fn columns_of_many_values_are_plain() {
         let rows = 50_000i64;
         let texts =
             |f: &dyn Fn(i64) -> String| Arc::new((0..rows).map(|n| Some(f(n))).collect::<StringArray>()) as ArrayRef;
         let longs = |f: &dyn Fn(i64) -> Option<i64>| Arc::new((0..rows).map(f).collect::<Int64Array>()) as ArrayRef;
-        let random = |n: i64, of: i64| {
-            let mixed = n.wrapping_add(1).wrapping_mul(0x5DEE_CE66_D1CE_4E5B);
-            let mixed = (mixed ^ (mixed >> 29)).wrapping_mul(0x3F58_476D_1CE4_E5B9);
-            (mixed ^ (mixed >> 32)).rem_euclid(of)
-        };
         let fields: Fields = ["few", "many"].map(|name| Field::new(name, DataType::Utf8, true)).into_iter().collect();
         let inside = StructArray::new(
             fields,
@@ -138,5 +139,42 @@ mod tests {
         let one: ArrayRef = Arc::new(LargeBinaryArray::from(vec![Some(b"x".as_slice())]));
         let one = RecordBatch::try_from_iter([("one", one)]).unwrap();
         assert_eq!(plain_columns(&one).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_dictionary_that_would_not_fit_is_not_begun() {
+        let rows = 600_000_i64;
+        let plain = |of: i64| {
+            let column: ArrayRef = Arc::new((0..rows).map(|n| random(n, of)).collect::<Int64Array>());
+            is_plain(&column)
+        };
+        // Both are of fewer values than half the rows: 1.6 and 0.4 MB.
+        assert_eq!((plain(200_000), plain(50_000)), (true, false));
+    }
+
+    #[test]
+    fn wide_decimals_have_no_dictionary_anyway() {
+        let plain = |precision: u8| {
+            let decimals = (0..1000_i128).map(Some).collect::<arrow::array::Decimal128Array>();
+            let column: ArrayRef = Arc::new(decimals.with_precision_and_scale(precision, 0).unwrap());
+            is_plain(&column)
+        };
+        assert_eq!([9, NARROW_DECIMAL, NARROW_DECIMAL + 1, 38].map(plain), [true, true, false, false]);
+    }
+
+    #[test]
+    fn the_borders_are_half_of_the_rows_and_a_dictionarys_bytes() {
+        let longs = |rows: i64, nulls: i64, of: i64| -> ArrayRef {
+            let values = (0..rows).map(|n| Some(n % of)).chain((0..nulls).map(|_| None));
+            Arc::new(values.collect::<Int64Array>())
+        };
+        // 1200 among 3000 are met again as often as 1500 among very many would be.
+        assert_eq!([1200, 1201].map(|of| is_plain(&longs(3000, 0, of))), [false, true]);
+        assert_eq!([1200, 1201].map(|of| is_plain(&longs(3000, 1000, of))), [false, true]);
+        // So are 768 among 3072, as 1024 would be.
+        let texts = |width: usize| -> ArrayRef {
+            Arc::new((0..3072).map(|n| Some(format!("{:0width$}", n % 768))).collect::<StringArray>())
+        };
+        assert_eq!([1020, 1021].map(|width| is_plain(&texts(width))), [false, true]);
     }
 }

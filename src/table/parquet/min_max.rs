@@ -54,24 +54,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_of_each_type_have_an_order() {
-        for (low, high) in [
-            (Value::Boolean(false), Value::Boolean(true)),
-            (Value::Int(-1), Value::Int(1)),
-            (Value::Long(-1), Value::Long(1)),
-            (Value::Float(-0.0), Value::Float(0.0)),
-            (Value::Double(-1.0), Value::Double(f64::INFINITY)),
-            (Value::Decimal(-1), Value::Decimal(1)),
-            (Value::Bytes(vec![1]), Value::Bytes(vec![1, 0])),
+    fn the_least_and_the_greatest_of_each_type() {
+        let bytes = |bytes: &[u8]| Value::Bytes(bytes.to_vec());
+        for [low, high] in [
+            [Value::Boolean(false), Value::Boolean(true)],
+            [Value::Int(i32::MIN), Value::Int(1)],
+            [Value::Long(-1), Value::Long(i64::MAX)],
+            [Value::Float(-0.0), Value::Float(0.0)],
+            [Value::Double(f64::NEG_INFINITY), Value::Double(f64::MIN)],
+            [Value::Decimal(-(10_i128.pow(38)) + 1), Value::Decimal(0)],
+            [bytes(b"a"), bytes(b"a\0")],
         ] {
-            assert!(low.less(&high) && !high.less(&low), "{low:?} {high:?}");
-            assert!(!low.less(&low) && !high.less(&high), "{low:?} {high:?}");
-            let mut all = MinMax { bounds: None, nans: 1 };
-            for (min, max) in [(&high, &high), (&low, &low), (&low, &high)] {
-                all.take_in(MinMax { bounds: Some((min.clone(), max.clone())), nans: 2 });
+            assert!(low.less(&high) && !high.less(&low), "{low:?}");
+            assert!(!low.less(&low) && !high.less(&high), "{low:?}");
+            for (first, then) in [(&low, &high), (&high, &low)] {
+                let mut found = MinMax::default();
+                for value in [first, then] {
+                    found.take_in(MinMax { bounds: Some((value.clone(), value.clone())), nans: 2 });
+                }
+                found.take_in(MinMax { bounds: None, nans: 1 });
+                assert_eq!((found.bounds, found.nans), (Some((low.clone(), high.clone())), 5));
             }
-            all.take_in(MinMax::default());
-            assert_eq!((all.bounds, all.nans), (Some((low, high)), 7));
         }
         assert!(!Value::Int(1).less(&Value::Long(2)), "of two types");
     }

@@ -30,7 +30,7 @@ pub(crate) struct RangeReader {
 
 impl RangeReader {
     /// Refuses ranges that are longer together than there is memory for: their lengths are the file's own words.
-    fn check(&self, ranges: &[Range<u64>]) -> parquet::errors::Result<()> {
+    pub(crate) fn check(&self, ranges: &[Range<u64>]) -> parquet::errors::Result<()> {
         let total = ranges.iter().fold(0_u64, |sum, r| sum.saturating_add(r.end.saturating_sub(r.start)));
         if total > self.most {
             let error = too_large(&format!("{total} bytes of the file are wanted together"), self.most);

@@ -127,9 +127,12 @@ fn from_parquet(error: ParquetError) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+
     use bytes::Bytes;
 
-    use crate::table::parquet::ranges::{coalesce, slice};
+    use super::ParquetFile;
+    use crate::table::parquet::ranges::{FOOTER_HINT, coalesce, slice};
 
     #[test]
     fn near_ranges_are_one_request_and_come_back_apart() {
@@ -146,5 +149,42 @@ mod tests {
             assert_eq!(&slice(&merged, &fetched, range).unwrap()[..], expected);
         }
         assert!(slice(&merged, &fetched, &(5..8)).is_err());
+    }
+
+    #[test]
+    fn only_what_lies_within_is_given() {
+        let fetched = [Bytes::from_static(b"0123456789"), Bytes::from_static(b"abcde")];
+        let merged = [10..20, 30..35];
+        let of = |start, end| slice(&merged, &fetched, &Range { start, end });
+        assert_eq!(of(10, 20).unwrap(), "0123456789");
+        assert_eq!(of(34, 35).unwrap(), "e");
+        for empty in [10, 15, 20, 35] {
+            assert_eq!(of(empty, empty).unwrap(), "", "{empty}");
+        }
+        for (start, end) in [(15, 21), (9, 12), (22, 25), (30, 36), (17, 15), (36, 36)] {
+            let error = of(start, end).unwrap_err().to_string();
+            assert!(error.contains(&format!("bytes {start}..{end} were not read")), "{error}");
+        }
+    }
+
+    /// A small file is kept as it is read; of others only what is asked for is fetched, up to a bound.
+    #[test]
+    fn small_files_are_kept_and_large_reads_refused() {
+        let fixture = crate::table::fixture::Fixture::new();
+        let small = fixture.write(&["a", "b"]);
+        let keys: Vec<String> =
+            (0_u64..20_000).map(|n| format!("{:x}", n.wrapping_mul(0x9E37_79B9_7F4A_7C15))).collect();
+        let large = fixture.write(&keys.iter().map(String::as_str).collect::<Vec<_>>());
+        for (file, is_small) in [(&small, true), (&large, false)] {
+            assert_eq!(usize::try_from(file.file_size_in_bytes()).unwrap() <= FOOTER_HINT, is_small);
+            let mut opened = ParquetFile::open(&fixture.file_io, fixture.handle(), file).unwrap();
+            assert_eq!(opened.location(), file.file_path());
+            assert_eq!(opened.input.whole.is_some(), is_small);
+            opened.input.most = 10;
+            assert!(opened.input.check(&[0..4, 6..12]).is_ok());
+            assert!(opened.input.check(std::slice::from_ref(&(0..10))).is_ok());
+            let error = opened.input.check(&[0..5, 6..12]).unwrap_err();
+            assert!(error.to_string().contains("11 bytes of the file are wanted together"), "{error}");
+        }
     }
 }

@@ -146,3 +146,19 @@ fn specs_that_would_be_written_wrongly_are_refused() {
         assert!(error.message().contains(said), "{error}");
     }
 }
+
+#[test]
+fn a_partitioner_tells_its_spec_and_widths_have_a_limit() {
+    let partitioner = Partitioner::new(&spec(&[(2, Transform::Identity)]), &schema()).unwrap();
+    assert_eq!(partitioner.spec_id(), 7);
+    let field = |transform| PartitionField { source_id: 1, field_id: 1000, name: "p".to_owned(), transform };
+    for transform in [Transform::Bucket, Transform::Truncate] {
+        for width in [1, MAX_WIDTH] {
+            check_field(&field(transform(width))).unwrap();
+        }
+        for width in [0, MAX_WIDTH + 1] {
+            let error = check_field(&field(transform(width))).unwrap_err();
+            assert!(error.message().contains("has the impossible transform"), "{error}");
+        }
+    }
+}

@@ -240,3 +240,73 @@ fn numbers_of_row_groups_are_compared_in_all_their_types() {
         }
     }
 }
+
+/// Whether a row group with these statistics may hold the key.
+fn in_group(ty: PrimitiveType, key: i64, statistics: &Statistics) -> bool {
+    let values: ArrayRef = match &ty {
+        PrimitiveType::Decimal { precision, scale } => {
+            let (precision, scale) = (u8::try_from(*precision).unwrap(), i8::try_from(*scale).unwrap());
+            let value = Decimal128Array::from(vec![i128::from(key)]);
+            Arc::new(value.with_precision_and_scale(precision, scale).unwrap())
+        }
+        _ => Arc::new(Int64Array::from(vec![key])),
+    };
+    let field = NestedField::required(1, "k", Type::Primitive(ty));
+    let keys = RecordBatch::try_from_iter([("k", values)]).unwrap();
+    KeyFilter::new(&[Arc::new(field)], &keys).may_be_in_group(|id| (id == 1).then_some(statistics))
+}
+
+/// Longs may be older than the column's widening, and decimals are kept in the bytes that they need.
+#[test]
+fn statistics_of_all_physical_types_are_bounds() {
+    use parquet::data_type::FixedLenByteArray;
+
+    let fixed = |n: i64, length: usize| {
+        let bytes = i128::from(n).to_be_bytes();
+        Some(FixedLenByteArray::from(bytes[16 - length..].to_vec()))
+    };
+    let (min, max) = (-300, 200);
+    let deprecated = Statistics::int64(Some(min), Some(max), None, None, true);
+    let text = Statistics::byte_array(Some(b"a".to_vec().into()), Some(b"b".to_vec().into()), None, None, false);
+    let decimal = |precision| PrimitiveType::Decimal { precision, scale: 2 };
+    for ty in [PrimitiveType::Long, decimal(9), decimal(18), decimal(38)] {
+        let mut known = vec![
+            Statistics::int32(Some(-300), Some(200), None, None, false),
+            Statistics::int64(Some(min), Some(max), None, None, false),
+        ];
+        if ty != PrimitiveType::Long {
+            known.extend(
+                [2, 5, 16].map(|n| Statistics::fixed_len_byte_array(fixed(min, n), fixed(max, n), None, None, false)),
+            );
+        }
+        for statistics in known {
+            for (key, within) in [(-301, false), (-300, true), (-1, true), (0, true), (200, true), (201, false)] {
+                assert_eq!(in_group(ty.clone(), key, &statistics), within, "{key} as {ty} in {statistics}");
+            }
+        }
+        for statistics in [&deprecated, &text] {
+            assert!(in_group(ty.clone(), 201, statistics), "nothing is known of {ty} by {statistics}");
+        }
+    }
+}
+
+/// Of a file that holds one of so many keys nearly surely, the other columns are not asked.
+#[test]
+fn many_keys_are_not_compared_one_by_one() {
+    let schema = schema(&[PrimitiveType::Long, PrimitiveType::Long]);
+    let arrow = Arc::new(iceberg::arrow::schema_to_arrow_schema(&schema).unwrap());
+    let may_hold = |rows: usize| {
+        let column = |n: i64| -> ArrayRef { Arc::new(Int64Array::from(vec![n; rows])) };
+        let keys = RecordBatch::try_new(Arc::clone(&arrow), vec![column(1), column(2)]).unwrap();
+        let statistics = |min, max| Statistics::int64(Some(min), Some(max), None, None, false);
+        let (first, second) = (statistics(0, 5), statistics(3, 4));
+        let keys = KeyFilter::new(schema.as_struct().fields(), &keys);
+        (
+            keys.may_be_in_group(|id| Some(if id == 1 { &first } else { &second })),
+            keys.may_be_in_group(|_| Some(&first)),
+        )
+    };
+    assert_eq!(may_hold(1), (false, true));
+    assert_eq!(may_hold(MOST_COMPARED), (false, true));
+    assert_eq!(may_hold(MOST_COMPARED + 1), (true, true));
+}

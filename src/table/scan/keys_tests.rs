@@ -194,3 +194,87 @@ fn decimals_may_become_wider_only() {
         assert!(to(precision, scale).unwrap_err().message().contains("the table's is"), "{precision} {scale}");
     }
 }
+
+#[test]
+fn positions_follow_row_groups_and_batches() {
+    let mut rows = RowPositions::new(vec![(10, 5), (100, 3), (200, 1)]);
+    for (count, expected) in
+        [(2, vec![10, 11]), (0, vec![]), (1, vec![12]), (4, vec![13, 14, 100, 101]), (2, vec![102, 200])]
+    {
+        assert_eq!(rows.take(count).unwrap(), expected);
+    }
+    assert!(rows.take(1).unwrap_err().message().contains("more rows than its footer says"));
+}
+
+#[test]
+fn a_batch_that_is_all_deleted_is_not_given() {
+    let (fixture, live, _) = sorted_file(4, &[0, 1, 2, 3]);
+    let mut batches = 0;
+    scan_keys(&fixture.file_io, fixture.handle(), &live, &fixture.key(), None, &fixture.cache(), &mut |_| {
+        batches += 1;
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(batches, 0);
+}
+
+#[test]
+fn a_required_key_that_is_null_is_refused() {
+    let mut fixture = Fixture::new();
+    let file = fixture.append(&["a", "b"]);
+    let live = fixture.live_of(&file);
+    // `tag` is null in the first row.
+    let read = |required: bool| {
+        let tag = NestedField::new(3, "tag", Type::Primitive(PrimitiveType::String), required);
+        let mut nulls = Vec::new();
+        let (file_io, handle, cache) = (&fixture.file_io, fixture.handle(), fixture.cache());
+        scan_keys(file_io, handle, &live, &[Arc::new(tag)], None, &cache, &mut |batch| {
+            assert_eq!(batch.schema().field(0).is_nullable(), !required);
+            nulls.push(batch.column(0).null_count());
+            Ok(())
+        })
+        .map(|()| nulls)
+    };
+    assert_eq!(read(false).unwrap(), [1]);
+    let error = read(true).unwrap_err();
+    assert!(error.message().contains("a row without a key") && error.attribute() == Some("tag"), "{error}");
+    assert!(error.to_string().contains(file.file_path()), "{error}");
+}
+
+#[test]
+fn types_are_promoted_as_iceberg_allows() {
+    use DataType as D;
+    use arrow::array::BinaryArray;
+    use arrow::datatypes::TimeUnit;
+
+    let micros = |zone: Option<&str>| D::Timestamp(TimeUnit::Microsecond, zone.map(Into::into));
+    for (source, target, allowed) in [
+        (D::Decimal128(9, 2), D::Decimal128(9, 2), true),
+        (D::Decimal128(9, 2), D::Decimal128(18, 2), true),
+        (D::Decimal128(18, 2), D::Decimal128(9, 2), false),
+        (D::Decimal128(9, 2), D::Decimal128(18, 3), false),
+        (D::Decimal128(9, 3), D::Decimal128(18, 2), false),
+        (micros(None), micros(Some("UTC")), true),
+        (D::Timestamp(TimeUnit::Nanosecond, None), micros(None), false),
+        (D::Int32, D::Int64, true),
+        (D::Int64, D::Int32, false),
+        (D::Float32, D::Float64, true),
+        (D::Int32, D::Float64, false),
+        (D::Binary, D::Utf8, true),
+        (D::Utf8View, D::Utf8, true),
+        (D::Utf8, D::Int64, false),
+    ] {
+        let array = arrow::array::new_null_array(&source, 2);
+        match promote(&array, &target) {
+            Ok(promoted) => assert!(allowed && promoted.data_type() == &target, "{source} to {target}"),
+            Err(error) => {
+                assert!(!allowed, "{source} to {target}: {error}");
+                let said = format!("has a column of type {source}, the table's is {target}");
+                assert!(error.message().contains(&said), "{error}");
+            }
+        }
+    }
+    let text = |bytes: &[u8]| promote(&(Arc::new(BinaryArray::from(vec![bytes])) as ArrayRef), &D::Utf8);
+    assert_eq!(text(b"ok").unwrap().as_string::<i32>().value(0), "ok");
+    assert!(text(b"\xff").is_err(), "no text, and no null");
+}

@@ -2,12 +2,13 @@ use std::collections::HashMap;
 
 use iceberg::spec::{
     DataContentType, DataFile, DataFileBuilder, DataFileFormat, Datum, FormatVersion, Literal, ManifestEntry,
-    ManifestStatus, Operation, Struct, Transform, UnboundPartitionSpec,
+    ManifestStatus, Operation, Snapshot, Struct, Transform, UnboundPartitionSpec,
 };
 
 use super::*;
 use crate::table::deletes::write::{DeleteGroup, write_position_deletes};
 use crate::table::fixture::Fixture;
+use crate::table::manifest::read::manifests;
 use crate::table::manifest::read::{check_whole, read_entries};
 use crate::table::partition::key::PartitionKey;
 
@@ -213,4 +214,104 @@ fn a_manifest_with_fewer_entries_than_its_list_says_is_refused() {
     // A list that says no counts can't be asked.
     manifest.existing_files_count = None;
     assert!(check_whole(&manifest, &entries).is_ok());
+}
+
+#[test]
+fn a_manifest_or_list_cut_off_is_refused() {
+    let mut fixture = Fixture::new();
+    let empty = fixture.commit(Operation::Append, |_| {});
+    let files = [fixture.write(&["a"]), fixture.write(&["b"])];
+    fixture.commit(Operation::Append, |b| {
+        b.add_data_file(0, files[0].clone()).add_data_file(0, files[1].clone());
+    });
+    let manifest = fixture.runtime.block_on(manifests(&fixture.loaded())).unwrap().remove(0);
+    let (manifest, entries) = fixture.runtime.block_on(read_entries(fixture.file_io.clone(), manifest)).unwrap();
+    assert_eq!(entries.len(), 2);
+    for (added, existing, deleted, is_whole) in [
+        (Some(2), Some(0), Some(0), true),
+        (Some(0), Some(1), Some(1), true),
+        // More than it says is not what a cut leaves.
+        (Some(1), Some(0), Some(0), true),
+        (Some(3), None, Some(0), true),
+        (Some(3), Some(0), Some(0), false),
+        (Some(1), Some(1), Some(1), false),
+        (Some(0), Some(0), Some(3), false),
+    ] {
+        let manifest = ManifestFile {
+            added_files_count: added,
+            existing_files_count: existing,
+            deleted_files_count: deleted,
+            ..manifest.clone()
+        };
+        let checked = check_whole(&manifest, &entries);
+        assert_eq!(checked.is_ok(), is_whole, "{added:?} {existing:?} {deleted:?}");
+        if let Err(error) = checked {
+            assert!(error.to_string().contains(&manifest.manifest_path), "{error}");
+            assert!(error.message().contains("fewer entries than its list says"), "{error}");
+        }
+    }
+    for (total, is_whole) in
+        [(None, true), (Some("0"), true), (Some("many"), true), (Some("1"), false), (Some("9"), false)]
+    {
+        let mut summary = empty.snapshot.summary().clone();
+        summary.additional_properties.remove("total-data-files");
+        summary.additional_properties.extend(total.map(|total| ("total-data-files".to_owned(), total.to_owned())));
+        let snapshot = Snapshot::builder()
+            .with_snapshot_id(9)
+            .with_sequence_number(1)
+            .with_timestamp_ms(1)
+            .with_manifest_list(empty.snapshot.manifest_list().to_owned())
+            .with_summary(summary)
+            .build();
+        let read = fixture.runtime.block_on(read_manifest_list(&fixture.file_io, &fixture.metadata, &snapshot));
+        assert_eq!(read.as_ref().is_ok_and(Vec::is_empty), is_whole, "{total:?}");
+        if let Err(error) = read {
+            assert!(error.message().contains("the manifest list is empty"), "{error}");
+        }
+    }
+}
+
+/// Only new files, and all of a table that had format version 1, inherit their number.
+#[test]
+fn sequence_numbers_are_inherited_by_new_entries_only() {
+    let mut fixture = Fixture::new();
+    let file = fixture.append(&["a"]);
+    let manifest = fixture.runtime.block_on(manifests(&fixture.loaded())).unwrap().remove(0);
+    for (status, own, of_manifest, expected) in [
+        (ManifestStatus::Added, None, 5, Some(5)),
+        (ManifestStatus::Added, None, 0, Some(0)),
+        (ManifestStatus::Added, Some(3), 5, Some(3)),
+        (ManifestStatus::Existing, Some(3), 5, Some(3)),
+        (ManifestStatus::Existing, None, 0, Some(0)),
+        (ManifestStatus::Existing, None, 5, None),
+    ] {
+        let manifest = ManifestFile { sequence_number: of_manifest, ..manifest.clone() };
+        let entry = ManifestEntry::builder().status(status).sequence_number_opt(own).data_file(file.clone()).build();
+        assert_eq!(sequence_number(&manifest, &entry), expected, "{status:?} {own:?} in {of_manifest}");
+    }
+}
+
+#[test]
+fn delete_files_that_apply_to_nothing_are_still_there() {
+    let mut fixture = Fixture::new();
+    let (first, second) = (fixture.append(&["a", "b"]), fixture.append(&["c"]));
+    let written = [fixture.write_deletes(&[(&first, &[0])]), fixture.write_deletes(&[(&first, &[1]), (&second, &[0])])];
+    fixture.commit(Operation::Delete, |b| {
+        for delete in written.iter().flatten() {
+            b.add_delete_file(0, delete.1.clone());
+        }
+    });
+    let gone = fixture.live();
+    fixture.commit(Operation::Delete, |b| {
+        for live in &gone {
+            b.remove_data_file(live);
+        }
+    });
+    let table = fixture.runtime.block_on(live_table(&fixture.loaded())).unwrap();
+    let mut left: Vec<&str> = table.deletes.iter().map(|delete| delete.file.file_path()).collect();
+    let mut expected: Vec<&str> = written.iter().flatten().map(|(_, file)| file.file_path()).collect();
+    left.sort_unstable();
+    expected.sort_unstable();
+    assert!(table.files.is_empty());
+    assert_eq!(left, expected);
 }

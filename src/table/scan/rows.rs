@@ -175,3 +175,63 @@ fn column(array: &ArrayRef, wanted: &Field) -> Result<ArrayRef> {
 fn field_id(field: &Field) -> Option<i32> {
     field.metadata().get(PARQUET_FIELD_ID_META_KEY).and_then(|id| id.parse().ok())
 }
+
+#[cfg(test)]
+mod tests {
+    use iceberg::arrow::schema_to_arrow_schema;
+    use iceberg::spec::{NestedField, PrimitiveType, Schema, Type};
+
+    use super::*;
+    use crate::table::fixture::Fixture;
+
+    fn file(rows: usize) -> (Fixture, LiveFile) {
+        let mut fixture = Fixture::new();
+        let keys: Vec<String> = (0..rows).map(|n| format!("key {n:04}")).collect();
+        let file = fixture.append(&keys.iter().map(String::as_str).collect::<Vec<_>>());
+        let live = fixture.live_of(&file);
+        (fixture, live)
+    }
+
+    fn table_schema(fixture: &Fixture) -> ArrowSchemaRef {
+        Arc::new(schema_to_arrow_schema(&fixture.schema()).unwrap())
+    }
+
+    #[test]
+    fn a_file_that_is_all_deleted_gives_no_batch() {
+        let (fixture, live) = file(3);
+        let schema = table_schema(&fixture);
+        for (deleted, expected) in [(vec![0, 1, 2], 0), (vec![0, 2], 1), (vec![], 1)] {
+            let mut batches = 0;
+            let without = Positions::new(deleted);
+            scan_rows(&fixture.file_io, fixture.handle(), &live, &schema, &without, &mut |_| {
+                batches += 1;
+                Ok(())
+            })
+            .unwrap();
+            assert_eq!(batches, expected);
+        }
+    }
+
+    #[test]
+    fn what_a_file_lacks_is_null_or_refused() {
+        let (fixture, live) = file(2);
+        let read = |field: NestedField| {
+            let table = fixture.schema();
+            let fields = table.as_struct().fields().iter().cloned().chain([Arc::new(field)]);
+            let schema = Schema::builder().with_fields(fields).build().unwrap();
+            let schema = Arc::new(schema_to_arrow_schema(&schema).unwrap());
+            let mut nulls = Vec::new();
+            let without = Positions::default();
+            scan_rows(&fixture.file_io, fixture.handle(), &live, &schema, &without, &mut |batch| {
+                nulls.push(batch.column(3).null_count());
+                Ok(())
+            })
+            .map(|()| nulls)
+        };
+        let long = Type::Primitive(PrimitiveType::Long);
+        assert_eq!(read(NestedField::optional(9, "later", long.clone())).unwrap(), [2]);
+        let error = read(NestedField::required(9, "later", long)).unwrap_err();
+        assert!(error.message().contains("lacks a required column"), "{error}");
+        assert!(error.attribute() == Some("later") && error.to_string().contains(live.file.file_path()), "{error}");
+    }
+}

@@ -142,6 +142,16 @@ mod tests {
             ("s3://b/t/data".into(), "s3://b/t/metadata".into())
         );
     }
+
+    #[test]
+    fn an_empty_property_moves_nothing() {
+        for empty in ["", "/"] {
+            let properties = [DATA_PATH, METADATA_PATH].map(|name| (name.to_owned(), empty.to_owned()));
+            let metadata = fixture::metadata("s3://b/t", properties.into());
+            assert_eq!(metadata_folder(&metadata), "s3://b/t/metadata");
+            assert_eq!(data_folder(&metadata), "s3://b/t/data");
+        }
+    }
 }
 
 /// The folder of data files that a property sets, without a trailing slash.

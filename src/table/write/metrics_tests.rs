@@ -157,3 +157,36 @@ fn bounds_of_bytes_are_cut_to_the_right_side() {
     let bytes = |bound: &Datum| bound.to_bytes().unwrap().to_vec();
     assert_eq!((bytes(&bounds.lower[&1]), bytes(&bounds.upper[&1])), (vec![5, 6], vec![5, 7]));
 }
+
+#[test]
+fn modes_say_what_is_kept_of_a_column() {
+    let schema = schema(vec![
+        field(1, "text", primitive(PrimitiveType::String)),
+        field(2, "bytes", primitive(PrimitiveType::Binary)),
+        field(3, "number", primitive(PrimitiveType::Double)),
+    ]);
+    let found = |mode| {
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(StringArray::from(vec!["abcdef"; 2])),
+            Arc::new(LargeBinaryArray::from(vec![&b"\x01\x02\x03\x04\x05"[..]; 2])),
+            Arc::new(Float64Array::from(vec![f64::NAN, 0.5])),
+        ];
+        bounds_of(&schema, columns, &MetricsConfig::uniform(mode))
+    };
+    let number = (3, Datum::double(0.5));
+    let bounds = |text: &str, bytes: &[u8]| {
+        HashMap::from([(1, Datum::string(text)), (2, Datum::binary(bytes.to_vec())), number.clone()])
+    };
+    let (none, nans) = (HashMap::new(), HashMap::from([(3, 1)]));
+    let whole = bounds("abcdef", &[1, 2, 3, 4, 5]);
+    for (mode, lower, upper, nans) in [
+        (MetricsMode::None, none.clone(), none.clone(), HashMap::new()),
+        (MetricsMode::Counts, none.clone(), none, nans.clone()),
+        (MetricsMode::Truncate(2), bounds("ab", &[1, 2]), bounds("ac", &[1, 3]), nans.clone()),
+        (MetricsMode::Truncate(5), bounds("abcde", &[1, 2, 3, 4, 5]), bounds("abcdf", &[1, 2, 3, 4, 5]), nans.clone()),
+        (MetricsMode::Full, whole.clone(), whole, nans),
+    ] {
+        let found = found(mode);
+        assert_eq!((found.lower, found.upper, found.nans), (lower, upper, nans), "{mode:?}");
+    }
+}

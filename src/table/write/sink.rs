@@ -77,3 +77,53 @@ impl io::Write for Sink {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use async_trait::async_trait;
+
+    use super::*;
+
+    /// Notes the length of what it gets.
+    struct Noted(Arc<Mutex<Vec<usize>>>);
+
+    #[async_trait]
+    impl FileWrite for Noted {
+        async fn write(&mut self, bytes: Bytes) -> iceberg::Result<()> {
+            self.0.lock().unwrap().push(bytes.len());
+            Ok(())
+        }
+
+        async fn close(&mut self) -> iceberg::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn bytes_travel_in_chunks() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        for (writes, sent) in [
+            (vec![CHUNK_BYTES / 2, CHUNK_BYTES / 2], vec![CHUNK_BYTES]),
+            (vec![CHUNK_BYTES / 2, CHUNK_BYTES / 2, 1], vec![CHUNK_BYTES, 1]),
+            (vec![5, CHUNK_BYTES, 7, CHUNK_BYTES - 7], vec![5, CHUNK_BYTES, CHUNK_BYTES]),
+            (vec![3 * CHUNK_BYTES, 2], vec![3 * CHUNK_BYTES, 2]),
+            (vec![], vec![]),
+        ] {
+            let noted = Arc::default();
+            let mut sink = Sink::new(Some(Box::new(Noted(Arc::clone(&noted)))), runtime.handle().clone());
+            let mut total = 0;
+            for length in writes {
+                assert_eq!(sink.write(&vec![1; length]).unwrap(), length);
+                total += u64::try_from(length).unwrap();
+                assert_eq!(sink.size(), total);
+            }
+            let mut rest = sink.detach();
+            runtime.block_on(rest.close()).unwrap();
+            assert_eq!((noted.lock().unwrap().clone(), rest.size()), (sent, total));
+            assert!(runtime.block_on(rest.close()).is_err(), "it is closed");
+        }
+    }
+}

@@ -8,7 +8,7 @@ use iceberg::arrow::schema_to_arrow_schema;
 use iceberg::spec::{NestedField, PrimitiveType, Schema as IcebergSchema, StructType, Type};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::{Compression, PageType, ZstdLevel};
 use parquet::column::page::Page;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use parquet::file::properties::WriterPropertiesBuilder;
@@ -45,7 +45,7 @@ fn write(
     let mut found = Vec::new();
     for (column, array) in columns.iter().zip(batch.columns()) {
         for chunk in
-            column.encode(array, &Slots::rows(Arc::clone(&positions)), &properties, &WorkSharing::default()).unwrap()
+            column.encode(array, &Levels::rows(Arc::clone(&positions)), &properties, &WorkSharing::default()).unwrap()
         {
             found.extend(chunk.append(&mut group).unwrap());
         }
@@ -362,13 +362,125 @@ fn nulls_of_a_required_column_are_refused() {
     let encode = |positions: Vec<u32>| {
         column.encode(
             &nulls,
-            &Slots::rows(Arc::new(positions)),
+            &Levels::rows(Arc::new(positions)),
             &Arc::new(properties().build()),
             &WorkSharing::default(),
         )
     };
     assert_eq!(encode(vec![2, 0]).unwrap().len(), 1);
     assert!(encode(vec![0, 1]).unwrap_err().to_string().contains("required"));
+}
+
+/// The rows, values and bytes of each data page of a column of longs, or of as many distinct longs in a dictionary.
+fn pages_of_longs(rows: i64, distinct: i64, properties: WriterPropertiesBuilder) -> (Vec<u32>, ColumnChunkMetaData) {
+    let longs: ArrayRef = Arc::new(Int64Array::from_iter_values((0..rows).map(|n| n % distinct)));
+    let batch = RecordBatch::try_from_iter([("longs", longs)]).unwrap();
+    let positions: Vec<u32> = (0..u32::try_from(rows).unwrap()).collect();
+    let (file, footer, _) = write(&batch, &positions, properties);
+    let chunk = footer.row_group(0).column(0).clone();
+    let pages = SerializedPageReader::new(Arc::new(file), &chunk, batch.num_rows(), None).unwrap().map(|p| p.unwrap());
+    let data = pages.filter(|page| matches!(page, Page::DataPage { .. }));
+    (data.map(|page| page.num_values()).collect(), chunk)
+}
+
+#[test]
+fn pages_end_at_their_limits() {
+    let rows = |dictionary: bool, most_rows: usize, most_bytes: usize| {
+        let properties = properties()
+            .set_compression(Compression::UNCOMPRESSED)
+            .set_dictionary_enabled(dictionary)
+            .set_data_page_row_count_limit(most_rows)
+            .set_data_page_size_limit(most_bytes);
+        let (pages, chunk) = pages_of_longs(500, 5, properties);
+        assert_eq!(chunk.uncompressed_size(), chunk.compressed_size(), "headers and pages, all counted");
+        let mut kinds: Vec<_> = chunk
+            .page_encoding_stats()
+            .unwrap()
+            .iter()
+            .map(|stats| (stats.page_type, stats.encoding, stats.count))
+            .collect();
+        let data = if dictionary { Encoding::RLE_DICTIONARY } else { Encoding::PLAIN };
+        assert_eq!(kinds.pop(), Some((PageType::DATA_PAGE, data, i32::try_from(pages.len()).unwrap())));
+        let dictionary_page = (PageType::DICTIONARY_PAGE, Encoding::PLAIN, 1);
+        assert_eq!(kinds, dictionary.then_some(dictionary_page).into_iter().collect::<Vec<_>>());
+        pages
+    };
+    // A long counts for eight bytes and one, and as many as fit are looked at together.
+    assert_eq!(rows(false, 1000, 900), [100; 5]);
+    assert_eq!(rows(false, 1000, 950), [210, 210, 80]);
+    assert_eq!(rows(false, 100, 1 << 20), [100; 5]);
+    assert_eq!(rows(true, 100, 1 << 20), [100; 5]);
+    // In a dictionary's page it counts for one byte.
+    assert_eq!(rows(true, 1000, 120), [130, 130, 130, 110]);
+}
+
+#[test]
+fn a_dictionary_has_a_limit() {
+    assert_eq!(dictionary_limit(&properties().build()), 2 << 20);
+    for limit in [5, 1 << 19] {
+        assert_eq!(dictionary_limit(&properties().set_dictionary_page_size_limit(limit).build()), limit);
+    }
+    let longs: ArrayRef = Arc::new(Int64Array::from(vec![7, 8, 7, 9]));
+    let texts: ArrayRef = Arc::new(StringArray::from(vec!["length", "of six", "length", "bytes."]));
+    for (array, bytes) in [(longs, 3 * 8), (texts, 3 * (6 + 4))] {
+        let values = values_of(&array, PhysicalType::INT64, 0).unwrap();
+        for (positions, limit, is_kept) in [
+            (&[0, 1, 2, 3][..], bytes, true),
+            (&[0, 1, 2, 3], bytes + 1, true),
+            (&[0, 1, 2, 3], bytes - 1, false),
+            (&[0, 1, 2, 3], 1, false),
+            (&[0, 2, 0], bytes / 3, true),
+        ] {
+            let dictionary = values.dictionary(positions, limit);
+            assert_eq!(dictionary.is_some(), is_kept, "{limit} of {bytes}");
+        }
+        let dictionary = values.dictionary(&[3, 0, 1, 2, 0], bytes).unwrap();
+        assert_eq!((dictionary.positions, dictionary.indices), (vec![3, 0, 1], vec![0, 1, 2, 1, 1]));
+    }
+}
+
+#[test]
+fn texts_are_cut_by_characters_and_bytes_by_bytes() {
+    let statistics = |column: ArrayRef| {
+        let batch = RecordBatch::try_from_iter([("column", column)]).unwrap();
+        let footer = write(&batch, &[0, 1], properties().set_statistics_truncate_length(Some(3))).1;
+        let found = footer.row_group(0).column(0).statistics().unwrap().clone();
+        let bytes = |bytes: Option<&[u8]>| bytes.unwrap().to_vec();
+        (bytes(found.min_bytes_opt()), bytes(found.max_bytes_opt()), found.min_is_exact(), found.max_is_exact())
+    };
+    let texts = |a: &str, b: &str| statistics(Arc::new(StringArray::from(vec![a, b])));
+    let of = |min: &str, max: &str, exact: (bool, bool)| (min.into(), max.into(), exact.0, exact.1);
+    assert_eq!(texts("ééééé", "zzzé"), of("zzz", "ééê", (false, false)));
+    assert_eq!(texts("äöü", "a"), of("a", "äöü", (true, true)));
+    assert_eq!(texts("abcd", "abc"), of("abc", "abd", (true, false)));
+    assert_eq!(texts("abcd", "b"), of("abc", "b", (false, true)));
+    let bytes = |a: &[u8], b: &[u8]| statistics(Arc::new(LargeBinaryArray::from(vec![a, b])));
+    assert_eq!(bytes(b"\xff\x01\x02\x03", b"\x80"), (b"\x80".to_vec(), b"\xff\x01\x03".to_vec(), true, false));
+}
+
+/// What waits for other threads is counted once, however many leaves share it.
+#[test]
+fn levels_of_siblings_count_once() {
+    let rows: Lists = vec![Some(vec![Some((Some(1), Some(vec![]))), None, Some((None, None))]), None, Some(vec![])];
+    let batch = nested(&rows);
+    let mut found = Vec::new();
+    let positions = Arc::new(vec![0, 1, 2, 0]);
+    let schema = batch.schema();
+    let flat = Arc::new(Int64Array::from(vec![1, 2, 3])) as ArrayRef;
+    let number = Field::new("flat", DataType::Int64, false);
+    for (field, array) in [(schema.field(0), batch.column(0)), (&number, &flat), (&number, &flat)] {
+        leaves(field, array, &Levels::rows(Arc::clone(&positions)), 0, &mut |leaf| {
+            found.push(leaf);
+            Ok(())
+        })
+        .unwrap();
+    }
+    let [number, texts, flat, again] = found.as_slice() else { panic!("four leaves") };
+    // Eight slots of two levels each, two bytes a level, and the positions of four structs that are there.
+    assert_eq!((number.parent_bytes(None), number.parent_bytes(Some(flat))), (8 * 4 + 4 * 4, 8 * 4 + 4 * 4));
+    // Those of the lists of texts: as many slots, and no text.
+    assert_eq!(texts.parent_bytes(Some(number)), 8 * 4);
+    assert_eq!((flat.parent_bytes(Some(texts)), again.parent_bytes(Some(flat))), (4 * 4, 0));
 }
 
 type Lists = Vec<Option<Vec<Option<(Option<i64>, Option<Vec<Option<String>>>)>>>>;
