@@ -263,7 +263,7 @@ fn what_lists_and_maps_take_is_counted() {
         let mut b = ItemBuilder::new(&TableSchema::create(&file, &file.key).unwrap(), Limits::default()).unwrap();
         for n in 0..200 {
             let element = |e: usize| format!(r#"{{"M":{{"f{}":{{"N":"{e}"}}}}}}"#, (e * 2) % 100);
-            let elements: Vec<String> = if value.contains("[") {
+            let elements: Vec<String> = if value.contains('[') {
                 (0..30).map(element).collect()
             } else {
                 (0..30).map(|e| format!(r#""k{e}":{}"#, element(e))).collect()

@@ -42,7 +42,7 @@ async fn apply_within(site: &Site, memory_limit: usize) -> Report {
 
 /// Keys by number, spread over all of their range.
 fn spread(n: usize) -> String {
-    format!("{:016x}-{n:08}", (n as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15))
+    format!("{:016x}-{n:08}", u64::try_from(n).unwrap().wrapping_mul(0x9E37_79B9_7F4A_7C15))
 }
 
 /// The changes go to disk in many runs, and some keys change in several of them.
@@ -75,7 +75,11 @@ async fn a_window_of_any_number_of_changes_and_keys_of_any_width() {
         super::program::window(0, 1).files([lines, half]).write(site.bucket());
         let report = apply_within(&site, 2 << 20).await;
         let counts = &report.windows[0].rows;
-        assert_eq!((counts.inserted, counts.updated, counts.deleted), (changes as u64 - 100, 66, 34), "{width}");
+        assert_eq!(
+            (counts.inserted, counts.updated, counts.deleted),
+            (u64::try_from(changes).unwrap() - 100, 66, 34),
+            "{width}"
+        );
         let rows = site.rows().await;
         assert_eq!(rows.len(), changes - 34, "{width}");
         assert!(rows.iter().all(|row| row["v"] == 2), "{width}");
@@ -95,7 +99,9 @@ async fn sparse_items_and_elements_are_compacted() {
     };
     let elements = |n: usize| {
         let fields = |e: usize| {
-            Map::from_iter((0..2).map(|k| (format!("f{}", (n + e * 7 + k * 31) % 100), json!({"N": n.to_string()}))))
+            (0..2)
+                .map(|k| (format!("f{}", (n + e * 7 + k * 31) % 100), json!({"N": n.to_string()})))
+                .collect::<Map<_, _>>()
         };
         let list: Vec<Value> = (0..200).map(|e| json!({"M": fields(e)})).collect();
         with(&format!("{n:05}"), [("events".to_owned(), json!({"L": list}))])
@@ -108,7 +114,8 @@ async fn sparse_items_and_elements_are_compacted() {
         for window in 1..13 {
             let images = lines(window);
             let changes = images.iter().map(|image| change(&json!({"pk": image["pk"]}), Some(image))).collect();
-            site.window(window as u32 - 1, window as u32, changes);
+            let minute = u32::try_from(window).unwrap();
+            site.window(minute - 1, minute, changes);
         }
         let bucket = site.bucket();
         site.run(&["incremental", bucket.to_str().unwrap(), "--maintenance", "off"]).expect(0);

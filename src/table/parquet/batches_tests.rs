@@ -90,7 +90,7 @@ fn rows_of_all_sizes_come_as_they_are_in_batches_that_are_bounded() {
         std::fs::write(&path, &bytes).unwrap();
         let mut builder = iceberg::spec::DataFileBuilder::default();
         builder.content(iceberg::spec::DataContentType::Data).file_format(iceberg::spec::DataFileFormat::Parquet);
-        builder.file_path(format!("file://{}", path.display())).file_size_in_bytes(bytes.len() as u64);
+        builder.file_path(format!("file://{}", path.display())).file_size_in_bytes(u64::try_from(bytes.len()).unwrap());
         builder.partition(Struct::empty()).partition_spec_id(0).record_count(3_000);
         let file = ParquetFile::open(&fixture.file_io, fixture.handle(), &builder.build().unwrap()).unwrap();
         let (mean, known) = row_bytes(file.metadata());
