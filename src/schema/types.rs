@@ -287,7 +287,7 @@ mod tests {
     /// Also inside of a list, it ends where new types do.
     #[test]
     fn what_is_decided_later_lies_as_deep_as_what_was_seen_at_first() {
-        let text = format!("{}{{\"S\":\"\"}}{}", r#"{"L":["#.repeat(40), "]}".repeat(40));
+        let text = format!("{}{{\"S\":\"\"}}{}", r#"{"L":["#.repeat(34), "]}".repeat(34));
         let mut observed = Observed::default();
         observed.observe(&mut Parser::new(text.as_bytes()).unwrap(), &Limits::default(), &mut String::new()).unwrap();
         let mut open = ColumnType::Undecided;
