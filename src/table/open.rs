@@ -57,26 +57,6 @@ fn near(ident: &TableIdent, names: &[String]) -> Option<String> {
     Some(question.replacen('d', "D", 1))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tables_that_may_be_meant() {
-        let names = ["shop.orders", "sales.Customers", "shop.order_lines", "a.b.items"].map(str::to_owned);
-        for (typed, meant) in [
-            (["shop", "order"], Some("Did you mean \"shop.orders\"?")),
-            (["Shop", "Orders"], Some("Did you mean \"shop.orders\"?")),
-            (["shop", "customers"], Some("Did you mean \"sales.Customers\"?")),
-            (["shop", "items"], Some("Did you mean \"a.b.items\"?")),
-            (["shop", "events"], None),
-        ] {
-            let ident = TableIdent::from_strs(typed).unwrap();
-            assert_eq!(near(&ident, &names).as_deref(), meant, "{ident}");
-        }
-    }
-}
-
 /// Refuses tables that this crate would read or write incorrectly: those with format version 3, or with partition specs
 /// that it does not support.
 pub fn check_supported(metadata: &TableMetadata) -> Result<()> {
@@ -97,4 +77,24 @@ pub fn check_writable(metadata: &TableMetadata) -> Result<()> {
             ));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_that_may_be_meant() {
+        let names = ["shop.orders", "sales.Customers", "shop.order_lines", "a.b.items"].map(str::to_owned);
+        for (typed, meant) in [
+            (["shop", "order"], Some("Did you mean \"shop.orders\"?")),
+            (["Shop", "Orders"], Some("Did you mean \"shop.orders\"?")),
+            (["shop", "customers"], Some("Did you mean \"sales.Customers\"?")),
+            (["shop", "items"], Some("Did you mean \"a.b.items\"?")),
+            (["shop", "events"], None),
+        ] {
+            let ident = TableIdent::from_strs(typed).unwrap();
+            assert_eq!(near(&ident, &names).as_deref(), meant, "{ident}");
+        }
+    }
 }

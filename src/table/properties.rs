@@ -197,6 +197,13 @@ fn why_unfollowed(name: &str, text: &str) -> Option<String> {
     Some(format!("{name} ({why})"))
 }
 
+/// Encoded bytes of a row group; a writer holds about one row group in memory.
+pub const DEFAULT_ROW_GROUP_BYTES: usize = 32 * 1024 * 1024;
+
+/// Default zstd level. Level 3 makes the files of a load 10 % smaller, but takes a fifth of its CPU time instead of a
+/// seventh.
+pub const DEFAULT_ZSTD_LEVEL: i32 = 1;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -332,10 +339,3 @@ mod tests {
         }
     }
 }
-
-/// Encoded bytes of a row group; a writer holds about one row group in memory.
-pub const DEFAULT_ROW_GROUP_BYTES: usize = 32 * 1024 * 1024;
-
-/// Default zstd level. Level 3 makes the files of a load 10 % smaller, but takes a fifth of its CPU time instead of a
-/// seventh.
-pub const DEFAULT_ZSTD_LEVEL: i32 = 1;

@@ -94,7 +94,7 @@ async fn sparse_items_and_elements_are_compacted() {
     let sparse = |n: usize| {
         with(
             &format!("{n:05}"),
-            (0..10).map(|k| (format!("a{}", (n * 37 + k * 401) % 2_000), json!({"N": n.to_string()}))),
+            (0..10).map(|k| (format!("a{}", (n * 37 + k * 401) % 3_000), json!({"N": n.to_string()}))),
         )
     };
     let elements = |n: usize| {
@@ -106,7 +106,7 @@ async fn sparse_items_and_elements_are_compacted() {
         let list: Vec<Value> = (0..200).map(|e| json!({"M": fields(e)})).collect();
         with(&format!("{n:05}"), [("events".to_owned(), json!({"L": list}))])
     };
-    let kinds: [(&dyn Fn(usize) -> Value, usize); 2] = [(&sparse, 100), (&elements, 40)];
+    let kinds: [(&dyn Fn(usize) -> Value, usize); 2] = [(&sparse, 200), (&elements, 60)];
     for (image, rows) in kinds {
         let site = Site::new();
         let lines = |window: usize| (window * rows..(window + 1) * rows).map(image).collect::<Vec<_>>();

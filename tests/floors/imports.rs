@@ -89,7 +89,7 @@ impl Tree {
         let mut arrows = Arrows::new();
         for (module, source) in &self.sources {
             let imports = source.imported.iter().filter(|(_, _, shared)| !shared).map(|(_, path, _)| path.clone());
-            let inline = source.paths.iter().map(|path| self.expand(source, path));
+            let inline = source.paths.iter().map(|path| Self::expand(source, path));
             for path in imports.chain(inline) {
                 let Some(path) = self.absolute(module, &path) else { continue };
                 let (definer, rest) = self.resolve(&path, 0);
@@ -105,7 +105,7 @@ impl Tree {
     }
 
     /// A path whose first name is an import: with what it stands for.
-    fn expand(&self, source: &Source, path: &[String]) -> Vec<String> {
+    fn expand(source: &Source, path: &[String]) -> Vec<String> {
         let first = path.first().map_or("", String::as_str);
         match source.imported.iter().find(|(name, _, _)| name == first) {
             Some((_, stands_for, _)) => stands_for.iter().chain(path.iter().skip(1)).cloned().collect(),

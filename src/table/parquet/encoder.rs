@@ -197,6 +197,15 @@ impl<W: Write + Send> ColumnsEncoder<W> {
     }
 }
 
+/// Bytes of the rows themselves, even if the batch is a slice of a larger one.
+pub(crate) fn memory_of(batch: &RecordBatch) -> usize {
+    batch.columns().iter().map(bytes_of).sum()
+}
+
+fn bytes_of(column: &ArrayRef) -> usize {
+    column.to_data().get_slice_memory_size().unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
     use arrow::array::{ArrayRef, Int64Array, ListArray, StringArray, StructArray};
@@ -246,13 +255,4 @@ mod tests {
         let read: Vec<RecordBatch> = reader.build().unwrap().map(Result::unwrap).collect();
         assert_eq!(concat_batches(&schema, &read).unwrap(), concat_batches(&schema, &batches).unwrap());
     }
-}
-
-/// Bytes of the rows themselves, even if the batch is a slice of a larger one.
-pub(crate) fn memory_of(batch: &RecordBatch) -> usize {
-    batch.columns().iter().map(bytes_of).sum()
-}
-
-fn bytes_of(column: &ArrayRef) -> usize {
-    column.to_data().get_slice_memory_size().unwrap_or(0)
 }

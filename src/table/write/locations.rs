@@ -89,6 +89,19 @@ fn below(metadata: &TableMetadata, folder: &str) -> String {
     format!("{}/{folder}", metadata.location().trim_end_matches('/'))
 }
 
+/// The folder of data files that a property sets, without a trailing slash.
+pub(crate) fn data_path(properties: &HashMap<String, String>) -> Option<&str> {
+    let given =
+        |name: &str| properties.get(name).map(|path| path.trim_end_matches('/')).filter(|path| !path.is_empty());
+    let old = if spreads(properties) { given(OBJECT_PATH) } else { None };
+    given(DATA_PATH).or(old).or_else(|| given(FOLDER_PATH))
+}
+
+/// Whether data files are to be spread over many folders.
+pub(crate) fn spreads(properties: &HashMap<String, String>) -> bool {
+    properties.get(OBJECT_STORAGE).is_some_and(|text| text.trim().eq_ignore_ascii_case("true"))
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::{HashMap, HashSet};
@@ -152,17 +165,4 @@ mod tests {
             assert_eq!(data_folder(&metadata), "s3://b/t/data");
         }
     }
-}
-
-/// The folder of data files that a property sets, without a trailing slash.
-pub(crate) fn data_path(properties: &HashMap<String, String>) -> Option<&str> {
-    let given =
-        |name: &str| properties.get(name).map(|path| path.trim_end_matches('/')).filter(|path| !path.is_empty());
-    let old = if spreads(properties) { given(OBJECT_PATH) } else { None };
-    given(DATA_PATH).or(old).or_else(|| given(FOLDER_PATH))
-}
-
-/// Whether data files are to be spread over many folders.
-pub(crate) fn spreads(properties: &HashMap<String, String>) -> bool {
-    properties.get(OBJECT_STORAGE).is_some_and(|text| text.trim().eq_ignore_ascii_case("true"))
 }

@@ -37,7 +37,7 @@ pub(crate) struct Levels {
 
 /// A position between two rows, as counts of what precedes it.
 #[derive(Debug, Clone, Copy, Default)]
-pub(in crate::table) struct Place {
+pub(crate) struct Place {
     pub slot: usize,
     pub value: usize,
     pub row: usize,
