@@ -277,8 +277,8 @@ fn levels_of_leaves_that_wait_are_counted_once() {
         Ok(())
     })
     .unwrap();
-    // Five slots with two levels each, and where three values are.
-    let bytes = 5 * 2 * size_of::<u16>() + 3 * size_of::<u32>();
+    // Five slots with two levels each, and where three values are, both ways.
+    let bytes = 5 * 2 * size_of::<u16>() + 2 * 3 * size_of::<u32>();
     assert_eq!((found[0].parent_bytes(None), found[1].parent_bytes(Some(&found[0]))), (bytes, 0));
     let alone = Field::new("n", DataType::Int64, false);
     leaves(&alone, &longs(), &Levels::rows(Arc::new((0..3).collect())), 0, &mut |leaf| {
@@ -476,11 +476,11 @@ fn levels_of_siblings_count_once() {
         .unwrap();
     }
     let [number, texts, flat, again] = found.as_slice() else { panic!("four leaves") };
-    // Eight slots of two levels each, two bytes a level, and the positions of four structs that are there.
-    assert_eq!((number.parent_bytes(None), number.parent_bytes(Some(flat))), (8 * 4 + 4 * 4, 8 * 4 + 4 * 4));
+    // Eight slots of two levels each, two bytes a level, and the positions of four structs that are there, both ways.
+    assert_eq!((number.parent_bytes(None), number.parent_bytes(Some(flat))), (8 * 4 + 4 * 8, 8 * 4 + 4 * 8));
     // Those of the lists of texts: as many slots, and no text.
     assert_eq!(texts.parent_bytes(Some(number)), 8 * 4);
-    assert_eq!((flat.parent_bytes(Some(texts)), again.parent_bytes(Some(flat))), (4 * 4, 0));
+    assert_eq!((flat.parent_bytes(Some(texts)), again.parent_bytes(Some(flat))), (4 * 8, 0));
 }
 
 type Lists = Vec<Option<Vec<Option<(Option<i64>, Option<Vec<Option<String>>>)>>>>;
