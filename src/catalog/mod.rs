@@ -2,7 +2,7 @@
 //!
 //! - [`connect`] creates a catalog from PyIceberg's properties ([`property`] knows their names).
 //! - [`sql`] keeps pointers to metadata files in SQLite or PostgreSQL, [`glue`] in the AWS Glue Data Catalog;
-//!   [`pointer`] is the common part of such catalogs: it writes the metadata file and swaps the pointer.
+//!   `pointer` is the common part of such catalogs: it writes the metadata file and swaps the pointer.
 //! - [`rest`] is a client of the REST catalog protocol: the server writes the metadata.
 //! - [`place`] decides in which folders a table's files may be, whatever its metadata says.
 //! - [`settle`] determines the outcome of a commit whose answer was not a plain success. Callers commit through it.

@@ -1,8 +1,8 @@
 //! Keeps a table small and fast: fewer and larger data files, fewer deletes, limited history, no orphans.
 //!
-//! - [`pick`]: which data files to rewrite, in groups; [`rewrite`] merges the sorted rows of one group; [`compact`]
+//! - [`pick`]: which data files to rewrite, in groups; `rewrite` merges the sorted rows of one group; [`compact`]
 //!   commits the result as one `replace` snapshot. Readers see the same rows before and after.
-//! - [`retention`]: which snapshots to expire; [`expire`] removes them, then the files that only they referred to,
+//! - [`retention`]: which snapshots to expire; `expire` removes them, then the files that only they referred to,
 //!   which [`reachable`] determines.
 //! - [`orphans`]: unreferenced files below the table's location.
 //! - [`due`]: when the scheduled `incremental` runs the first two.

@@ -1,7 +1,7 @@
 //! Merges a window: the newest change of each key, the location of its old row, the files to write and to remove.
 //!
-//! [`window`] commits what [`planner`] plans: [`changes`] are read and sorted ([`sort`]), [`apply`] finds their old rows
-//! ([`locate`]) and has [`images`], [`deletes`] or rewritten files ([`rewrite`]) written.
+//! [`window`] commits what `planner` plans: `changes` are read and sorted (`sort`), `apply` finds their old rows
+//! (`locate`) and has `images`, `deletes` or rewritten files (`rewrite`) written.
 
 mod apply;
 mod changes;

@@ -1,6 +1,6 @@
 //! Runs work: a bounded pool of threads, work sharing between them, progress, cancellation, interruption.
 //!
-//! Work that blocks on storage or on other tasks has its own thread ([`thread`]); nothing occupies a thread that it
+//! Work that blocks on storage or on other tasks has its own thread (`thread`); nothing occupies a thread that it
 //! waits for.
 
 pub mod cancel;

@@ -5,7 +5,7 @@
 //! - [`manifest`]: manifest lists and manifests, read, written, merged, without metrics that nobody asked for.
 //! - [`partition`]: the partition of a row.
 //! - [`parquet`]: Parquet files, read in batches of measured size, and encoded in another order than rows stand in.
-//! - [`write`]: data files, counted and bounded from the rows themselves.
+//! - `write`: data files, counted and bounded from the rows themselves.
 //! - [`commit`]: one change: snapshot, summary, requirements, and the transaction that commits it.
 //! - [`columns`], [`properties`], [`watermark`]: what a table's metadata says of its columns, of how files are written, and of
 //!   the time up to which it is complete.
