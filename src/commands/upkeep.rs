@@ -38,7 +38,7 @@ pub(super) async fn upkeep(
                 warn(report, "compact", &what, &error);
                 // Whatever is not known to have failed is left alone: the next run sees what became of it.
                 if !matches!(error.kind(), Kind::Unknown | Kind::Interrupted) {
-                    table = record(catalog, table, failed).await;
+                    table = record(context, catalog, table, failed).await;
                 }
             }
         }
@@ -99,10 +99,12 @@ async fn expire_some(
 }
 
 /// Records in the table that a compaction has failed, as far as possible; gives the table as it is then.
-async fn record(catalog: &dyn Catalog, table: LoadedTable, failed: CompactionFailed) -> LoadedTable {
+async fn record(context: &Context, catalog: &dyn Catalog, table: LoadedTable, failed: CompactionFailed) -> LoadedTable {
     let Ok(text) = serde_json::to_string(&failed) else { return table };
     let updates = vec![TableUpdate::SetProperties { updates: [(COMPACTION_FAILED.to_owned(), text)].into() }];
-    match catalog.commit(&table, base_requirements(&table.metadata), updates).await {
+    // Through the run, which is not stopped halfway then.
+    let commit = catalog.commit(&table, base_requirements(&table.metadata), updates);
+    match context.progress.run().commit(commit).await {
         Ok(Commit::Done(now)) => now,
         other => {
             tracing::debug!("that the compaction failed was not recorded: {other:?}");
