@@ -1,6 +1,6 @@
 //! `ddb-iceberg` turns DynamoDB's S3 exports into Apache Iceberg tables and keeps them up to date.
 //!
-//! [`commands`] is the front door: fill in a request, get a report. The rooms (top-level modules) stand on floors. A
+//! [`commands`] is the front door: fill in a request, get events and a report. The rooms (top-level modules) stand on floors. A
 //! room uses only rooms on lower floors, and its own files:
 //!
 //! | floor | rooms |
