@@ -11,10 +11,11 @@ use iceberg::{TableRequirement, TableUpdate};
 use super::reachable::{Unneeded, unneeded};
 use super::retention::{Retention, references};
 use crate::catalog::settle::{Outcome, remove_and_settle};
-use crate::catalog::{Catalog, LoadedTable, clock};
+use crate::catalog::{Catalog, Commit, LoadedTable, clock};
 use crate::error::Result;
 use crate::runtime::progress::Progress;
 use crate::storage::Deleted;
+use crate::table::commit::requirements::base_requirements;
 
 /// The result of an expiry.
 #[derive(Debug)]
@@ -70,7 +71,41 @@ pub async fn expire(
         }
         Err(error) => expired.warnings.push(format!("files of expired snapshots were left behind: {error}")),
     }
+    expired.table = without_unneeded_schemas(catalog, expired.table, progress).await;
     Ok(Some(expired))
+}
+
+/// Removes schemas that no snapshot uses any more: each may take hundreds of kilobytes of every metadata file. A commit of
+/// its own, since REST servers may not know this update; if it fails, the schemas stay.
+async fn without_unneeded_schemas(catalog: &dyn Catalog, table: LoadedTable, progress: &Progress) -> LoadedTable {
+    let schema_ids = unneeded_schemas(&table.metadata);
+    if schema_ids.is_empty() {
+        return table;
+    }
+    let requirements = base_requirements(&table.metadata);
+    let commit = catalog.commit(&table, requirements, vec![TableUpdate::RemoveSchemas { schema_ids }]);
+    match progress.run().commit(commit).await {
+        Ok(Commit::Done(table)) => table,
+        Ok(Commit::Conflict(why) | Commit::Unknown(why)) => {
+            tracing::info!("old schemas were left in the metadata: {why}");
+            table
+        }
+        Err(error) => {
+            tracing::info!("old schemas were left in the metadata: {error}");
+            table
+        }
+    }
+}
+
+/// Ids of schemas that are not current and that no snapshot names. A snapshot that names none may need any.
+fn unneeded_schemas(metadata: &TableMetadata) -> Vec<i32> {
+    let named: Option<HashSet<i32>> = metadata.snapshots().map(|snapshot| snapshot.schema_id()).collect();
+    let Some(needed) = named else { return Vec::new() };
+    let ids = metadata.schemas_iter().map(|schema| schema.schema_id());
+    let mut unneeded: Vec<i32> =
+        ids.filter(|id| *id != metadata.current_schema_id() && !needed.contains(id)).collect();
+    unneeded.sort_unstable();
+    unneeded
 }
 
 fn updates(metadata: &TableMetadata, retention: &Retention) -> Vec<TableUpdate> {

@@ -4,7 +4,7 @@ use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType};
 use iceberg::spec::{NestedField, Type};
 
-use super::framing::{count, sized};
+use super::framing::{count, place, sized};
 use super::json;
 use crate::attribute::Number;
 use crate::error::{Error, Result};
@@ -96,10 +96,14 @@ impl Form {
             }
             Self::Struct(fields) => {
                 let array = array.as_struct_opt().ok_or_else(|| unexpected(array))?;
-                for (slot, form) in fields {
+                for (slot, form) in fields.iter().filter(|(_, form)| !matches!(form, Self::Foreign)) {
                     let column = array.columns().get(*slot).ok_or_else(|| unexpected(array))?;
-                    form.write(column, row, out)?;
+                    if column.is_valid(row) {
+                        place(Some(*slot), out);
+                        form.write(column, row, out)?;
+                    }
                 }
+                place(None, out);
             }
         }
         Ok(())

@@ -9,3 +9,8 @@ pub(crate) fn sized(bytes: &[u8], out: &mut Vec<u8>) {
 pub(crate) fn count(number: usize, out: &mut Vec<u8>) {
     out.extend(u64::try_from(number).unwrap_or(u64::MAX).to_le_bytes());
 }
+
+/// The place of a value that is there, before it; `None` after the last: values that are missing have no bytes.
+pub(crate) fn place(place: Option<usize>, out: &mut Vec<u8>) {
+    out.extend(place.and_then(|place| u32::try_from(place).ok()).unwrap_or(u32::MAX).to_le_bytes());
+}

@@ -8,7 +8,7 @@ use iceberg::spec::Schema;
 use sha2::{Digest, Sha256};
 
 use super::canonical::Form;
-use super::framing::sized;
+use super::framing::{place, sized};
 use super::json;
 use crate::attribute::Parser;
 use crate::columns::ItemBuilder;
@@ -77,6 +77,7 @@ impl RowForm {
 pub(super) struct Rows<'a> {
     form: &'a RowForm,
     batch: &'a RecordBatch,
+    present: Present,
     /// Rows whose rescued attributes were converted again: attributes, and index of the row in `reborn`.
     again: HashMap<usize, (BTreeMap<String, Vec<u8>>, usize)>,
     reborn: Option<RecordBatch>,
@@ -85,7 +86,7 @@ pub(super) struct Rows<'a> {
 impl<'a> Rows<'a> {
     /// The rows of the export's items.
     pub fn of_items(form: &'a RowForm, batch: &'a RecordBatch) -> Self {
-        Self { form, batch, again: HashMap::new(), reborn: None }
+        Self { form, batch, present: Present::of(form, batch), again: HashMap::new(), reborn: None }
     }
 
     /// Rows of the table. Rescued values may fit a column that the table has now, so they are converted again.
@@ -130,9 +131,25 @@ impl<'a> Rows<'a> {
     /// The digest of all columns but the key.
     pub fn digest(&self, row: usize, scratch: &mut Vec<u8>) -> Result<Hash> {
         scratch.clear();
-        for (slot, name, form) in &self.form.columns {
-            self.write_column(*slot, name, form, row, scratch)?;
+        let mut write = |n: usize| match self.form.columns.get(n) {
+            Some((slot, name, form)) => {
+                let begin = scratch.len();
+                place(Some(n), scratch);
+                let value = scratch.len();
+                self.write_column(*slot, name, form, row, scratch)?;
+                if scratch.get(value..) == Some(&[0]) {
+                    scratch.truncate(begin);
+                }
+                Ok(())
+            }
+            None => Err(Error::failed("a column is missing")),
+        };
+        if self.again.contains_key(&row) {
+            (0..self.form.columns.len()).try_for_each(&mut write)?;
+        } else {
+            self.present.of_row(row).iter().try_for_each(|n| write(*n as usize))?;
         }
+        place(None, scratch);
         for (name, value) in self.rescued(row) {
             sized(name.as_bytes(), scratch);
             sized(&value, scratch);
@@ -182,6 +199,45 @@ impl<'a> Rows<'a> {
         let Some(text) = text else { return BTreeMap::new() };
         json::rescued(text)
             .unwrap_or_else(|| BTreeMap::from([(crate::schema::RESCUED.to_owned(), text.as_bytes().to_vec())]))
+    }
+}
+
+/// The columns of [`RowForm::columns`] that have a value, row after row: most of very many have none.
+struct Present {
+    columns: Vec<u32>,
+    /// The end of each row's part.
+    ends: Vec<usize>,
+}
+
+impl Present {
+    fn of(form: &RowForm, batch: &RecordBatch) -> Self {
+        let mut ends = vec![0; batch.num_rows()];
+        let each = |found: &mut dyn FnMut(u32, usize)| {
+            for (n, (slot, ..)) in (0_u32..).zip(&form.columns) {
+                match batch.columns().get(*slot).map(|column| (column.nulls(), column.len())) {
+                    Some((Some(nulls), _)) => nulls.valid_indices().for_each(|row| found(n, row)),
+                    Some((None, rows)) => (0..rows).for_each(|row| found(n, row)),
+                    None => {}
+                }
+            }
+        };
+        each(&mut |_, row| ends[row] += 1);
+        let mut all = 0;
+        for end in &mut ends {
+            // Its begin, until its columns are there.
+            (*end, all) = (all, all + *end);
+        }
+        let mut columns = vec![0; all];
+        each(&mut |n, row| {
+            columns[ends[row]] = n;
+            ends[row] += 1;
+        });
+        Self { columns, ends }
+    }
+
+    fn of_row(&self, row: usize) -> &[u32] {
+        let begin = row.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
+        self.ends.get(row).and_then(|end| self.columns.get(begin..*end)).unwrap_or_default()
     }
 }
 

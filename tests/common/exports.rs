@@ -56,6 +56,7 @@ pub fn table_id(table: &str) -> String {
 }
 
 type Edit<T> = Box<dyn Fn(&mut T)>;
+type Lines = Box<dyn Fn(usize) -> Vec<String>>;
 
 pub struct ExportWriter {
     table: String,
@@ -68,6 +69,8 @@ pub struct ExportWriter {
     to: Time,
     view: String,
     files: Vec<Vec<String>>,
+    made: Option<(usize, Lines)>,
+    level: Compression,
     members: usize,
     edit_summary: Edit<Value>,
     edit_files: Edit<Vec<Value>>,
@@ -86,6 +89,8 @@ impl ExportWriter {
             to: at("2026-01-14T10:35:00Z"),
             view: "NEW_AND_OLD_IMAGES".to_owned(),
             files: vec![Vec::new()],
+            made: None,
+            level: Compression::default(),
             members: 1,
             edit_summary: Box::new(|_| {}),
             edit_files: Box::new(|_| {}),
@@ -124,6 +129,14 @@ impl ExportWriter {
         L::Item: Into<String>,
     {
         self.files = files.into_iter().map(|lines| lines.into_iter().map(Into::into).collect()).collect();
+        self
+    }
+
+    /// So many files, whose lines are made when it is a file's turn: for exports that do not fit into memory. They are
+    /// compressed quickly. Needs an id.
+    pub fn made(mut self, files: usize, lines: impl Fn(usize) -> Vec<String> + 'static) -> Self {
+        self.made = Some((files, Box::new(lines)));
+        self.level = Compression::fast();
         self
     }
 
@@ -200,7 +213,12 @@ impl ExportWriter {
         let folder = root.join(&base).join(&id);
         let mut made = Vec::new();
         let mut entries = Vec::new();
-        for (number, lines) in self.files.iter().enumerate() {
+        let count = self.made.as_ref().map_or(self.files.len(), |(count, _)| *count);
+        for number in 0..count {
+            let lines = match &self.made {
+                Some((_, make)) => &make(number),
+                None => &self.files[number],
+            };
             let bytes = self.compress(lines);
             let key = format!("{data}/{}.json.gz", file_name(&format!("{id}{number}")));
             entries.push(json!({
@@ -209,9 +227,10 @@ impl ExportWriter {
             }));
             made.push((root.join(&key), bytes));
         }
+        let items = entries.iter().map(|entry| entry["itemCount"].as_u64().unwrap()).sum();
         (self.edit_files)(&mut entries);
         let files: String = entries.iter().map(|entry| format!("{entry}\n")).collect();
-        let mut summary = self.summary(&base, &id);
+        let mut summary = self.summary(&base, &id, items);
         (self.edit_summary)(&mut summary);
         made.push((folder.join("_started"), Vec::new()));
         for (name, text) in [("manifest-files", files), ("manifest-summary", summary.to_string())] {
@@ -221,8 +240,7 @@ impl ExportWriter {
         (folder, made)
     }
 
-    fn summary(&self, base: &str, id: &str) -> Value {
-        let items: usize = self.files.iter().map(Vec::len).sum();
+    fn summary(&self, base: &str, id: &str, items: u64) -> Value {
         let mut summary = json!({
             "version": if self.incremental { "2023-08-01" } else { "2020-06-30" },
             "exportArn": self.arn(), "startTime": time::format(self.end()), "endTime": time::format(self.end()),
@@ -255,14 +273,18 @@ impl ExportWriter {
         }
         parts
             .into_iter()
-            .flat_map(|part| gzip(part.iter().map(|line| format!("{line}\n")).collect::<String>()))
+            .flat_map(|part| gzip_at(self.level, part.iter().map(|line| format!("{line}\n")).collect::<String>()))
             .collect()
     }
 }
 
 /// One gzip member; of nothing, it has 20 bytes.
 pub fn gzip(text: impl AsRef<[u8]>) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    gzip_at(Compression::default(), text)
+}
+
+fn gzip_at(level: Compression, text: impl AsRef<[u8]>) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), level);
     encoder.write_all(text.as_ref()).unwrap();
     encoder.finish().unwrap()
 }

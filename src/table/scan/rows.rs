@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, ListArray, MapArray, RecordBatch, StructArray, new_null_array};
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef as ArrowSchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, SchemaRef as ArrowSchemaRef};
 use futures::future::ready;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, TryStreamExt};
@@ -75,12 +75,14 @@ struct RowScan {
     schema: ArrowSchemaRef,
     /// The position of the next row.
     next: i64,
+    /// Once there is a batch.
+    conversion: Option<Conversion>,
 }
 
 impl RowScan {
     async fn open(file_io: &FileIO, live: &LiveFile, schema: &ArrowSchemaRef) -> Result<Self> {
         let file = ParquetFile::open_async(file_io, &live.file).await?;
-        Ok(Self { file, schema: schema.clone(), next: 0 })
+        Ok(Self { file, schema: schema.clone(), next: 0, conversion: None })
     }
 
     /// All rows, in the file's own columns.
@@ -103,9 +105,16 @@ impl RowScan {
             Some(mask) if mask.true_count() == 0 => return Ok(None),
             Some(mask) => filter_record_batch(&batch, &mask)?,
         };
-        let columns = fields(self.schema.fields(), kept.schema().fields(), kept.columns(), kept.num_rows());
-        let columns = columns.map_err(|e| e.in_file(self.file.location()))?;
+        let columns = self.in_columns_of_table(&kept).map_err(|e| e.in_file(self.file.location()))?;
         Ok(Some(RecordBatch::try_new(self.schema.clone(), columns)?))
+    }
+
+    fn in_columns_of_table(&mut self, batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
+        let conversion = match &mut self.conversion {
+            Some(conversion) => conversion,
+            none => none.insert(Conversion::new(self.schema.fields(), batch.schema().fields())?),
+        };
+        conversion.apply(batch.columns(), batch.num_rows())
     }
 }
 
@@ -127,49 +136,121 @@ pub fn footprint(file_io: &FileIO, handle: &Handle, live: &LiveFile) -> Result<F
     Ok(Footprint { row_bytes, at_least: !known, reading_bytes: batches::reading_bytes(file.metadata()) })
 }
 
-/// Builds columns for the wanted fields from the file's columns.
-fn fields(wanted: &[FieldRef], there: &[FieldRef], arrays: &[ArrayRef], rows: usize) -> Result<Vec<ArrayRef>> {
-    let by_id: HashMap<i32, &ArrayRef> =
-        there.iter().zip(arrays).filter_map(|(field, array)| Some((field_id(field)?, array))).collect();
-    wanted
-        .iter()
-        .map(|field| match field_id(field).and_then(|id| by_id.get(&id)) {
-            Some(array) => column(array, field),
-            None if field.is_nullable() => Ok(new_null_array(field.data_type(), rows)),
-            None => Err(Error::failed("the data file lacks a required column").of_attribute(field.name().as_str())),
-        })
-        .collect()
+/// How columns of a data file become columns of the table: found once a file.
+#[derive(Debug)]
+struct Conversion(Vec<(FieldRef, Source)>);
+
+/// Where a column's values come from.
+#[derive(Debug)]
+enum Source {
+    /// No column of the file: they are null. As many nulls as a batch has needed so far.
+    Nulls(ArrayRef),
+    Column(usize, Change),
 }
 
-/// Converts one column, or one level of a nested column, to the wanted field.
-fn column(array: &ArrayRef, wanted: &Field) -> Result<ArrayRef> {
-    let mismatch = || {
-        Error::failed(format!("the data file has {}, the table's column is {}", array.data_type(), wanted.data_type()))
-            .of_attribute(wanted.name().as_str())
-    };
-    Ok(match (array.data_type(), wanted.data_type()) {
-        (DataType::Struct(there), DataType::Struct(inner)) => {
-            let array = array.as_struct();
-            let columns = fields(inner, there, array.columns(), array.len())?;
-            Arc::new(StructArray::try_new(inner.clone(), columns, array.nulls().cloned())?)
-        }
-        (DataType::List(_), DataType::List(element)) => {
-            let array = array.as_list::<i32>();
-            let values = column(array.values(), element)?;
-            Arc::new(ListArray::try_new(element.clone(), array.offsets().clone(), values, array.nulls().cloned())?)
-        }
-        (DataType::Map(..), DataType::Map(entries, ordered)) => {
-            let array = array.as_map();
-            let DataType::Struct(pair) = entries.data_type() else { return Err(mismatch()) };
-            let [key, value] = pair.as_ref() else { return Err(mismatch()) };
-            let columns = vec![column(array.keys(), key)?, column(array.values(), value)?];
-            let pairs = StructArray::try_new(pair.clone(), columns, None)?;
-            let (offsets, nulls) = (array.offsets().clone(), array.nulls().cloned());
-            Arc::new(MapArray::try_new(entries.clone(), offsets, pairs, nulls, *ordered)?)
-        }
-        (_, DataType::Struct(_) | DataType::List(_) | DataType::Map(..)) => return Err(mismatch()),
-        _ => promote(array, wanted.data_type()).map_err(|e| e.of_attribute(wanted.name().as_str()))?,
-    })
+/// What is to be done with the values of a column.
+#[derive(Debug)]
+enum Change {
+    Nothing,
+    Promote,
+    Struct(Fields, Conversion),
+    List(FieldRef, Box<Change>),
+    Map(FieldRef, bool, Box<[Change; 2]>),
+}
+
+impl Conversion {
+    fn new(wanted: &Fields, there: &Fields) -> Result<Self> {
+        let by_id: HashMap<i32, usize> =
+            there.iter().enumerate().filter_map(|(n, field)| Some((field_id(field)?, n))).collect();
+        let source = |field: &FieldRef| {
+            let found = field_id(field).and_then(|id| by_id.get(&id)).and_then(|n| Some((*n, there.get(*n)?)));
+            Ok(match found {
+                Some((n, from)) => Source::Column(n, Change::new(from.data_type(), field)?),
+                None if field.is_nullable() => Source::Nulls(new_null_array(field.data_type(), 0)),
+                None => {
+                    return Err(
+                        Error::failed("the data file lacks a required column").of_attribute(field.name().as_str())
+                    );
+                }
+            })
+        };
+        wanted.iter().map(|field| Ok((Arc::clone(field), source(field)?))).collect::<Result<_>>().map(Self)
+    }
+
+    fn apply(&mut self, arrays: &[ArrayRef], rows: usize) -> Result<Vec<ArrayRef>> {
+        let missing = || Error::failed("a column of the data file is missing");
+        let column = |(field, source): &mut (FieldRef, Source)| match source {
+            Source::Column(n, change) => change.apply(arrays.get(*n).ok_or_else(missing)?, field),
+            Source::Nulls(nulls) => {
+                if nulls.len() < rows {
+                    *nulls = new_null_array(field.data_type(), rows);
+                }
+                Ok(nulls.slice(0, rows))
+            }
+        };
+        self.0.iter_mut().map(column).collect()
+    }
+}
+
+impl Change {
+    /// From one column, or one level of a nested column, to the wanted field.
+    fn new(there: &DataType, wanted: &Field) -> Result<Self> {
+        let mismatch = || {
+            Error::failed(format!("the data file has {there}, the table's column is {}", wanted.data_type()))
+                .of_attribute(wanted.name().as_str())
+        };
+        Ok(match (there, wanted.data_type()) {
+            (there, wanted) if there == wanted => Self::Nothing,
+            (DataType::Struct(there), DataType::Struct(inner)) => {
+                Self::Struct(inner.clone(), Conversion::new(inner, there)?)
+            }
+            (DataType::List(there), DataType::List(element)) => {
+                Self::List(Arc::clone(element), Box::new(Self::new(there.data_type(), element)?))
+            }
+            (DataType::Map(there, _), DataType::Map(entries, ordered)) => {
+                let (DataType::Struct(from), DataType::Struct(to)) = (there.data_type(), entries.data_type()) else {
+                    return Err(mismatch());
+                };
+                let ([key, value], [to_key, to_value]) = (from.as_ref(), to.as_ref()) else { return Err(mismatch()) };
+                let changes = [Self::new(key.data_type(), to_key)?, Self::new(value.data_type(), to_value)?];
+                Self::Map(Arc::clone(entries), *ordered, Box::new(changes))
+            }
+            (_, DataType::Struct(_) | DataType::List(_) | DataType::Map(..)) => return Err(mismatch()),
+            _ => Self::Promote,
+        })
+    }
+
+    fn apply(&mut self, array: &ArrayRef, wanted: &Field) -> Result<ArrayRef> {
+        Ok(match self {
+            Self::Nothing => Arc::clone(array),
+            Self::Promote => {
+                promote(array, wanted.data_type()).map_err(|e| e.of_attribute(wanted.name().as_str()))?
+            }
+            Self::Struct(inner, conversion) => {
+                let array = array.as_struct();
+                let columns = conversion.apply(array.columns(), array.len())?;
+                Arc::new(StructArray::try_new(inner.clone(), columns, array.nulls().cloned())?)
+            }
+            Self::List(element, change) => {
+                let array = array.as_list::<i32>();
+                let values = change.apply(array.values(), element)?;
+                Arc::new(ListArray::try_new(element.clone(), array.offsets().clone(), values, array.nulls().cloned())?)
+            }
+            Self::Map(entries, ordered, changes) => {
+                let array = array.as_map();
+                let DataType::Struct(pair) = entries.data_type() else {
+                    return Err(Error::failed("a map without entries"));
+                };
+                let ([key, value], [of_key, of_value]) = (pair.as_ref(), &mut **changes) else {
+                    return Err(Error::failed("a map without entries"));
+                };
+                let columns = vec![of_key.apply(array.keys(), key)?, of_value.apply(array.values(), value)?];
+                let pairs = StructArray::try_new(pair.clone(), columns, None)?;
+                let (offsets, nulls) = (array.offsets().clone(), array.nulls().cloned());
+                Arc::new(MapArray::try_new(entries.clone(), offsets, pairs, nulls, *ordered)?)
+            }
+        })
+    }
 }
 
 fn field_id(field: &Field) -> Option<i32> {

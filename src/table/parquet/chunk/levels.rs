@@ -1,6 +1,7 @@
 //! Repetition and definition levels (Dremel's; see Parquet's `Encodings.md` and the README of its format) of columns
 //! whose rows are written in another order than they are stored.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
@@ -10,7 +11,7 @@ use arrow::datatypes::{DataType, Field};
 use parquet::errors::{ParquetError, Result};
 use parquet::schema::types::ColumnDescriptor;
 
-use super::rle::{pack, pack_run, width_of};
+use super::rle::{pack, pack_few, pack_run, width_of};
 
 /// The definition level of a present value, whatever the depth.
 const PRESENT: u16 = u16::MAX;
@@ -26,13 +27,61 @@ pub(crate) struct Levels {
     /// `None`: all are 0.
     repetition: Option<Arc<Vec<u16>>>,
     /// `None`: all are present.
-    definition: Option<Arc<Vec<u16>>>,
+    definition: Option<Arc<Definition>>,
     /// The definition level of present values.
     depth: u16,
     /// The index of each present value in its array.
     positions: Arc<Vec<u32>>,
     /// The same the other way round: the slot of each place in the array, once it is wanted, if none has two.
     by_position: Arc<OnceLock<Option<Vec<u32>>>>,
+}
+
+/// Definition levels.
+#[derive(Debug)]
+enum Definition {
+    /// One per slot.
+    Each(Vec<u16>),
+    /// One level, except in a few slots, which are in order.
+    Few { level: u16, others: Vec<(u32, u16)> },
+}
+
+impl Definition {
+    /// One per slot.
+    fn each(&self, count: usize) -> Cow<'_, [u16]> {
+        match self {
+            Self::Each(levels) => Cow::Borrowed(levels),
+            Self::Few { level, others } => {
+                let mut levels = vec![*level; count];
+                for (slot, other) in others {
+                    if let Some(level) = levels.get_mut(index(*slot)) {
+                        *level = *other;
+                    }
+                }
+                Cow::Owned(levels)
+            }
+        }
+    }
+
+    /// The number of values in some slots.
+    fn values(&self, slots: Range<usize>) -> usize {
+        match self {
+            Self::Each(levels) => levels[slots].iter().filter(|level| **level == PRESENT).count(),
+            Self::Few { others, .. } => within(others, slots).iter().filter(|(_, level)| *level == PRESENT).count(),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Each(levels) => size_of_val(levels.as_slice()),
+            Self::Few { others, .. } => size_of_val(others.as_slice()),
+        }
+    }
+}
+
+/// Those in a range of slots.
+fn within(others: &[(u32, u16)], slots: Range<usize>) -> &[(u32, u16)] {
+    let until = |end: usize| others.partition_point(|(slot, _)| index(*slot) < end);
+    &others[until(slots.start)..until(slots.end)]
 }
 
 /// A position between two rows, as counts of what precedes it.
@@ -140,52 +189,61 @@ impl Levels {
             },
             _ => level,
         };
-        let definition = match &self.definition {
-            Some(levels) => levels.iter().map(|found| level(*found)).collect(),
-            None => (0..self.count).map(|_| level(PRESENT)).collect(),
+        let definition = match self.definition.as_deref() {
+            Some(Definition::Each(levels)) => Definition::Each(levels.iter().map(|found| level(*found)).collect()),
+            Some(Definition::Few { level: most, others }) => Definition::Few {
+                level: *most,
+                others: others.iter().map(|(slot, found)| (*slot, level(*found))).collect(),
+            },
+            None => Definition::Each((0..self.count).map(|_| level(PRESENT)).collect()),
         };
-        Ok(Self {
+        Ok(self.within(definition, positions))
+    }
+
+    /// Levels one deeper.
+    fn within(&self, definition: Definition, positions: Vec<u32>) -> Self {
+        Self {
             count: self.count,
             repetition: self.repetition.clone(),
             definition: Some(Arc::new(definition)),
             depth: self.depth + 1,
             positions: Arc::new(positions),
             by_position: Arc::default(),
-        })
+        }
     }
 
     /// As [`defined`](Self::defined) of an optional field, at the cost of its values: few slots have one.
     fn defined_by_values(&self, nulls: &NullBuffer, slots: &[u32]) -> Self {
-        let mut definition = match &self.definition {
-            Some(levels) => levels.iter().map(|level| if *level == PRESENT { self.depth } else { *level }).collect(),
-            None => vec![self.depth; self.count],
-        };
         let mut found: Vec<(u32, u32)> = nulls
             .valid_indices()
             .filter_map(|at| Some((*slots.get(at).filter(|slot| **slot != NOWHERE)?, u32::try_from(at).ok()?)))
             .collect();
         found.sort_unstable();
-        for (slot, _) in &found {
-            if let Some(level) = definition.get_mut(index(*slot)) {
-                *level = PRESENT;
+        let definition = match &self.definition {
+            None => {
+                Definition::Few { level: self.depth, others: found.iter().map(|(slot, _)| (*slot, PRESENT)).collect() }
             }
-        }
-        Self {
-            count: self.count,
-            repetition: self.repetition.clone(),
-            definition: Some(Arc::new(definition)),
-            depth: self.depth + 1,
-            positions: Arc::new(found.into_iter().map(|(_, at)| at).collect()),
-            by_position: Arc::default(),
-        }
+            Some(known) => {
+                let mut levels = known.each(self.count).into_owned();
+                levels.iter_mut().filter(|level| **level == PRESENT).for_each(|level| *level = self.depth);
+                for (slot, _) in &found {
+                    if let Some(level) = levels.get_mut(index(*slot)) {
+                        *level = PRESENT;
+                    }
+                }
+                Definition::Each(levels)
+            }
+        };
+        self.within(definition, found.into_iter().map(|(_, at)| at).collect())
     }
 
     /// The slot of each place in the array; `None` if one has two.
     fn by_position(&self) -> Option<Vec<u32>> {
         let mut slots = vec![NOWHERE; self.positions.iter().max().map_or(0, |last| index(*last) + 1)];
         let mut found = self.positions.iter();
+        let definition = self.definition.as_ref().map(|levels| levels.each(self.count));
         for (slot, number) in (0..self.count).zip(0_u32..) {
-            if self.definition.as_ref().is_none_or(|levels| levels[slot] == PRESENT)
+            if definition.as_ref().is_none_or(|levels| levels[slot] == PRESENT)
                 && let Some(place) = found.next().and_then(|at| slots.get_mut(index(*at)))
             {
                 if *place != NOWHERE {
@@ -213,9 +271,10 @@ impl Levels {
         let (mut repetition, mut definition) = (Vec::with_capacity(count), Vec::with_capacity(count));
         let mut positions = Vec::with_capacity(elements);
         let mut found = self.positions.iter();
+        let known = self.definition.as_ref().map(|levels| levels.each(self.count));
         for slot in 0..self.count {
             repetition.push(self.repetition.as_ref().map_or(0, |levels| levels[slot]));
-            let defined = self.definition.as_ref().map_or(PRESENT, |levels| levels[slot]);
+            let defined = known.as_ref().map_or(PRESENT, |levels| levels[slot]);
             let Some(at) = (if defined == PRESENT { found.next() } else { None }) else {
                 definition.push(defined);
                 continue;
@@ -234,7 +293,7 @@ impl Levels {
         Ok(Self {
             count: definition.len(),
             repetition: Some(Arc::new(repetition)),
-            definition: (!is_full).then(|| Arc::new(definition)),
+            definition: (!is_full).then(|| Arc::new(Definition::Each(definition))),
             depth: self.depth + 1,
             positions: Arc::new(positions),
             by_position: Arc::default(),
@@ -263,7 +322,7 @@ impl Levels {
             end += levels[end..].iter().take_while(|level| **level > 0).count();
         }
         let values = match &self.definition {
-            Some(levels) => levels[begin..end].iter().filter(|level| **level == PRESENT).count(),
+            Some(levels) => levels.values(begin..end),
             None => end - begin,
         };
         let rows = match &self.repetition {
@@ -285,8 +344,13 @@ impl Levels {
         if leaf.max_def_level() > 0 {
             let (width, depth) = (width(leaf.max_def_level()), self.depth);
             let number = |level| u32::from(if level == PRESENT { depth } else { level });
-            put_sized(page, |page| match &self.definition {
-                Some(levels) => pack(&levels[slots], width, number, page),
+            put_sized(page, |page| match self.definition.as_deref() {
+                Some(Definition::Each(levels)) => pack(&levels[slots], width, number, page),
+                Some(Definition::Few { level, others }) => {
+                    let others = within(others, slots.clone()).iter();
+                    let others = others.map(|(slot, level)| (index(*slot) - slots.start, number(*level)));
+                    pack_few(number(*level), others, count, width, page);
+                }
                 None => pack_run(u32::from(depth), count, width, page),
             })?;
         }
@@ -294,9 +358,9 @@ impl Levels {
     }
 
     fn bytes(&self) -> usize {
-        let levels =
-            |levels: &Option<Arc<Vec<u16>>>| levels.as_ref().map_or(0, |levels| levels.len() * size_of::<u16>());
-        levels(&self.repetition) + levels(&self.definition) + self.positions.len() * 2 * size_of::<u32>()
+        let repetition = self.repetition.as_ref().map_or(0, |levels| size_of_val(levels.as_slice()));
+        let definition = self.definition.as_ref().map_or(0, |levels| levels.bytes());
+        repetition + definition + self.positions.len() * 2 * size_of::<u32>()
     }
 }
 

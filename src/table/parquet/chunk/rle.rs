@@ -29,6 +29,41 @@ pub(crate) fn pack<T: Copy + PartialEq>(values: &[T], width: u32, number: impl F
     pack_groups(&values[begin..], width, &number, out);
 }
 
+/// Appends `count` numbers of at most `width` bits: all are `number`, except for some at the given places, which are in
+/// order. Costs as much as those few.
+pub(crate) fn pack_few(
+    number: u32,
+    others: impl Iterator<Item = (usize, u32)>,
+    count: usize,
+    width: u32,
+    out: &mut Vec<u8>,
+) {
+    // `groups` are pending, and follow what has been appended; all before `at` is in one or the other.
+    let (mut groups, mut at) = (Vec::new(), 0);
+    for (place, other) in others {
+        if place >= at + GROUP {
+            pack_groups(&groups, width, |number| number, out);
+            groups.clear();
+            pack_run(number, place - at, width, out);
+            at = place;
+        }
+        if place >= at {
+            groups.resize(groups.len() + GROUP, number);
+            at += GROUP;
+        }
+        let slot = (groups.len() + place).checked_sub(at).and_then(|slot| groups.get_mut(slot));
+        if let Some(slot) = slot {
+            *slot = other;
+        }
+    }
+    let last = groups.len() + count - at.min(groups.len() + count);
+    groups.truncate(last);
+    pack_groups(&groups, width, |number| number, out);
+    if count > at {
+        pack_run(number, count - at, width, out);
+    }
+}
+
 /// Appends a run of one number.
 pub(crate) fn pack_run(number: u32, count: usize, width: u32, out: &mut Vec<u8>) {
     put_varint(count << 1, out);
@@ -134,6 +169,26 @@ pub(crate) mod tests {
             let read = unpack(&packed(&numbers, width), width);
             prop_assert_eq!(&read[..numbers.len()], &numbers[..]);
             prop_assert!(read.len() < numbers.len() + GROUP);
+        }
+
+        #[test]
+        fn few_others_are_read_where_they_are(
+            gaps in prop::collection::vec((prop_oneof![4 => 0..12_usize, 1 => 600..3000_usize], 0..4_u32), 0..60),
+            rest in 0..20_usize,
+        ) {
+            let (mut numbers, mut others) = (Vec::new(), Vec::new());
+            for (gap, other) in gaps {
+                numbers.resize(numbers.len() + gap, 2);
+                others.push((numbers.len(), other));
+                numbers.push(other);
+            }
+            numbers.resize(numbers.len() + rest, 2);
+            let mut out = Vec::new();
+            pack_few(2, others.iter().copied(), numbers.len(), 2, &mut out);
+            let read = unpack(&out, 2);
+            prop_assert_eq!(&read[..numbers.len()], &numbers[..]);
+            prop_assert!(read.len() < numbers.len() + GROUP);
+            prop_assert!(out.len() <= 8 * others.len() + 4);
         }
     }
 }
