@@ -32,20 +32,20 @@ pub async fn compact(context: &Context, request: &Compact, events: &mut dyn Even
         let mut done = MaintenanceReport::new("compact", Status::NothingToDo);
         if compaction.is_empty() {
             events.take(Event::Maintenance(done));
-            return ended(events, Status::NothingToDo);
+            return Ok(ended(events, Status::NothingToDo));
         }
         removes(&mut done, &compaction);
         if request.dry_run {
             done.status = Status::DryRun;
             events.take(Event::Maintenance(done));
-            return ended(events, Status::DryRun);
+            return Ok(ended(events, Status::DryRun));
         }
         if let Some(compacted) = compactor.run(catalog.as_ref(), compaction).await? {
             adds(&mut done, &compacted);
             events.take(Event::Maintenance(done));
             warn_of_properties(events, &compacted.table);
             describe(events, &compacted.table)?;
-            return ended(events, Status::Applied);
+            return Ok(ended(events, Status::Applied));
         }
         attempts.lost().await?;
     }

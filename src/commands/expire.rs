@@ -27,7 +27,7 @@ pub async fn expire(context: &Context, request: &Expire, events: &mut dyn Events
         let mut done = MaintenanceReport::new("expire", Status::NothingToDo);
         if retention.is_empty() {
             events.take(Event::Maintenance(done));
-            return ended(events, Status::NothingToDo);
+            return Ok(ended(events, Status::NothingToDo));
         }
         done.snapshots_removed = retention.snapshots.len() as u64;
         done.references_removed.clone_from(&retention.references);
@@ -35,7 +35,7 @@ pub async fn expire(context: &Context, request: &Expire, events: &mut dyn Events
             done.files_deleted = unreachable(&base, &retention).await?.into_paths().count() as u64;
             done.status = Status::DryRun;
             events.take(Event::Maintenance(done));
-            return ended(events, Status::DryRun);
+            return Ok(ended(events, Status::DryRun));
         }
         context.progress.start("expiring snapshots", 0);
         if let Some(expired) = remove(catalog.as_ref(), &base, &retention, &context.progress).await? {
@@ -44,7 +44,7 @@ pub async fn expire(context: &Context, request: &Expire, events: &mut dyn Events
             events.take(Event::Maintenance(done));
             warn(events, expired.warnings);
             describe(events, &expired.table)?;
-            return ended(events, Status::Applied);
+            return Ok(ended(events, Status::Applied));
         }
         attempts.lost().await?;
     }

@@ -34,7 +34,7 @@ pub async fn full_load(context: &Context, request: &FullLoad, events: &mut dyn E
     if let Some(table) = &old
         && holds_already(table, request, &export, &mut window, events)?
     {
-        return ended(events, Status::AlreadyApplied);
+        return Ok(ended(events, Status::AlreadyApplied));
     }
     if let Some(table) = &old {
         table.place.check()?;
@@ -55,7 +55,7 @@ pub async fn full_load(context: &Context, request: &FullLoad, events: &mut dyn E
     if request.dry_run {
         window.status = Status::DryRun;
         events.take(Event::Window(window));
-        return ended(events, Status::DryRun);
+        return Ok(ended(events, Status::DryRun));
     }
     let advice = "Nothing was applied; run the command again";
     // Without pauses: what is loaded again takes longer than any.
@@ -88,7 +88,7 @@ pub async fn full_load(context: &Context, request: &FullLoad, events: &mut dyn E
                 warn(events, warnings);
                 warn_of_properties(events, &table);
                 describe(events, &table)?;
-                return ended(events, Status::Applied);
+                return Ok(ended(events, Status::Applied));
             }
             Outcome::Moved(found) => {
                 // The written files have been deleted again.
@@ -101,7 +101,7 @@ pub async fn full_load(context: &Context, request: &FullLoad, events: &mut dyn E
                 if let Some(table) = &found
                     && holds_already(table, request, &export, &mut window, events)?
                 {
-                    return ended(events, Status::AlreadyApplied);
+                    return Ok(ended(events, Status::AlreadyApplied));
                 }
                 attempts.lost().await?;
                 old = found;

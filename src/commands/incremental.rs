@@ -113,7 +113,7 @@ pub async fn incremental(context: &Context, request: &Incremental, events: &mut 
     if told.status == Status::Applied && request.maintenance == Maintenance::Auto {
         upkeep(context, catalog.as_ref(), table, true, events).await;
     }
-    ended(events, told.status)
+    Ok(ended(events, told.status))
 }
 
 /// The windows that were told.

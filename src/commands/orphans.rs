@@ -56,5 +56,5 @@ pub async fn orphans(context: &Context, request: &Orphans, events: &mut dyn Even
     let status = done.status;
     done.files = found.files;
     events.take(Event::Maintenance(done));
-    ended(events, status)
+    Ok(ended(events, status))
 }

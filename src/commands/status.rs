@@ -55,7 +55,7 @@ pub async fn status(context: &Context, request: &TableStatus, events: &mut dyn E
         warn(events, [text.to_owned()]);
     }
     events.take(Event::Skipped(skipped(&found, &choice)));
-    events.take(Event::State(Box::new(TableState { due, next, gaps, ..state })));
+    events.take(Event::State(Box::new(TableState { gaps, due, next, ..state })));
     // As `incremental` would, window by window.
     let mut source = watermark::source(&table.metadata);
     choice.due.iter().filter_map(|due| found.get(due.window)).for_each(|(export, _)| source.learn(export));
@@ -65,7 +65,7 @@ pub async fn status(context: &Context, request: &TableStatus, events: &mut dyn E
         return Err(error);
     }
     check_lag(mark, request.max_lag)?;
-    ended(events, Status::Checked)
+    Ok(ended(events, Status::Checked))
 }
 
 fn check_lag(mark: Option<Watermark>, most: Option<TimeDelta>) -> Result<()> {

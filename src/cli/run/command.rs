@@ -127,7 +127,9 @@ async fn perform(
     let mut events = |event| lock(&report).apply(event);
     let mut warnings = Vec::new();
     let config = request.needs_config().then(|| configure(&settings.shared, &mut warnings)).transpose()?;
-    warnings.into_iter().for_each(|text| events(Event::Warning(text)));
+    for text in warnings {
+        events(Event::Warning(text));
+    }
     config.iter().flat_map(|config| &config.exposed).for_each(|exposed| tracing::warn!("{exposed}"));
     let (exports, tables) =
         stores.open(config.as_ref().map(|c| &c.properties), settings.memory_limit, settings.threads)?;
