@@ -41,4 +41,10 @@ pub use orphans::orphans;
 pub use status::status;
 pub use verify::verify;
 
+#[doc(inline)]
 pub use crate::merge::policy::{NewAttributes, WriteMode};
+// In the results.
+#[doc(inline)]
+pub use crate::schema::{Hint, HintKind};
+#[doc(inline)]
+pub use crate::table::watermark::Gap;
