@@ -43,7 +43,6 @@ pub enum Runner {
 
 impl Runner {
     /// Brings what the tasks of a stage share to where they run.
-    #[cfg_attr(not(test), expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "there is one runner"))]
     pub fn share<T: Task>(&self, shared: T::Shared) -> Result<T::Shared> {
         match self {
             Self::Local => Ok(shared),
