@@ -24,6 +24,7 @@ use ddb_iceberg::load::Load;
 use ddb_iceberg::merge::{NewAttributes, Planner, RowCounts, WriteMode};
 use ddb_iceberg::runtime::progress::Progress;
 use ddb_iceberg::runtime::resources::Resources;
+use ddb_iceberg::runtime::task::Runner;
 use ddb_iceberg::schema::{Fields, Limits, SchemaFile, TableSchema};
 use ddb_iceberg::storage::Store;
 use ddb_iceberg::table::write::sorted_runs::RunWriter;
@@ -176,7 +177,12 @@ fn load_stages(criterion: &mut Criterion, runtime: &Runtime, site: &Site) -> Res
                 metadata: &site.base.metadata,
                 table: &table,
                 file_io: site.base.file_io.clone(),
-                resources: Resources { threads: 1, memory_limit: MEMORY, progress: Arc::clone(&progress) },
+                resources: Resources {
+                    threads: 1,
+                    memory_limit: MEMORY,
+                    progress: Arc::clone(&progress),
+                    runner: Runner::Local,
+                },
             };
             let loaded = runtime.block_on(load.run()).expect("the export is sound");
             assert_eq!(loaded.rows, ITEMS);
@@ -199,7 +205,7 @@ fn write_stages(group: &mut Group<'_>, runtime: &Runtime, site: &Site, rows: &Re
         partitioner: Partitioner::new(metadata.default_partition_spec(), &table.schema)?,
         partitions: None,
         sort_order_id: None,
-        paths: Arc::new(DataPaths::new(metadata)),
+        paths: DataPaths::new(metadata),
         options: WriteOptions::for_table(metadata, &table.schema),
         helpers: Arc::default(),
         files: ClosingFiles::new(1),
@@ -254,7 +260,7 @@ fn merge_stages(criterion: &mut Criterion, runtime: &Runtime, site: &Site) -> Re
         new_attributes: NewAttributes::Add,
         write_mode: WriteMode::MergeOnRead,
         limits: Limits::default(),
-        resources: Resources { threads: 1, memory_limit: MEMORY, progress: Arc::default() },
+        resources: Resources { threads: 1, memory_limit: MEMORY, progress: Arc::default(), runner: Runner::Local },
     };
     group.throughput(Throughput::Elements(CHANGES));
     group.sample_size(10);

@@ -15,6 +15,10 @@
 //! | 2 | [`secrets`] |
 //! | 1 | [`percent`], [`spelling`], [`time`] |
 
+// Tests of the library use the files of `tests/common`, which name the crate.
+#[cfg(test)]
+extern crate self as ddb_iceberg;
+
 pub mod attribute;
 pub mod aws;
 pub mod catalog;

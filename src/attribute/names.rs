@@ -1,6 +1,7 @@
 //! An index of names, fast if names come in the same order as last time.
 
 use hashbrown::HashMap;
+use serde::{Deserialize, Serialize};
 
 use super::member_prefix::Opening;
 use super::parser::Parser;
@@ -10,7 +11,8 @@ use crate::error::Result;
 ///
 /// Items of one table tend to list their attributes in the same order. So the name that followed last time is compared
 /// with the text first; only if that fails is a name read and hashed.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(from = "Vec<Box<str>>", into = "Vec<Box<str>>")]
 pub struct NameIndex {
     names: Vec<Box<str>>,
     /// As the start of a member.
@@ -118,6 +120,18 @@ impl NameIndex {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()
+    }
+}
+
+impl From<NameIndex> for Vec<Box<str>> {
+    fn from(index: NameIndex) -> Self {
+        index.names
+    }
+}
+
+impl From<Vec<Box<str>>> for NameIndex {
+    fn from(names: Vec<Box<str>>) -> Self {
+        names.iter().map(|name| &**name).collect()
     }
 }
 

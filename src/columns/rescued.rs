@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use arrow::array::{StringArray, StringBuilder};
+use serde::{Deserialize, Serialize};
 
 use super::node::Fit;
 use crate::error::{Error, Result};
 
 /// Values kept in `_ddb_rescued`, by attribute.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rescued {
     /// Number of all rescued values.
     pub values: BTreeMap<String, u64>,

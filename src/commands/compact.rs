@@ -5,18 +5,22 @@ use std::time::Duration;
 use super::report::{MaintenanceReport, Report, Status};
 use super::request::{Compact, Context};
 use crate::catalog::{Catalog, LoadedTable};
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::maintenance::{Compacted, Compaction, Compactor, Policy};
+use crate::table::commit::retry::Attempts;
 use crate::table::open::existing_to_change;
 use crate::table::{check_properties, check_supported, check_writable, watermark};
-
-/// Number of attempts if other writers commit first: each plans on the current state of the table.
-const ATTEMPTS: u32 = 5;
 
 /// Rewrites everything that pays off.
 pub async fn compact(context: &Context, request: &Compact, report: &mut Report) -> Result<()> {
     let catalog = context.catalog()?;
-    for attempt in 0..ATTEMPTS {
+    let mut attempts = Attempts::new(
+        5,
+        Duration::from_millis(100),
+        " while it was compacted",
+        "Nothing was changed; run the command again when fewer windows arrive",
+    );
+    loop {
         let base = load(catalog.as_ref(), &request.table).await?;
         check_writable(&base.metadata)?;
         report.describe(&base)?;
@@ -44,11 +48,8 @@ pub async fn compact(context: &Context, request: &Compact, report: &mut Report) 
             report.maintenance.push(done);
             return Ok(());
         }
-        tracing::info!("another writer changed the table; planning again");
-        tokio::time::sleep(Duration::from_millis(100 << attempt)).await;
+        attempts.lost().await?;
     }
-    Err(Error::new(Kind::Contended, format!("other writers changed the table {ATTEMPTS} times while it was compacted"))
-        .advice("Nothing was changed; run the command again when fewer windows arrive"))
 }
 
 /// Loads a table that maintenance may change.

@@ -1,7 +1,6 @@
 //! `detect-schema`: observes items and proposes a schema file.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use super::report::DetectReport;
 use super::request::{Context, DetectSchema};
@@ -82,8 +81,7 @@ pub(super) async fn observe(
     limits: Limits,
     left_out: &BTreeSet<String>,
 ) -> Result<Observations> {
-    let progress = Arc::clone(&context.progress);
-    observe_files(context.exports.clone(), files, context.threads, limits, left_out, progress).await
+    observe_files(context.exports.clone(), files, limits, left_out, context.resources()).await
 }
 
 /// The files that were observed.

@@ -7,17 +7,17 @@ use chrono::Utc;
 use super::compact::load;
 use super::report::{MaintenanceReport, Report, Status};
 use super::request::{Context, Expire};
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::maintenance::retention::check_gc;
 use crate::maintenance::{Retention, Wanted, expire as remove, unreachable};
-
-/// Number of attempts if other writers commit first.
-const ATTEMPTS: u32 = 10;
+use crate::table::commit::retry::Attempts;
 
 /// Removes the expired snapshots, then their files.
 pub async fn expire(context: &Context, request: &Expire, report: &mut Report) -> Result<()> {
     let catalog = context.catalog()?;
-    for attempt in 0..ATTEMPTS {
+    let advice = "Nothing was removed; run the command again";
+    let mut attempts = Attempts::new(10, Duration::from_millis(50), "", advice);
+    loop {
         let base = load(catalog.as_ref(), &request.table).await?;
         report.describe(&base)?;
         check_gc(&base.metadata)?;
@@ -47,9 +47,6 @@ pub async fn expire(context: &Context, request: &Expire, report: &mut Report) ->
             report.maintenance.push(done);
             return Ok(());
         }
-        tracing::info!("another writer changed the table; looking again");
-        tokio::time::sleep(Duration::from_millis(50 << attempt.min(6))).await;
+        attempts.lost().await?;
     }
-    Err(Error::new(Kind::Contended, format!("other writers changed the table {ATTEMPTS} times"))
-        .advice("Nothing was removed; run the command again"))
 }

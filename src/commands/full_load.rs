@@ -1,5 +1,7 @@
 //! `full-load`: loads a full export into a table, which is complete as soon as it exists.
 
+use std::time::Duration;
+
 use iceberg::spec::Snapshot;
 
 use super::load_columns::Columns;
@@ -7,16 +9,14 @@ use super::report::{FileCounts, Report, RowCounts, Status, WindowReport, rescue_
 use super::request::{Context, FullLoad, IfExists};
 use crate::catalog::settle::Outcome;
 use crate::catalog::{LoadedTable, is_unfinished};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::export::{Export, open_full};
 use crate::load::Publish;
 use crate::table::commit::partitioning::Partitioning;
+use crate::table::commit::retry::Attempts;
 use crate::table::watermark::{self, EXPORT_ARN, WATERMARK};
 use crate::table::{check_properties, check_writable};
 use crate::time;
-
-/// Number of attempts to replace a table if other writers commit first.
-const ATTEMPTS: u32 = 10;
 
 /// Loads a full export into a new table, or replaces a table's rows, in one commit.
 ///
@@ -56,7 +56,10 @@ pub async fn full_load(context: &Context, request: &FullLoad, report: &mut Repor
         report.status = Status::DryRun;
         return Ok(());
     }
-    for _ in 0..ATTEMPTS {
+    let advice = "Nothing was applied; run the command again";
+    // Without pauses: what is loaded again takes longer than any.
+    let mut attempts = Attempts::new(10, Duration::ZERO, " during the load", advice);
+    loop {
         let publish = Publish {
             catalog: catalog.as_ref(),
             ident: &request.table,
@@ -98,13 +101,12 @@ pub async fn full_load(context: &Context, request: &FullLoad, report: &mut Repor
                 {
                     return Ok(());
                 }
+                attempts.lost().await?;
                 old = found;
                 columns = decided.of(old.as_ref()).await?;
             }
         }
     }
-    Err(Error::new(Kind::Contended, format!("other writers changed the table {ATTEMPTS} times during the load"))
-        .advice("Nothing was applied; run the command again"))
 }
 
 fn window_of(export: &Export) -> WindowReport {

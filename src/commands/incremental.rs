@@ -7,10 +7,11 @@ use super::report::{self, FileCounts, Report, SkippedWindow, Status, WindowRepor
 use super::request::{Context, Incremental, Maintenance};
 use super::upkeep::upkeep;
 use crate::catalog::{Catalog, LoadedTable, is_unfinished};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::merge::window::{Effect, Merged, WindowMerge};
 use crate::merge::{RowCounts, WriteMode};
 use crate::table::columns::columns_with_key;
+use crate::table::commit::retry::Attempts;
 use crate::table::open::existing_to_change;
 use crate::table::watermark::{self, Gap, Watermark};
 use crate::table::{Partitioner, check_properties, check_writable};
@@ -19,9 +20,6 @@ use crate::windows::{self, Allow, Choice, Due, Found, Why, holder};
 
 /// The table property for removing old rows, as Spark's MERGE uses it.
 const MERGE_MODE: &str = "write.merge.mode";
-
-/// Number of attempts for one window if other writers commit first: each plans on the current state of the table.
-const ATTEMPTS: u32 = 10;
 
 /// Applies every window that is due, in order.
 ///
@@ -36,7 +34,7 @@ pub async fn incremental(context: &Context, request: &Incremental, report: &mut 
     let allow = Allow { gap: request.allow_gap, overlap: request.allow_overlap };
     let mut told = HashSet::new();
     let (mut base, mut choice) = begin(&found, &table, allow, &mut told, report)?;
-    let (mut position, mut attempt) = (0, 0);
+    let (mut position, mut attempts) = (0, attempts_at_a_window());
     let mut source = watermark::source(&table.metadata);
     while let Some(due) = choice.due.get(position).cloned()
         && let Some((export, span)) = found.get(due.window)
@@ -59,11 +57,7 @@ pub async fn incremental(context: &Context, request: &Incremental, report: &mut 
             continue;
         }
         let applied = match apply(context, catalog.as_ref(), request, &found, &due, &table).await {
-            Ok(None) if attempt + 1 >= ATTEMPTS => Err(Error::new(
-                Kind::Contended,
-                format!("other writers changed the table {ATTEMPTS} times while this window was merged"),
-            )
-            .advice("Nothing of the window was applied; run the command again")),
+            Ok(None) => attempts.lost().await.map(|()| None),
             applied => applied,
         };
         match applied {
@@ -87,17 +81,13 @@ pub async fn incremental(context: &Context, request: &Incremental, report: &mut 
                 source = watermark::source(&table.metadata);
                 told.insert(due.window);
                 base.follow(span.to, due.gap);
-                (position, attempt) = (position + 1, 0);
+                (position, attempts) = (position + 1, attempts_at_a_window());
                 if request.maintenance == Maintenance::Auto {
                     // Also between windows: a long run of late windows would become slower with every small file.
                     table = upkeep(context, catalog.as_ref(), table, false, report).await;
                 }
             }
             Ok(None) => {
-                attempt += 1;
-                let pause = Duration::from_millis(50 << attempt.min(6));
-                tracing::info!("another writer changed the table; planning again");
-                tokio::time::sleep(pause).await;
                 table = load(catalog.as_ref(), request).await?;
                 report.describe(&table)?;
                 source = watermark::source(&table.metadata);
@@ -106,7 +96,7 @@ pub async fn incremental(context: &Context, request: &Incremental, report: &mut 
         // Another process that applies windows may have chosen different ones.
         if Base::of(&table)? != base {
             (base, choice) = begin(&found, &table, allow, &mut told, report)?;
-            (position, attempt) = (0, 0);
+            (position, attempts) = (0, attempts_at_a_window());
         }
     }
     report.skipped = skipped(&found, &choice);
@@ -131,6 +121,11 @@ pub async fn incremental(context: &Context, request: &Incremental, report: &mut 
         upkeep(context, catalog.as_ref(), table, true, report).await;
     }
     Ok(())
+}
+
+fn attempts_at_a_window() -> Attempts {
+    let advice = "Nothing of the window was applied; run the command again";
+    Attempts::new(10, Duration::from_millis(100), " while this window was merged", advice)
 }
 
 /// The state on which windows were chosen.

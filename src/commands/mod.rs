@@ -11,6 +11,8 @@ mod orphans;
 mod report;
 mod request;
 mod status;
+#[cfg(test)]
+mod task_tests;
 mod upkeep;
 mod verify;
 

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::merge::{NewAttributes, WriteMode};
 use crate::runtime::progress::Progress;
 use crate::runtime::resources::Resources;
+use crate::runtime::task::Runner;
 use crate::storage::Store;
 use crate::time::Time;
 
@@ -31,7 +32,12 @@ pub struct Context {
 impl Context {
     /// Resources of the command's jobs.
     pub(super) fn resources(&self) -> Resources {
-        Resources { threads: self.threads, memory_limit: self.memory_limit, progress: Arc::clone(&self.progress) }
+        Resources {
+            threads: self.threads,
+            memory_limit: self.memory_limit,
+            progress: Arc::clone(&self.progress),
+            runner: Runner::default(),
+        }
     }
 
     /// The catalog of a command that needs one.

@@ -18,6 +18,8 @@ mod open;
 pub mod read;
 mod source;
 
+use serde::{Deserialize, Serialize};
+
 use crate::storage::Location;
 use crate::time::Time;
 
@@ -57,7 +59,7 @@ pub enum ExportKind {
 }
 
 /// One data file of an export; a plain value, opened by [`LineReader::open`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DataFileRef {
     /// Its location.
     pub location: Location,

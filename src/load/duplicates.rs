@@ -6,15 +6,16 @@
 use std::fs::File;
 use std::hash::{BuildHasher, Hasher};
 use std::io::{BufReader, BufWriter, IntoInnerError, Read, Seek, Write};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::row::RowConverter;
 use hashbrown::{DefaultHashBuilder, HashMap, HashSet};
+use serde::{Deserialize, Serialize};
 
 use crate::columns::key_text::key_text;
 use crate::error::{Error, Result};
 use crate::runtime::cancel::Cancel;
-use crate::runtime::pool;
+use crate::runtime::task::{Runner, Task};
 
 /// Number of parts into which hashes are split by their first bits; on disk each part is a file. A power of two.
 const PARTS: usize = 64;
@@ -103,7 +104,7 @@ impl KeyHashes {
 
     /// Removes all hashes and returns those that occur more than once. Several threads check parts, as far as they fit
     /// into four times the budget.
-    pub async fn repeated(&self, threads: usize) -> Result<HashSet<u64>> {
+    pub async fn repeated(&self, runner: &Runner, threads: usize) -> Result<HashSet<u64>> {
         let mut state = std::mem::take(&mut *self.state.lock().unwrap_or_else(PoisonError::into_inner));
         let mut threads = threads;
         if !state.on_disk.is_empty() {
@@ -115,14 +116,33 @@ impl KeyHashes {
             let budget = u64::try_from(self.budget).unwrap_or(u64::MAX).saturating_mul(4);
             threads = threads.min(usize::try_from(budget / largest).unwrap_or(usize::MAX));
         }
-        let in_memory = state.in_memory;
-        let mut files = state.on_disk.into_iter();
-        let tasks: Vec<_> = (0..PARTS).map(|part| (part, files.next())).collect();
-        let work = move |(part, file): (usize, Option<BufWriter<File>>), _: &Cancel| match file {
-            Some(file) => read(file).map(repeated).map_err(disk),
-            None => Ok(repeated(in_memory.iter().flat_map(|hashes| hashes.part(part)).copied().collect())),
+        let on_disk = state.on_disk.into_iter().map(|file| Mutex::new(Some(file))).collect();
+        let env = Arc::new((state.in_memory, on_disk));
+        let tasks = (0..PARTS).map(FindRepeated).collect();
+        Ok(runner.run(threads, &env, tasks).await?.into_iter().flatten().collect())
+    }
+}
+
+/// Finds the hashes of a part that occur more than once.
+#[derive(Debug, Serialize, Deserialize)]
+struct FindRepeated(usize);
+
+impl Task for FindRepeated {
+    const NAME: &'static str = "find-repeated";
+    type Shared = ();
+    /// The hashes are where they were collected, and their files have no name.
+    type Env = (Vec<Parted>, Vec<Mutex<Option<BufWriter<File>>>>);
+    type Output = Vec<u64>;
+
+    fn run(self, (in_memory, on_disk): &Self::Env, _: &Cancel) -> Result<Vec<u64>> {
+        let hashes = match on_disk.get(self.0) {
+            Some(file) => match file.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                Some(file) => read(file).map_err(disk)?,
+                None => return Err(Error::failed("a part of the key hashes was read twice")),
+            },
+            None => in_memory.iter().flat_map(|hashes| hashes.part(self.0)).copied().collect(),
         };
-        Ok(pool::run(threads, tasks, work).await?.into_iter().flatten().collect())
+        Ok(repeated(hashes))
     }
 }
 
@@ -165,7 +185,7 @@ fn disk(error: std::io::Error) -> Error {
         .advice("Set TMPDIR to a folder with room, or raise --memory-limit")
 }
 
-fn repeated(mut hashes: Vec<u64>) -> HashSet<u64> {
+fn repeated(mut hashes: Vec<u64>) -> Vec<u64> {
     hashes.sort_unstable();
     hashes
         .windows(2)
@@ -208,9 +228,9 @@ mod tests {
                 hashes.add(&(0..100).map(|n| mixed(run * 100 + n)).collect::<Vec<_>>()).unwrap();
             }
             hashes.add(&[mixed(4242), mixed(77), mixed(77), 1, u64::MAX]).unwrap();
-            let found = hashes.repeated(3).await.unwrap();
+            let found = hashes.repeated(&Runner::Local, 3).await.unwrap();
             assert_eq!(found, HashSet::from([mixed(4242), mixed(77)]));
-            assert!(hashes.repeated(3).await.unwrap().is_empty());
+            assert!(hashes.repeated(&Runner::Local, 3).await.unwrap().is_empty());
         }
     }
 

@@ -6,7 +6,7 @@ use iceberg::TableIdent;
 use iceberg::io::FileIO;
 use iceberg::spec::{
     FormatVersion, NullOrder, Operation, SortDirection, SortField, SortOrder, TableMetadata, TableMetadataBuilder,
-    Transform,
+    TableMetadataRef, Transform,
 };
 
 use super::run::Load;
@@ -141,7 +141,7 @@ impl Publish<'_> {
         builder: TableMetadataBuilder,
         transaction: &Transaction<'_>,
     ) -> Result<(Change, Published)> {
-        let empty = builder.clone().build()?.metadata;
+        let empty: TableMetadataRef = builder.clone().build()?.metadata.into();
         let loaded = self.load(self.columns, &empty, transaction.file_io()).await?;
         let change = Change::new(builder, Operation::Append);
         Ok(self.with_rows(change, loaded, &empty, transaction.snapshot_id()))
@@ -161,7 +161,7 @@ impl Publish<'_> {
         let builder = set_schema(&base.metadata, builder, &columns.schema)?;
         let builder = self.partitioning.set(&base.metadata, &columns, builder)?;
         let builder = set_sort_order(&base.metadata, builder, sort_order(&columns)?)?;
-        let after = builder.clone().build()?.metadata;
+        let after: TableMetadataRef = builder.clone().build()?.metadata.into();
         let live = live_table(base).await?;
         let loaded = self.load(&columns, &after, transaction.file_io()).await?;
         let change = Change::new(builder, Operation::Overwrite);
@@ -183,7 +183,7 @@ impl Publish<'_> {
         Ok((change, published))
     }
 
-    async fn load(&self, columns: &TableSchema, metadata: &TableMetadata, file_io: &FileIO) -> Result<Loaded> {
+    async fn load(&self, columns: &TableSchema, metadata: &TableMetadataRef, file_io: &FileIO) -> Result<Loaded> {
         let load = Load {
             exports: self.exports.clone(),
             export: self.export,

@@ -5,23 +5,22 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use hashbrown::HashSet;
 use iceberg::io::FileIO;
-use iceberg::spec::{DataFile, TableMetadata};
-use tokio::runtime::Handle;
+use iceberg::spec::{DataFile, TableMetadataRef};
 
 use super::duplicates::{KeyHasher, KeyHashes, find_duplicate};
-use super::task::{Loaded, Loader, duplicate};
+use super::task::{LoadSplit, Loaded, Loader, Loading, duplicate};
 use crate::error::Result;
 use crate::export::Export;
 use crate::export::read::sharing::SharedLines;
-use crate::export::read::split::Task;
-use crate::runtime::cancel::Cancel;
 use crate::runtime::resources::Resources;
+use crate::runtime::task::Runner;
 use crate::runtime::thread;
 use crate::schema::{Limits, TableSchema};
 use crate::sort::keys::{key_batch, key_converter};
 use crate::storage::Store;
 use crate::table::write::sorted_runs::{RunWriter, Shares};
-use crate::table::{ClosingFiles, DataPaths, DeleteCache, LiveFile, Partitioner, WriteOptions, scan_keys};
+use crate::table::write::spec::WriteSpec;
+use crate::table::{DeleteCache, LiveFile, scan_keys};
 
 /// One load.
 #[derive(Debug)]
@@ -31,7 +30,7 @@ pub struct Load<'a> {
     /// The export.
     pub export: &'a Export,
     /// The table after the load, except for the load's snapshot.
-    pub metadata: &'a TableMetadata,
+    pub metadata: &'a TableMetadataRef,
     /// Its columns.
     pub table: &'a TableSchema,
     /// Storage of the table.
@@ -43,48 +42,42 @@ pub struct Load<'a> {
 impl Load<'_> {
     /// Writes the data files. On error, the commit's staging, to which `file_io` belongs, deletes what was written.
     pub async fn run(self) -> Result<Loaded> {
-        let partitioner = Partitioner::new(self.metadata.default_partition_spec(), &self.table.schema)?;
-        let shares = Shares::new(self.resources.memory_limit, self.resources.threads, &self.table.schema);
-        let writer = RunWriter {
-            file_io: self.file_io.clone(),
-            handle: Handle::current(),
-            table: self.table.clone(),
-            partitioner,
-            partitions: Some(Arc::default()),
-            sort_order_id: i32::try_from(self.metadata.default_sort_order_id()).ok(),
-            paths: Arc::new(DataPaths::new(self.metadata)),
-            options: WriteOptions::for_table(self.metadata, &self.table.schema).within(shares.run_bytes),
-            helpers: Arc::default(),
-            files: ClosingFiles::new(shares.closing),
-            progress: self.resources.progress.clone(),
-        };
+        let Resources { threads, memory_limit, progress, runner } = self.resources;
+        let shares = Shares::new(memory_limit, threads, &self.table.schema);
         let files = self.export.files();
-        let (spread, tasks) = SharedLines::for_writers(files, shares.threads, &writer.helpers);
-        let loader = Arc::new(Loader {
-            exports: self.exports.clone(),
-            writer,
+        let shared = Loading {
+            write: WriteSpec::new(self.metadata.clone(), self.table.clone(), shares.run_bytes),
             run_bytes: shares.run_bytes,
             limits: Limits::default(),
-            hashes: KeyHashes::new(self.resources.memory_limit / 16),
+        };
+        let Loading { write, run_bytes, limits } = runner.share::<LoadSplit>(shared)?;
+        let mut writer = RunWriter::open(write, self.file_io, shares.closing, Arc::clone(&progress))?;
+        writer.partitions = Some(Arc::default());
+        let (lines, splits) = SharedLines::for_writers(files, shares.threads, &writer.helpers);
+        let loader = Arc::new(Loader {
+            exports: self.exports,
+            writer,
+            run_bytes,
+            limits,
+            hashes: KeyHashes::new(memory_limit / 16),
             hasher: KeyHasher::default(),
-            spread,
+            lines,
         });
-        self.resources.progress.start("loading", u64::try_from(files.len()).unwrap_or(u64::MAX));
-        let shared = Arc::clone(&loader);
-        let work = move |task: Task, stop: &Cancel| shared.run(&task, stop);
+        progress.start("loading", u64::try_from(files.len()).unwrap_or(u64::MAX));
+        let tasks = splits.into_iter().map(LoadSplit).collect();
         let mut all = Loaded::default();
-        for part in loader.writer.run(shares.threads, tasks, work).await? {
+        for part in loader.writer.run(&runner, shares.threads, &loader, tasks).await? {
             all.take_in(part);
         }
-        check(Arc::clone(&loader), shares.threads, all.files.clone()).await?;
+        loader.lines.finish()?;
+        check(loader, &runner, shares.threads, all.files.clone()).await?;
         Ok(all)
     }
 }
 
 /// Checks that no key is duplicated in the load.
-async fn check(loader: Arc<Loader>, threads: usize, files: Vec<DataFile>) -> Result<()> {
-    loader.spread.finish()?;
-    let suspected = loader.hashes.repeated(threads).await?;
+async fn check(loader: Arc<Loader>, runner: &Runner, threads: usize, files: Vec<DataFile>) -> Result<()> {
+    let suspected = loader.hashes.repeated(runner, threads).await?;
     if suspected.is_empty() {
         return Ok(());
     }

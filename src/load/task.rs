@@ -1,6 +1,7 @@
 //! A task that loads files of a full export into sorted data files.
 
 use iceberg::spec::DataFile;
+use serde::{Deserialize, Serialize};
 
 use super::duplicates::{KeyHasher, KeyHashes};
 use crate::columns::key_text::key_text;
@@ -8,18 +9,22 @@ use crate::columns::record::append;
 use crate::columns::{ItemBuilder, Rescued};
 use crate::error::{Error, Result};
 use crate::export::read::sharing::SharedLines;
-use crate::export::read::split::Task;
+use crate::export::read::split::Split;
 use crate::export::{DataFileRef, Line};
 use crate::runtime::cancel::Cancel;
+use crate::runtime::task::Task;
 use crate::schema::Limits;
 use crate::sort::keys::KeyOrder;
 use crate::storage::Store;
+use crate::table::file_serde;
 use crate::table::write::sorted_runs::RunWriter;
+use crate::table::write::spec::WriteSpec;
 
 /// The result of one task.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Loaded {
     /// Manifest entries of the data files.
+    #[serde(with = "file_serde::list")]
     pub files: Vec<DataFile>,
     /// Rows in them.
     pub rows: u64,
@@ -36,9 +41,35 @@ impl Loaded {
     }
 }
 
-/// Shared state of all tasks of a load.
+/// What all tasks of a load share.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Loading {
+    /// The table that is written.
+    pub write: WriteSpec,
+    /// Bytes of rows that a task collects before it writes them.
+    pub run_bytes: usize,
+    /// Limits of what is remembered of new attributes.
+    pub limits: Limits,
+}
+
+/// Loads a split of the export.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct LoadSplit(pub Split);
+
+impl Task for LoadSplit {
+    const NAME: &'static str = "load-split";
+    type Shared = Loading;
+    type Env = Loader;
+    type Output = Loaded;
+
+    fn run(self, env: &Loader, cancel: &Cancel) -> Result<Loaded> {
+        env.run(&self.0, cancel)
+    }
+}
+
+/// What the tasks of a load need of their process.
 #[derive(Debug)]
-pub(crate) struct Loader {
+pub(super) struct Loader {
     /// Storage of the export.
     pub exports: Store,
     /// Writes the runs.
@@ -47,30 +78,29 @@ pub(crate) struct Loader {
     pub run_bytes: usize,
     /// Limits of what is remembered of new attributes.
     pub limits: Limits,
-    /// Collects the hashes of all keys.
+    /// Collects the hashes of all keys. They are no output: hundreds of millions of them would not fit into memory.
     pub hashes: KeyHashes,
     /// Hashes the keys.
     pub hasher: KeyHasher,
-    /// Divides the export into tasks.
-    pub spread: SharedLines,
+    /// Lines that the threads of this process share.
+    pub lines: SharedLines,
 }
 
 impl Loader {
-    /// Runs a task on a blocking thread.
-    pub fn run(&self, task: &Task, stop: &Cancel) -> Result<Loaded> {
+    fn run(&self, split: &Split, cancel: &Cancel) -> Result<Loaded> {
         let mut loaded = Loaded::default();
         let mut builder = ItemBuilder::new(&self.writer.table, self.limits)?;
         let mut on_line = |file: &DataFileRef, line: Line<'_>| {
             append(line.bytes, &mut builder).map_err(|e| e.in_file(file.name.as_str()).on_line(line.number))?;
             if builder.memory() >= self.run_bytes {
-                stop.check()?;
-                self.write_run(task.number, &mut builder, &mut loaded)?;
+                cancel.check()?;
+                self.write_run(split.number, &mut builder, &mut loaded)?;
             }
             Ok(())
         };
-        self.spread.run(task, &self.exports, &self.writer.progress, stop, &mut on_line)?;
+        self.lines.run(split, &self.exports, &self.writer.progress, cancel, &mut on_line)?;
         if builder.rows() > 0 {
-            self.write_run(task.number, &mut builder, &mut loaded)?;
+            self.write_run(split.number, &mut builder, &mut loaded)?;
         }
         Ok(loaded)
     }

@@ -6,28 +6,24 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use iceberg::arrow::schema_to_arrow_schema;
 use iceberg::io::FileIO;
 use iceberg::spec::{DataFile, Operation};
 use tokio::runtime::Handle;
 
 use super::due::COMPACTION_FAILED;
 use super::pick::{Candidate, Group, Policy, TARGET_BYTES, may_have_many_deletes, pick};
-use super::rewrite::Rewriter;
+use super::rewrite::{RewriteGroup, Rewriter, Rewriting, Rewritten};
 use crate::catalog::settle::Outcome;
 use crate::catalog::{Catalog, LoadedTable, clock};
-use crate::engine::session::Engine;
 use crate::error::Result;
-use crate::runtime::cancel::Cancel;
 use crate::runtime::resources::Resources;
-use crate::runtime::{pool, thread};
+use crate::runtime::thread;
 use crate::schema::TableSchema;
 use crate::table::columns::sort_order_by_key;
 use crate::table::commit::transaction::{Change, FileChanges, Transaction};
 use crate::table::manifest::merge::ManifestLimits;
-use crate::table::{
-    DataPaths, DeleteCache, LiveDeleteFile, LiveFile, WriteOptions, live_table, manifests, target_file_bytes, watermark,
-};
+use crate::table::write::spec::WriteSpec;
+use crate::table::{DeleteCache, LiveDeleteFile, LiveFile, live_table, manifests, target_file_bytes, watermark};
 
 /// Runs compactions of one state of a table.
 #[derive(Debug)]
@@ -170,32 +166,21 @@ impl Compactor {
         }
         let files: usize = groups.iter().map(|group| group.files.len()).sum();
         self.resources.progress.start("compacting", u64::try_from(files).unwrap_or(u64::MAX));
-        let columns = self.columns()?;
-        let rewriter = Arc::new(Rewriter {
-            metadata: self.base.metadata.clone(),
-            file_io: file_io.clone(),
-            handle: Handle::current(),
-            engine: Engine::new(self.resources.threads),
-            deletes: Arc::new(self.cache()),
-            arrow_schema: Arc::new(schema_to_arrow_schema(&columns.schema)?),
-            key_fields: if columns.mapping.key.is_empty() { Vec::new() } else { columns.key_fields()? },
-            sort_order: sort_order_by_key(&self.base.metadata, &columns)?,
-            paths: DataPaths::new(&self.base.metadata),
-            options: WriteOptions::for_table(&self.base.metadata, &columns.schema).within(self.share() / 4),
+        let shared = Rewriting {
+            write: WriteSpec::new(self.base.metadata.clone(), self.columns()?, self.share() / 4),
             target_bytes: self.target_bytes()?,
             // A quarter is the writer's; what reading takes is counted generously.
             reading: self.share() / 8 * 5,
-            progress: Arc::clone(&self.resources.progress),
-            schema: columns.schema,
-        });
-        let tasks: Vec<(u32, Group)> = (0..).zip(groups).collect();
-        let work = move |(number, group): (u32, Group), stop: &Cancel| {
-            let spec_id = group.files.first().map_or(0, |live| live.spec_id);
-            let files = rewriter.run(number, &group, stop)?;
-            Ok(files.into_iter().map(|file| (spec_id, file)).collect::<Vec<_>>())
         };
-        let written = pool::run(self.resources.threads, tasks, work).await?;
-        Ok(written.into_iter().flatten().collect())
+        let Resources { threads, runner, .. } = &self.resources;
+        let shared = runner.share::<RewriteGroup>(shared)?;
+        let rewriter = Arc::new(Rewriter::open(shared, file_io.clone(), self.cache(), &self.resources)?);
+        let tasks = (0..).zip(groups).map(|(number, group)| RewriteGroup { number, group }).collect();
+        let mut written = Vec::new();
+        for Rewritten { spec_id, files } in runner.run(*threads, &rewriter, tasks).await? {
+            written.extend(files.into_iter().map(|file| (spec_id, file)));
+        }
+        Ok(written)
     }
 
     fn columns(&self) -> Result<TableSchema> {

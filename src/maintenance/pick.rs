@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use iceberg::spec::DataFile;
+use serde::{Deserialize, Serialize};
 
 use crate::table::{LiveFile, PartitionKey};
 
@@ -81,7 +82,7 @@ pub fn may_have_many_deletes(live: &LiveFile, policy: &Policy) -> bool {
 }
 
 /// Files to be rewritten together: from one partition, all sorted by key or none.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Group {
     /// The files, smallest first.
     pub files: Vec<LiveFile>,

@@ -14,8 +14,10 @@ use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use futures::{StreamExt, TryStreamExt};
+use iceberg::arrow::schema_to_arrow_schema;
 use iceberg::io::FileIO;
-use iceberg::spec::{DataFile, NestedFieldRef, SchemaRef, Struct, TableMetadataRef};
+use iceberg::spec::{DataFile, NestedFieldRef, SchemaRef, Struct};
+use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
 use super::pick::Group;
@@ -25,7 +27,10 @@ use crate::engine::source::{BatchStream, streams};
 use crate::error::{Error, Result};
 use crate::runtime::cancel::Cancel;
 use crate::runtime::progress::Progress;
-use crate::table::{DataFileWriter, DataPaths, DeleteCache, LiveFile, WriteOptions, conform, footprint, row_stream};
+use crate::runtime::resources::Resources;
+use crate::runtime::task::Task;
+use crate::table::write::spec::WriteSpec;
+use crate::table::{DataFileWriter, DeleteCache, LiveFile, WriteOptions, conform, file_serde, footprint, row_stream};
 
 /// Batches of one file that are in memory at a time: read, in the table's columns, and being merged, with the keys.
 const BATCHES_A_FILE: usize = 4;
@@ -36,26 +41,59 @@ const BATCH_BYTES: usize = 4 << 20;
 /// Rows of a batch of merged rows: at most, and where nothing tells how large rows are.
 const BATCH_ROWS: (usize, usize) = (4096, 256);
 
-/// Shared state of rewriting all groups.
-#[derive(Debug)]
-pub(super) struct Rewriter {
-    pub metadata: TableMetadataRef,
-    pub file_io: FileIO,
-    pub handle: Handle,
-    pub engine: Engine,
-    pub deletes: Arc<DeleteCache>,
-    /// The table's current columns.
-    pub schema: SchemaRef,
-    pub arrow_schema: ArrowSchemaRef,
-    pub key_fields: Vec<NestedFieldRef>,
-    /// The table's sort order by key, if that is its default order.
-    pub sort_order: Option<i32>,
-    pub paths: DataPaths,
-    pub options: WriteOptions,
+/// What all tasks of a compaction share.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Rewriting {
+    /// The table, with its current columns.
+    pub write: WriteSpec,
     pub target_bytes: u64,
     /// Bytes that the files of a group may take while they are read.
     pub reading: usize,
-    pub progress: Arc<Progress>,
+}
+
+/// Rewrites a group of data files.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct RewriteGroup {
+    /// The number of the group; part of the names of its files.
+    pub number: u32,
+    pub group: Group,
+}
+
+/// The files that replace a group.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Rewritten {
+    pub spec_id: i32,
+    #[serde(with = "file_serde::list")]
+    pub files: Vec<DataFile>,
+}
+
+impl Task for RewriteGroup {
+    const NAME: &'static str = "rewrite-group";
+    type Shared = Rewriting;
+    type Env = Rewriter;
+    type Output = Rewritten;
+
+    fn run(self, env: &Rewriter, cancel: &Cancel) -> Result<Rewritten> {
+        let Self { number, group } = self;
+        let spec_id = group.files.first().map_or(0, |live| live.spec_id);
+        Ok(Rewritten { spec_id, files: env.run(number, &group, cancel)? })
+    }
+}
+
+/// What the tasks need of their process.
+#[derive(Debug)]
+pub(super) struct Rewriter {
+    shared: Rewriting,
+    options: WriteOptions,
+    arrow_schema: ArrowSchemaRef,
+    key_fields: Vec<NestedFieldRef>,
+    /// The table's sort order by key, if that is its default order.
+    sort_order: Option<i32>,
+    file_io: FileIO,
+    handle: Handle,
+    engine: Engine,
+    deletes: DeleteCache,
+    progress: Arc<Progress>,
 }
 
 /// The files written from a group so far.
@@ -82,9 +120,31 @@ impl Written {
 }
 
 impl Rewriter {
+    /// Opens what the tasks need; `deletes` is the cache that they share.
+    pub fn open(shared: Rewriting, file_io: FileIO, deletes: DeleteCache, resources: &Resources) -> Result<Self> {
+        let table = &shared.write.table;
+        Ok(Self {
+            options: shared.write.options(),
+            arrow_schema: Arc::new(schema_to_arrow_schema(&table.schema)?),
+            key_fields: if table.mapping.key.is_empty() { Vec::new() } else { table.key_fields()? },
+            sort_order: shared.write.sort_order_id()?,
+            shared,
+            file_io,
+            handle: Handle::current(),
+            engine: Engine::new(resources.threads),
+            deletes,
+            progress: Arc::clone(&resources.progress),
+        })
+    }
+
+    /// The table's current columns.
+    fn schema(&self) -> &SchemaRef {
+        &self.shared.write.table.schema
+    }
+
     /// Runs on a blocking thread. Files that are merged by key are all open: if they take more memory than there is, some are
     /// merged after the others.
-    pub(super) fn run(self: &Arc<Self>, number: u32, group: &Group, stop: &Cancel) -> Result<Vec<DataFile>> {
+    fn run(&self, number: u32, group: &Group, stop: &Cancel) -> Result<Vec<DataFile>> {
         if !group.sorted || group.files.len() < 2 {
             return self.run_part(number, group, BATCH_ROWS.0, stop);
         }
@@ -111,7 +171,7 @@ impl Rewriter {
             let batch_rows = (BATCH_BYTES / print.row_bytes).clamp(1, most);
             let left = u64::try_from(u128::from(group.bytes) * u128::from(size(live)) / u128::from(all)).unwrap_or(0);
             // What would be left alone goes along.
-            let fits = held.saturating_add(bytes) <= self.reading || n + 1 == group.files.len();
+            let fits = held.saturating_add(bytes) <= self.shared.reading || n + 1 == group.files.len();
             if let Some((part, fewest)) = parts.last_mut().filter(|(part, _)| fits || part.files.len() < 2) {
                 part.files.push(live.clone());
                 part.bytes = part.bytes.saturating_add(left);
@@ -125,14 +185,8 @@ impl Rewriter {
         Ok(parts)
     }
 
-    fn run_part(
-        self: &Arc<Self>,
-        number: u32,
-        group: &Group,
-        batch_rows: usize,
-        stop: &Cancel,
-    ) -> Result<Vec<DataFile>> {
-        let wanted = ((group.bytes + self.target_bytes / 2) / self.target_bytes.max(1)).max(1);
+    fn run_part(&self, number: u32, group: &Group, batch_rows: usize, stop: &Cancel) -> Result<Vec<DataFile>> {
+        let wanted = ((group.bytes + self.shared.target_bytes / 2) / self.shared.target_bytes.max(1)).max(1);
         let mut written =
             Written { done: Vec::new(), open: None, goal: group.bytes / wanted, wanted, read: Arc::default() };
         let result = self.write(number, group, batch_rows, stop, &mut written);
@@ -155,16 +209,9 @@ impl Rewriter {
         Ok(written.done)
     }
 
-    fn write(
-        self: &Arc<Self>,
-        number: u32,
-        group: &Group,
-        batch_rows: usize,
-        stop: &Cancel,
-        written: &mut Written,
-    ) -> Result<()> {
+    fn write(&self, number: u32, group: &Group, batch_rows: usize, stop: &Cancel, written: &mut Written) -> Result<()> {
         let Some(first) = group.files.first() else { return Ok(()) };
-        let partition = conform(&self.metadata, &self.schema, first.spec_id, first.file.partition());
+        let partition = conform(&self.shared.write.metadata, self.schema(), first.spec_id, first.file.partition());
         let target = (first.spec_id, &partition);
         if !group.sorted || group.files.len() < 2 {
             for live in &group.files {
@@ -206,7 +253,7 @@ impl Rewriter {
 
     /// By key, ascending: the sort order of every run.
     fn order(&self) -> Result<LexOrdering> {
-        let fields = self.schema.as_struct().fields();
+        let fields = self.schema().as_struct().fields();
         let mut order = Vec::with_capacity(self.key_fields.len());
         for key in &self.key_fields {
             let slot = fields.iter().position(|field| field.id == key.id);
@@ -235,8 +282,8 @@ impl Rewriter {
             written.open = Some(DataFileWriter::create(
                 &self.file_io,
                 &self.handle,
-                self.paths.data_file(number),
-                &self.schema,
+                self.shared.write.paths.data_file(number),
+                self.schema(),
                 spec_id,
                 partition.clone(),
                 self.sort_order.filter(|_| sorted),

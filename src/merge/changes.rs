@@ -111,6 +111,7 @@ impl ChangeFiles {
         let spread = Arc::new(spread);
         let readers = threads.min(tasks.len()).max(1);
         let budget = memory / readers;
+        // Not tasks of a runner: all that a thread reads is sorted together, and its runs stay in its memory or its file.
         let tasks = Mutex::new(VecDeque::from(tasks));
         let shared = (Arc::clone(&spread), kept.clone());
         let read = move |_: usize, stop: &Cancel| {

@@ -50,8 +50,9 @@ pub(super) fn write_deletes(work: &Work, positions: Vec<Vec<u64>>) -> Result<Rem
             files: files.map(|(live, positions)| (live.file.file_path().to_owned(), positions)).collect(),
         });
     }
+    let spec = work.write_spec();
     removed.delete_files =
-        write_position_deletes(&work.base.file_io, &work.handle, &work.paths, 0, written, &work.options)?;
+        write_position_deletes(&work.base.file_io, &work.handle, &spec.paths, 0, written, &spec.options())?;
     let bytes = removed.delete_files.iter().map(|(_, file)| file.file_size_in_bytes()).sum();
     work.progress.add_bytes_written(bytes);
     Ok(removed)

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use iceberg::spec::DataFile;
+use serde::{Deserialize, Serialize};
 
 use super::superseded::Superseded;
 use super::work::Work;
@@ -13,14 +14,15 @@ use crate::attribute::Parser;
 use crate::columns::{ItemBuilder, Rescued};
 use crate::error::{Error, Result};
 use crate::export::read::sharing::SharedLines;
-use crate::export::read::split::Task;
+use crate::export::read::split::Split;
 use crate::export::{DataFileRef, Line};
 use crate::runtime::cancel::Cancel;
+use crate::runtime::task::Task;
 use crate::schema::Limits;
 use crate::storage::Store;
-use crate::table::columns::sort_order_by_key;
+use crate::table::file_serde;
 use crate::table::write::sorted_runs::{RunWriter, Shares};
-use crate::table::{ClosingFiles, Partitioner};
+use crate::table::write::spec::WriteSpec;
 
 /// The new images of a window.
 pub(crate) struct Images {
@@ -31,15 +33,45 @@ pub(crate) struct Images {
     pub shares: Shares,
 }
 
-/// The tasks that write them.
-struct ImageTasks {
-    images: Images,
-    writer: RunWriter,
-    spread: SharedLines,
+/// What all tasks that write them share.
+#[derive(Serialize, Deserialize)]
+struct WritingImages {
+    write: WriteSpec,
+    /// Bytes of rows that a task collects before it writes them.
+    run_bytes: usize,
+    limits: Limits,
+    superseded: Superseded,
 }
 
-#[derive(Default)]
+/// What the tasks need of their process.
+struct ImageWriter {
+    store: Store,
+    limits: Limits,
+    superseded: Superseded,
+    run_bytes: usize,
+    writer: RunWriter,
+    /// Lines that the threads of this process share.
+    lines: SharedLines,
+}
+
+/// Writes the new images of a split.
+#[derive(Serialize, Deserialize)]
+struct WriteImages(Split);
+
+impl Task for WriteImages {
+    const NAME: &'static str = "write-images";
+    type Shared = WritingImages;
+    type Env = ImageWriter;
+    type Output = Written;
+
+    fn run(self, env: &ImageWriter, cancel: &Cancel) -> Result<Written> {
+        env.run(&self.0, cancel)
+    }
+}
+
+#[derive(Default, Serialize, Deserialize)]
 struct Written {
+    #[serde(with = "file_serde::list")]
     files: Vec<DataFile>,
     rescued: Rescued,
 }
@@ -56,30 +88,17 @@ pub(super) struct NewImages {
 /// Writes the new images, in parallel if there are many. There must be `expected` rows, otherwise the export has
 /// changed since it was read.
 pub(super) async fn write_images(work: &Work, images: Images, expected: u64) -> Result<NewImages> {
-    let partitioner = Partitioner::new(work.base.metadata.default_partition_spec(), &work.table.schema)?;
-    let spec_id = partitioner.spec_id();
-    let writer = RunWriter {
-        file_io: work.base.file_io.clone(),
-        handle: work.handle.clone(),
-        table: work.table.clone(),
-        partitioner,
-        // A window must be applied, whatever its items are.
-        partitions: None,
-        sort_order_id: sort_order_by_key(&work.base.metadata, &work.table)?,
-        paths: work.paths.clone(),
-        options: work.options.clone(),
-        helpers: Arc::default(),
-        files: ClosingFiles::new(images.shares.closing),
-        progress: work.progress.clone(),
-    };
-    let threads = images.shares.threads;
-    let (spread, tasks) = SharedLines::for_writers(&images.files, threads, &writer.helpers);
-    let progress = Arc::clone(&work.progress);
-    progress.start("writing new images", u64::try_from(images.files.len()).unwrap_or(u64::MAX));
-    let all = Arc::new(ImageTasks { images, writer, spread });
-    let shared = Arc::clone(&all);
-    let run = move |task: Task, stop: &Cancel| shared.run(&task, stop);
-    let parts = all.writer.run(threads, tasks, run).await?;
+    let Images { store, files, limits, superseded, shares } = images;
+    let shared = WritingImages { write: work.write_spec(), run_bytes: shares.run_bytes, limits, superseded };
+    let WritingImages { write, run_bytes, limits, superseded } = work.runner.share::<WriteImages>(shared)?;
+    // Without a limit of partitions: a window must be applied, whatever its items are.
+    let writer = RunWriter::open(write, work.base.file_io.clone(), shares.closing, Arc::clone(&work.progress))?;
+    let spec_id = writer.partitioner.spec_id();
+    let (lines, splits) = SharedLines::for_writers(&files, shares.threads, &writer.helpers);
+    work.progress.start("writing new images", u64::try_from(files.len()).unwrap_or(u64::MAX));
+    let env = Arc::new(ImageWriter { store, limits, superseded, run_bytes, writer, lines });
+    let tasks = splits.into_iter().map(WriteImages).collect();
+    let parts = env.writer.run(&work.runner, shares.threads, &env, tasks).await?;
     let mut new = NewImages::default();
     let mut rows = 0;
     for written in parts {
@@ -96,25 +115,24 @@ pub(super) async fn write_images(work: &Work, images: Images, expected: u64) -> 
     Ok(new)
 }
 
-impl ImageTasks {
-    fn run(&self, task: &Task, stop: &Cancel) -> Result<Written> {
-        let Self { images, writer, spread } = self;
+impl ImageWriter {
+    fn run(&self, split: &Split, cancel: &Cancel) -> Result<Written> {
         let mut written = Written::default();
-        let mut builder = ItemBuilder::new(&writer.table, images.limits)?;
+        let mut builder = ItemBuilder::new(&self.writer.table, self.limits)?;
         let mut on_line = |file: &DataFileRef, line: Line<'_>| {
-            if images.superseded.contains(u64::from(file.position), line.number) {
+            if self.superseded.contains(u64::from(file.position), line.number) {
                 return Ok(());
             }
             append_image(line.bytes, &mut builder).map_err(|e| e.in_file(file.name.as_str()).on_line(line.number))?;
-            if builder.memory() >= images.shares.run_bytes {
-                stop.check()?;
-                self.write_run(task.number, &mut builder, &mut written)?;
+            if builder.memory() >= self.run_bytes {
+                cancel.check()?;
+                self.write_run(split.number, &mut builder, &mut written)?;
             }
             Ok(())
         };
-        spread.run(task, &images.store, &writer.progress, stop, &mut on_line)?;
+        self.lines.run(split, &self.store, &self.writer.progress, cancel, &mut on_line)?;
         if builder.rows() > 0 {
-            self.write_run(task.number, &mut builder, &mut written)?;
+            self.write_run(split.number, &mut builder, &mut written)?;
         }
         Ok(written)
     }

@@ -21,7 +21,7 @@ use crate::runtime::resources::Resources;
 use crate::schema::{Limits, NewFields, TableSchema, evolve, partition_names};
 use crate::storage::Store;
 use crate::table::write::sorted_runs::Shares;
-use crate::table::{DataPaths, DeleteCache, WriteOptions, live_files_bounded_by};
+use crate::table::{DeleteCache, live_files_bounded_by};
 
 // Fractions of the memory limit.
 /// Sorting the changes of a window; more memory does not speed up large windows.
@@ -92,15 +92,13 @@ impl Planner {
         let work = Work {
             engine: Engine::new(self.resources.threads),
             live: Arc::new(live),
-            paths: Arc::new(DataPaths::new(&self.base.metadata)),
-            options: WriteOptions::for_table(&self.base.metadata, &table.schema)
-                .within(self.resources.memory_limit / self.resources.threads.max(1) / 4),
             base: self.base.clone(),
-            arrow_schema: Arc::new(schema_to_arrow_schema(&table.schema)?),
             table,
             handle,
             chunk_bytes: self.resources.memory_limit / CHUNK_PART,
+            writer_bytes: self.resources.memory_limit / self.resources.threads.max(1) / 4,
             progress: self.resources.progress.clone(),
+            runner: self.resources.runner.clone(),
         };
         let Applied { counts, images, removed } = apply(&work, first, newest, images, self.write_mode).await?;
         Ok(Plan { evolution, rescued: images.rescued, images: images.files, removed, counts })

@@ -3,20 +3,61 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef as ArrowSchemaRef;
+use iceberg::arrow::schema_to_arrow_schema;
+use iceberg::io::FileIO;
 use iceberg::spec::DataFile;
+use serde::{Deserialize, Serialize};
+use tokio::runtime::Handle;
 
+use super::locate::LiveKeys;
 use super::plan::Removed;
 use super::work::Work;
 use crate::error::Result;
 use crate::runtime::cancel::Cancel;
-use crate::runtime::pool;
-use crate::table::{DataFileWriter, LiveFile, Positions, conform, scan_rows};
+use crate::runtime::progress::Progress;
+use crate::runtime::task::Task;
+use crate::table::write::spec::WriteSpec;
+use crate::table::{DataFileWriter, LiveFile, Positions, WriteOptions, conform, file_serde, scan_rows};
 
-/// "Write this data file again without these rows."
-struct RewriteTask {
+/// Writes a data file again without these rows.
+#[derive(Serialize, Deserialize)]
+struct RewriteFile {
     number: u32,
     live: LiveFile,
     positions: Vec<u64>,
+}
+
+/// The file that replaces it; none if no row is left.
+#[derive(Serialize, Deserialize)]
+struct Rewritten {
+    spec_id: i32,
+    #[serde(with = "file_serde::list")]
+    files: Vec<DataFile>,
+}
+
+/// What the tasks need of their process.
+struct FileRewriter {
+    write: WriteSpec,
+    options: WriteOptions,
+    arrow_schema: ArrowSchemaRef,
+    file_io: FileIO,
+    handle: Handle,
+    /// Of this, the cache of deletes: locating the keys has filled it.
+    live: Arc<LiveKeys>,
+    progress: Arc<Progress>,
+}
+
+impl Task for RewriteFile {
+    const NAME: &'static str = "rewrite-file";
+    type Shared = WriteSpec;
+    type Env = FileRewriter;
+    type Output = Rewritten;
+
+    fn run(self, env: &FileRewriter, cancel: &Cancel) -> Result<Rewritten> {
+        cancel.check()?;
+        Ok(Rewritten { spec_id: self.live.spec_id, files: env.rewrite(&self)?.into_iter().collect() })
+    }
 }
 
 /// Rewrites the files in parallel; a file without remaining rows is only removed. Deletes that applied to the files are
@@ -25,16 +66,24 @@ pub(super) async fn rewrite_files(work: &Work, positions: Vec<Vec<u64>>) -> Resu
     let affected = work.live.files.iter().zip(positions).filter(|(_, positions)| !positions.is_empty());
     let tasks: Vec<_> = (1..)
         .zip(affected)
-        .map(|(number, (live, positions))| RewriteTask { number, live: live.clone(), positions })
+        .map(|(number, (live, positions))| RewriteFile { number, live: live.clone(), positions })
         .collect();
     let data_removed: Vec<LiveFile> = tasks.iter().map(|task| task.live.clone()).collect();
     work.progress.start("rewriting files", u64::try_from(tasks.len()).unwrap_or(u64::MAX));
-    let shared = work.clone();
-    let run = move |task: RewriteTask, stop: &Cancel| {
-        stop.check()?;
-        rewrite_file(&shared, &task)
+    let write = work.runner.share::<RewriteFile>(work.write_spec())?;
+    let env = FileRewriter {
+        options: write.options(),
+        arrow_schema: Arc::new(schema_to_arrow_schema(&write.table.schema)?),
+        write,
+        file_io: work.base.file_io.clone(),
+        handle: work.handle.clone(),
+        live: Arc::clone(&work.live),
+        progress: Arc::clone(&work.progress),
     };
-    let rewritten = pool::run(work.engine.threads, tasks, run).await?.into_iter().flatten().collect();
+    let mut rewritten = Vec::new();
+    for Rewritten { spec_id, files } in work.runner.run(work.engine.threads, &Arc::new(env), tasks).await? {
+        rewritten.extend(files.into_iter().map(|file| (spec_id, file)));
+    }
 
     let mut deletes_removed = Vec::new();
     let gone: HashSet<&str> = data_removed.iter().map(|live| live.file.file_path()).collect();
@@ -48,42 +97,40 @@ pub(super) async fn rewrite_files(work: &Work, positions: Vec<Vec<u64>>) -> Resu
     Ok(Removed { rewritten, data_removed, deletes_removed, ..Removed::default() })
 }
 
-fn rewrite_file(work: &Work, task: &RewriteTask) -> Result<Option<(i32, DataFile)>> {
-    let mut without = work.live.deletes.positions(&task.live)?.into_vec();
-    without.extend(&task.positions);
-    let mut writer: Option<DataFileWriter> = None;
-    let scanned = scan_rows(
-        &work.base.file_io,
-        &work.handle,
-        &task.live,
-        &work.arrow_schema,
-        &Positions::new(without),
-        &mut |batch| {
+impl FileRewriter {
+    fn rewrite(&self, task: &RewriteFile) -> Result<Option<DataFile>> {
+        let WriteSpec { metadata, table, paths, .. } = &self.write;
+        let live = &task.live;
+        let mut without = self.live.deletes.positions(live)?.into_vec();
+        without.extend(&task.positions);
+        let without = Positions::new(without);
+        let mut writer: Option<DataFileWriter> = None;
+        let scanned = scan_rows(&self.file_io, &self.handle, live, &self.arrow_schema, &without, &mut |batch| {
             if writer.is_none() {
                 writer = Some(DataFileWriter::create(
-                    &work.base.file_io,
-                    &work.handle,
-                    work.paths.data_file(task.number),
-                    &work.table.schema,
-                    task.live.spec_id,
-                    conform(&work.base.metadata, &work.table.schema, task.live.spec_id, task.live.file.partition()),
+                    &self.file_io,
+                    &self.handle,
+                    paths.data_file(task.number),
+                    &table.schema,
+                    live.spec_id,
+                    conform(metadata, &table.schema, live.spec_id, live.file.partition()),
                     // The rows keep their order.
-                    task.live.file.sort_order_id(),
-                    &work.options,
+                    live.file.sort_order_id(),
+                    &self.options,
                 )?);
             }
             writer.as_mut().map_or(Ok(()), |writer| writer.write(&batch))
-        },
-    );
-    if let Err(error) = scanned {
-        if let Some(writer) = writer {
-            writer.abandon();
+        });
+        if let Err(error) = scanned {
+            if let Some(writer) = writer {
+                writer.abandon();
+            }
+            return Err(error);
         }
-        return Err(error);
+        self.progress.file_done();
+        let Some(writer) = writer else { return Ok(None) };
+        let file = writer.finish()?;
+        self.progress.add_bytes_written(file.file_size_in_bytes());
+        Ok(Some(file))
     }
-    work.progress.file_done();
-    let Some(writer) = writer else { return Ok(None) };
-    let file = writer.finish()?;
-    work.progress.add_bytes_written(file.file_size_in_bytes());
-    Ok(Some((task.live.spec_id, file)))
 }

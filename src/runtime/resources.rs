@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::progress::Progress;
+use super::task::Runner;
 
 /// Resources that a job may use, and its progress counters.
 #[derive(Debug, Clone)]
@@ -13,4 +14,6 @@ pub struct Resources {
     pub memory_limit: usize,
     /// Progress counters, incremented during the work.
     pub progress: Arc<Progress>,
+    /// Where tasks run.
+    pub runner: Runner,
 }

@@ -99,7 +99,7 @@ impl Mapping {
 }
 
 /// A table's schema and the origin of its columns.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TableSchema {
     /// Iceberg's schema.
     pub schema: SchemaRef,

@@ -5,11 +5,13 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use crate::attribute::{EXCLUDED, Kind, Member, Members, NameIndex, Number, Parser, timestamp, twice};
 use crate::error::{Error, Result};
 
 /// Limits of observations.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Limits {
     /// A map with more distinct fields becomes a map with string keys, not a struct.
     pub struct_fields: usize,
@@ -31,7 +33,7 @@ impl Default for Limits {
 }
 
 /// The observed numbers, as far as types depend on them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NumberRange {
     /// Maximum number of digits before the decimal point.
     pub integer_digits: u32,
@@ -69,7 +71,7 @@ impl NumberRange {
 }
 
 /// Observations of one attribute, or of one nested value.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Observed {
     counts: [u64; Kind::ALL.len()],
     numbers: NumberRange,
@@ -81,6 +83,7 @@ pub struct Observed {
     // Beyond the limit the fields are dropped, and all their values are merged.
     values: Option<Box<Self>>,
     // The last map in which it was a field, by number.
+    #[serde(skip)]
     map: u64,
 }
 
@@ -250,13 +253,14 @@ impl Observed {
 }
 
 /// Observations by name: the attributes of items, or the fields of a map.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Fields {
     index: NameIndex,
     observed: Vec<Observed>,
     /// Number of leading names that are skipped.
     left_out: usize,
     /// Number of maps so far.
+    #[serde(skip)]
     maps: u64,
 }
 

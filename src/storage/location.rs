@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, Result};
 
 const FILE: &str = "file://";
@@ -11,7 +13,7 @@ const S3: &str = "s3://";
 /// An absolute location: `file:///abs/path` or `s3://bucket/key`, never percent-encoded, without a trailing slash.
 ///
 /// Local paths are normalised lexically (`.`, `..`, repeated slashes); S3 keys are unchanged.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Location(String);
 
 impl Location {

@@ -4,11 +4,15 @@ use std::sync::Arc;
 
 use iceberg::metadata_columns::RESERVED_FIELD_ID_DELETE_FILE_PATH;
 use iceberg::spec::{DataFile, PrimitiveLiteral};
+use serde::{Deserialize, Serialize};
+
+use super::file_serde;
 
 /// A data file of the current snapshot.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct LiveFile {
     /// The manifest entry's data file.
+    #[serde(with = "file_serde")]
     pub file: DataFile,
     /// The partition spec of its partition.
     pub spec_id: i32,
@@ -28,9 +32,10 @@ impl LiveFile {
 }
 
 /// A position delete file of the current snapshot.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct LiveDeleteFile {
     /// The manifest entry's data file.
+    #[serde(with = "file_serde")]
     pub file: DataFile,
     /// The partition spec of its partition.
     pub spec_id: i32,

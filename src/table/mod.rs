@@ -46,6 +46,7 @@ pub use write::options::WriteOptions;
 pub mod columns;
 pub mod commit;
 pub mod deletes;
+pub(crate) mod file_serde;
 pub(crate) mod files;
 #[cfg(test)]
 mod fixture;

@@ -7,6 +7,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef as ArrowSchemaRef;
 use iceberg::arrow::schema_to_arrow_schema;
 use iceberg::io::FileIO;
+use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
 use super::entries::{Entries, Entry, Side};
@@ -15,10 +16,11 @@ use crate::columns::ItemBuilder;
 use crate::columns::record::append;
 use crate::error::{Error, Result};
 use crate::export::read::sharing::SharedLines;
+use crate::export::read::split::Split;
 use crate::export::{DataFileRef, Export, Line};
 use crate::runtime::cancel::Cancel;
-use crate::runtime::pool;
 use crate::runtime::resources::Resources;
+use crate::runtime::task::Task;
 use crate::schema::{Limits, TableSchema};
 use crate::storage::Store;
 use crate::table::{DeleteCache, LiveFile, scan_rows};
@@ -87,7 +89,7 @@ pub struct Differences {
 /// The processing of a batch of rows of one side.
 type Visit = dyn Fn(Side, &Rows<'_>) -> Result<()> + Send + Sync;
 
-/// Shared state of all tasks.
+/// What the tasks of both passes need of their process.
 struct Shared {
     verifier: Verifier,
     form: RowForm,
@@ -96,11 +98,37 @@ struct Shared {
     handle: Handle,
 }
 
-enum Task {
-    /// "Read these files of the export."
-    Items(crate::export::read::split::Task),
-    /// "Read this data file of the table."
+/// What the tasks of one pass need of their process.
+struct Pass {
+    shared: Arc<Shared>,
+    /// Lines that the threads of this process share.
+    lines: SharedLines,
+    /// Takes the rows. Digests of all rows, as outputs, would not fit into memory: they go to disk where they are made.
+    visit: Box<Visit>,
+}
+
+/// Reads a part of one side.
+#[derive(Serialize, Deserialize)]
+enum ReadSide {
+    /// Of the export.
+    Items(Split),
+    /// A data file of the table.
     Rows(Box<LiveFile>),
+}
+
+impl Task for ReadSide {
+    const NAME: &'static str = "read-side";
+    /// The table's columns.
+    type Shared = TableSchema;
+    type Env = Pass;
+    type Output = ();
+
+    fn run(self, env: &Pass, cancel: &Cancel) -> Result<()> {
+        match self {
+            Self::Items(split) => env.items(&split, cancel),
+            Self::Rows(live) => env.rows(&live, cancel),
+        }
+    }
 }
 
 impl Verifier {
@@ -109,12 +137,13 @@ impl Verifier {
     /// Errors of kind `Input`: the export is damaged, has a duplicate key, or has a key that the table can't hold.
     pub async fn run(self, export: &Export, examples: usize) -> Result<Differences> {
         let entries = Arc::new(Entries::new(self.resources.memory_limit / 4));
+        let table = self.resources.runner.share::<ReadSide>(self.table.clone())?;
         let shared = Arc::new(Shared {
-            form: RowForm::new(&self.table, Limits::default())?,
-            arrow_schema: Arc::new(schema_to_arrow_schema(&self.table.schema)?),
+            form: RowForm::new(&table, Limits::default())?,
+            arrow_schema: Arc::new(schema_to_arrow_schema(&table.schema)?),
             deletes: DeleteCache::new(self.file_io.clone(), Handle::current(), self.resources.memory_limit / 8),
             handle: Handle::current(),
-            verifier: self,
+            verifier: Self { table, ..self },
         });
         let sink = Arc::clone(&entries);
         let take = move |side: Side, rows: &Rows<'_>| {
@@ -124,7 +153,7 @@ impl Verifier {
             };
             sink.add((0..rows.len()).map(entry).collect::<Result<_>>()?)
         };
-        shared.scan("comparing", Arc::new(take)).await?;
+        shared.scan("comparing", Box::new(take)).await?;
 
         let compared = tokio::task::spawn_blocking(move || {
             let entries = Arc::into_inner(entries).ok_or_else(|| Error::failed("a task is still running"))?;
@@ -184,60 +213,15 @@ fn compare(entries: Entries, examples: usize) -> Result<(Differences, HashMap<Ha
 
 impl Shared {
     /// Reads both sides; each batch is visited once, on one of several threads.
-    async fn scan(self: &Arc<Self>, step: &str, visit: Arc<Visit>) -> Result<()> {
-        let verifier = &self.verifier;
-        let mut tasks: Vec<Task> = verifier.live.iter().map(|live| Task::Rows(Box::new(live.clone()))).collect();
-        let (spread, items) = SharedLines::for_readers(&verifier.files, verifier.resources.threads);
-        tasks.extend(items.into_iter().map(Task::Items));
-        let spread = Arc::new(spread);
-        let cut = Arc::clone(&spread);
-        let files = verifier.live.len() + verifier.files.len();
-        verifier.resources.progress.start(step, u64::try_from(files).unwrap_or(u64::MAX));
-        let shared = Arc::clone(self);
-        let work = move |task: Task, stop: &Cancel| match task {
-            Task::Items(task) => shared.items(&cut, &task, stop, &*visit),
-            Task::Rows(live) => shared.rows(&live, stop, &*visit),
-        };
-        pool::run(verifier.resources.threads, tasks, work).await?;
-        spread.finish()
-    }
-
-    fn items(
-        &self,
-        spread: &SharedLines,
-        task: &crate::export::read::split::Task,
-        stop: &Cancel,
-        visit: &Visit,
-    ) -> Result<()> {
-        let verifier = &self.verifier;
-        let mut builder = ItemBuilder::new(&verifier.table, Limits::default())?;
-        let flush = |builder: &mut ItemBuilder| {
-            builder.take_rescued();
-            builder.take_new();
-            visit(Side::Export, &Rows::of_items(&self.form, &builder.finish()?))
-        };
-        let mut on_line = |file: &DataFileRef, line: Line<'_>| {
-            append(line.bytes, &mut builder).map_err(|e| e.in_file(file.name.as_str()).on_line(line.number))?;
-            if builder.rows() >= BATCH_ROWS || builder.memory() >= BATCH_BYTES {
-                stop.check()?;
-                flush(&mut builder)?;
-            }
-            Ok(())
-        };
-        spread.run(task, &verifier.exports, &verifier.resources.progress, stop, &mut on_line)?;
-        if builder.rows() > 0 { flush(&mut builder) } else { Ok(()) }
-    }
-
-    fn rows(&self, live: &LiveFile, stop: &Cancel, visit: &Visit) -> Result<()> {
-        let without = self.deletes.positions(live)?;
-        let file_io = &self.verifier.file_io;
-        scan_rows(file_io, &self.handle, live, &self.arrow_schema, &without, &mut |batch: RecordBatch| {
-            stop.check()?;
-            let rows = Rows::of_table(&self.form, &batch).map_err(|e| e.in_file(live.file.file_path()))?;
-            visit(Side::Table, &rows)
-        })?;
-        self.verifier.resources.progress.file_done();
-        Ok(())
+    async fn scan(self: &Arc<Self>, step: &str, visit: Box<Visit>) -> Result<()> {
+        let Verifier { files, live, resources, .. } = &self.verifier;
+        let mut tasks: Vec<ReadSide> = live.iter().map(|live| ReadSide::Rows(Box::new(live.clone()))).collect();
+        let (lines, splits) = SharedLines::for_readers(files, resources.threads);
+        tasks.extend(splits.into_iter().map(ReadSide::Items));
+        resources.progress.start(step, u64::try_from(live.len() + files.len()).unwrap_or(u64::MAX));
+        let pass = Arc::new(Pass { shared: Arc::clone(self), lines, visit });
+        resources.runner.run(resources.threads, &pass, tasks).await?;
+        pass.lines.finish()
     }
 
     /// Reads both sides again for the keys of the examples.
@@ -265,7 +249,7 @@ impl Shared {
             }
             Ok(())
         };
-        self.scan("looking at what differs", Arc::new(take)).await?;
+        self.scan("looking at what differs", Box::new(take)).await?;
         let seen = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
         let example = |(hash, Seen { key, sides }): (Hash, Seen)| {
             let difference = wanted.get(&hash).copied()?;
@@ -282,6 +266,40 @@ impl Shared {
         let mut examples: Vec<Example> = seen.into_iter().filter_map(example).collect();
         examples.sort_by(|a, b| (a.difference, &a.key).cmp(&(b.difference, &b.key)));
         Ok(examples)
+    }
+}
+
+impl Pass {
+    fn items(&self, split: &Split, cancel: &Cancel) -> Result<()> {
+        let Shared { verifier, form, .. } = &*self.shared;
+        let mut builder = ItemBuilder::new(&verifier.table, Limits::default())?;
+        let flush = |builder: &mut ItemBuilder| {
+            builder.take_rescued();
+            builder.take_new();
+            (self.visit)(Side::Export, &Rows::of_items(form, &builder.finish()?))
+        };
+        let mut on_line = |file: &DataFileRef, line: Line<'_>| {
+            append(line.bytes, &mut builder).map_err(|e| e.in_file(file.name.as_str()).on_line(line.number))?;
+            if builder.rows() >= BATCH_ROWS || builder.memory() >= BATCH_BYTES {
+                cancel.check()?;
+                flush(&mut builder)?;
+            }
+            Ok(())
+        };
+        self.lines.run(split, &verifier.exports, &verifier.resources.progress, cancel, &mut on_line)?;
+        if builder.rows() > 0 { flush(&mut builder) } else { Ok(()) }
+    }
+
+    fn rows(&self, live: &LiveFile, cancel: &Cancel) -> Result<()> {
+        let Shared { verifier, form, arrow_schema, deletes, handle } = &*self.shared;
+        let without = deletes.positions(live)?;
+        scan_rows(&verifier.file_io, handle, live, arrow_schema, &without, &mut |batch: RecordBatch| {
+            cancel.check()?;
+            let rows = Rows::of_table(form, &batch).map_err(|e| e.in_file(live.file.file_path()))?;
+            (self.visit)(Side::Table, &rows)
+        })?;
+        verifier.resources.progress.file_done();
+        Ok(())
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::ahead::LineFiles;
 use super::lines::Line;
-use super::split::{LEAST_ITEMS, Task, items, split};
+use super::split::{LEAST_ITEMS, Split, items, split};
 use crate::error::{Error, Result};
 use crate::export::DataFileRef;
 use crate::runtime::cancel::Cancel;
@@ -83,38 +83,39 @@ pub(crate) struct SharedLines {
 }
 
 impl SharedLines {
-    /// Divides the files into tasks for this many threads, to be run in order; for tasks that each write what they
+    /// Divides the files into splits for this many threads, to be run in order; for tasks that each write what they
     /// parse.
-    pub fn for_writers(files: &[DataFileRef], threads: usize, helpers: &Arc<WorkSharing>) -> (Self, Vec<Task>) {
+    pub fn for_writers(files: &[DataFileRef], threads: usize, helpers: &Arc<WorkSharing>) -> (Self, Vec<Split>) {
         let worth = files.iter().map(items).sum::<u64>() / LEAST_ITEMS;
         Self::new(files, threads, usize::try_from(worth).unwrap_or(usize::MAX), Arc::clone(helpers))
     }
 
     /// The same, for tasks that only inspect what they parse.
-    pub fn for_readers(files: &[DataFileRef], threads: usize) -> (Self, Vec<Task>) {
+    pub fn for_readers(files: &[DataFileRef], threads: usize) -> (Self, Vec<Split>) {
         Self::new(files, threads, usize::MAX, Arc::default())
     }
 
-    fn new(files: &[DataFileRef], threads: usize, most: usize, helpers: Arc<WorkSharing>) -> (Self, Vec<Task>) {
+    fn new(files: &[DataFileRef], threads: usize, most: usize, helpers: Arc<WorkSharing>) -> (Self, Vec<Split>) {
         let lists = split(files, threads);
         let state = State { reading: lists.len(), ..State::default() };
         let without =
             if lists.is_empty() { 0 } else { most.saturating_sub(lists.len()).min(threads.saturating_sub(1)) };
         let files = lists.into_iter().map(Some).chain((0..without).map(|_| None));
-        let tasks = (0..).zip(files).map(|(number, files)| Task { number, files }).collect();
+        let tasks = (0..).zip(files).map(|(number, files)| Split { number, files }).collect();
         (Self { state: Mutex::new(state), helpers, wanted: AtomicBool::new(false) }, tasks)
     }
 
-    /// Runs a task on a blocking thread: calls `on_line` for the lines that it parses itself. Run each task once.
+    /// Reads a split on a blocking thread: calls `on_line` for the lines that this task parses itself. Read each split
+    /// once.
     pub fn run(
         &self,
-        task: &Task,
+        split: &Split,
         store: &Store,
         progress: &Arc<Progress>,
         stop: &Cancel,
         on_line: &mut OnLine<'_>,
     ) -> Result<()> {
-        match &task.files {
+        match &split.files {
             Some(files) => self.read(LineFiles::new(store, files, Arc::clone(progress))?, progress, stop, on_line),
             None => self.help(stop, on_line),
         }
@@ -267,7 +268,7 @@ mod tests {
         let spread = Arc::new(spread);
         let shared = Arc::clone(&spread);
         let progress = Arc::<Progress>::default();
-        let work = move |task: Task, stop: &Cancel| {
+        let work = move |task: Split, stop: &Cancel| {
             let mut seen = Seen::new();
             let mut on_line = |_: &DataFileRef, line: Line<'_>| {
                 let text = std::str::from_utf8(line.bytes).unwrap().trim();

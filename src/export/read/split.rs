@@ -1,17 +1,19 @@
-//! Divides the files of an export into tasks.
+//! Divides the files of an export into splits, one per task.
+
+use serde::{Deserialize, Serialize};
 
 use crate::export::DataFileRef;
 
-/// A unit of work for a thread. A plain value.
-#[derive(Debug, Clone)]
-pub(crate) struct Task {
-    /// The task's number in the step; part of the names of data files.
+/// The part of an export that one task reads.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Split {
+    /// Its number in the stage; part of the names of data files.
     pub number: u32,
     /// The files, in order; `None`: lines that others pass on.
     pub(crate) files: Option<Vec<DataFileRef>>,
 }
 
-/// Divides the files into tasks: about eight per thread, so that a slow one does not delay the others, but none so
+/// Divides the files into splits: about eight per thread, so that a slow one does not delay the others, but none so
 /// small that its data files would be too small.
 pub(crate) fn split(files: &[DataFileRef], threads: usize) -> Vec<Vec<DataFileRef>> {
     let total = files.iter().map(items).sum::<u64>();

@@ -2,6 +2,7 @@
 
 pub mod partitioning;
 pub(crate) mod requirements;
+pub(crate) mod retry;
 pub(crate) mod schema_history;
 pub mod snapshot;
 pub mod summary;

@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use iceberg::spec::TableMetadata;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// The property that sets the folder of data files, instead of `<location>/data`.
@@ -19,15 +20,17 @@ pub const OBJECT_PATH: &str = "write.object-storage.path";
 /// An older name of the property for the folder of data files.
 pub const FOLDER_PATH: &str = "write.folder-storage.path";
 
-/// Names for the data and delete files of one operation; unique across all operations.
+/// Names for the data and delete files of one operation; unique across all operations. Processes that share an operation
+/// each have tasks of their own, whose numbers are part of the names.
 ///
 /// Names have no partition folders: in Iceberg, a file's partition is in its manifest entry, not in its path.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct DataPaths {
     folder: String,
     /// Whether each file is in a folder named by its hash.
     spread: bool,
     operation: Uuid,
+    #[serde(skip, default = "first")]
     next: AtomicU64,
 }
 
@@ -35,7 +38,7 @@ impl DataPaths {
     /// Names below the table's data folder.
     pub fn new(metadata: &TableMetadata) -> Self {
         let spread = spreads(metadata.properties());
-        Self { folder: data_folder(metadata), spread, operation: Uuid::new_v4(), next: AtomicU64::new(1) }
+        Self { folder: data_folder(metadata), spread, operation: Uuid::new_v4(), next: first() }
     }
 
     /// A name for a data file written by the given task.
@@ -57,6 +60,11 @@ impl DataPaths {
             format!("{}/{name}", self.folder)
         }
     }
+}
+
+/// The number of the first file.
+fn first() -> AtomicU64 {
+    AtomicU64::new(1)
 }
 
 /// Folders for a name, as in Iceberg Java's `ObjectStoreLocationProvider`: 20 bits, three times four and once eight.

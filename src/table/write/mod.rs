@@ -8,4 +8,5 @@ pub mod metrics;
 pub(crate) mod options;
 pub(crate) mod sink;
 pub mod sorted_runs;
+pub(crate) mod spec;
 pub(crate) mod unfinished;

@@ -11,10 +11,10 @@ use super::closing::ClosingFiles;
 use super::data_file::DataFileWriter;
 use super::locations::DataPaths;
 use super::options::WriteOptions;
+use super::spec::WriteSpec;
 use crate::error::Result;
-use crate::runtime::cancel::Cancel;
-use crate::runtime::pool;
 use crate::runtime::progress::Progress;
+use crate::runtime::task::{Runner, Task};
 use crate::runtime::work_sharing::WorkSharing;
 use crate::schema::TableSchema;
 use crate::sort::keys::{KeyOrder, key_batch, key_converter};
@@ -39,7 +39,7 @@ pub struct RunWriter {
     /// The table's sort order, if it is the key.
     pub sort_order_id: Option<i32>,
     /// Names of data files.
-    pub paths: Arc<DataPaths>,
+    pub paths: DataPaths,
     /// Options for writing data files.
     pub options: WriteOptions,
     /// Idle threads that help those that write.
@@ -51,6 +51,23 @@ pub struct RunWriter {
 }
 
 impl RunWriter {
+    /// Opens a writer for the threads of this process, of which up to `closing` files are closed in the background.
+    pub(crate) fn open(spec: WriteSpec, file_io: FileIO, closing: usize, progress: Arc<Progress>) -> Result<Self> {
+        Ok(Self {
+            file_io,
+            handle: Handle::current(),
+            partitioner: Partitioner::new(spec.metadata.default_partition_spec(), &spec.table.schema)?,
+            partitions: None,
+            sort_order_id: spec.sort_order_id()?,
+            options: spec.options(),
+            table: spec.table,
+            paths: spec.paths,
+            helpers: Arc::default(),
+            files: ClosingFiles::new(closing),
+            progress,
+        })
+    }
+
     /// The order of a run's rows by key.
     pub fn sort(&self, batch: &RecordBatch) -> Result<KeyOrder> {
         let keys = key_batch(&self.table, batch)?;
@@ -60,13 +77,14 @@ impl RunWriter {
     }
 
     /// Runs tasks that use this writer, and waits until all of their files are closed, even on error.
-    pub async fn run<T, R, F>(&self, threads: usize, tasks: Vec<T>, work: F) -> Result<Vec<R>>
-    where
-        T: Send + 'static,
-        R: Send + 'static,
-        F: Fn(T, &Cancel) -> Result<R> + Send + Sync + 'static,
-    {
-        let done = pool::run_with_helpers(&self.helpers, threads, tasks, work).await;
+    pub(crate) async fn run<T: Task>(
+        &self,
+        runner: &Runner,
+        threads: usize,
+        env: &Arc<T::Env>,
+        tasks: Vec<T>,
+    ) -> Result<Vec<T::Output>> {
+        let done = runner.run_with_helpers(&self.helpers, threads, env, tasks).await;
         // Also if a task failed: its error takes precedence.
         let settled = self.files.settle().await;
         done.and_then(|done| settled.map(|()| done))
