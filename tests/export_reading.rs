@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use ddb_iceberg::error::{Error, Kind};
 use ddb_iceberg::export;
-use ddb_iceberg::export::{Export, ExportKind, LineReader, MAX_LINE, Prefix, Resolved, View};
+use ddb_iceberg::export::{Export, ExportKind, LineReader, LookBack, Looked, MAX_LINE, Prefix, Resolved, View};
 use ddb_iceberg::runtime::progress::Progress;
 use ddb_iceberg::storage::Store;
 use ddb_iceberg::time;
@@ -528,6 +528,25 @@ fn bucket() -> TempDir {
     }
     IncrementalExport::new("ion").edit_summary(|s| s["outputFormat"] = "ION".into()).write(&root);
     root
+}
+
+/// Exports that were looked at before and are as old as the watermark are not read again, but counted.
+#[test]
+fn what_was_looked_at_before_is_counted() {
+    let root = bucket();
+    let (arn, id) = (table_arn("orders"), table_id("orders"));
+    let at = |time: &str| time::parse(&format!("2026-01-14T{time}:00Z")).unwrap();
+    let hint = Prefix { table_arn: Some(&arn), table_id: Some(&id), watermark: Some(at("10:40")), now: at("12:00") };
+    let look = |known: Option<&Looked>| {
+        let back = LookBack { since: at("10:20"), known };
+        run(export::resolve_back(&Store::local(), root.path().to_str().unwrap(), &hint, Some(back))).unwrap()
+    };
+    let first = look(None);
+    assert_eq!(starts(&first), ["10:15", "10:30"]);
+    let again = look(first.looked.as_ref());
+    assert_eq!(starts(&again), ["10:30"]);
+    // One window of each table, and one of another format.
+    assert_eq!(again.older, first.older + 3);
 }
 
 #[test]

@@ -295,14 +295,21 @@ async fn orphans_are_old_files_that_nothing_names() {
         fs::File::options().write(true).open(&path).unwrap().set_modified(age).unwrap();
         path
     };
-    let orphans =
-        [make("data/old.parquet", old), make("data/a=1/b/old.avro", old), make("metadata/00009-x.metadata.json", old)];
+    // The table's location is level 0, and 64 the last that is looked at.
+    let deep = |levels: usize| format!("data{}/old.parquet", "/d".repeat(levels - 1));
+    let orphans = [
+        make("data/old.parquet", old),
+        make("data/a=1/b/old.avro", old),
+        make("metadata/00009-x.metadata.json", old),
+        make(&deep(64), old),
+    ];
     let mut stay = vec![
         make("data/young.parquet", SystemTime::now()),
         make("data/notes.txt", old),
         make("data/.hidden.parquet", old),
         make("inner/metadata/00000-y.metadata.json", old),
         make("inner/data/theirs.parquet", old),
+        make(&deep(65), old),
     ];
     let outside = site.path().join("outside");
     fs::create_dir(&outside).unwrap();
@@ -322,11 +329,11 @@ async fn orphans_are_old_files_that_nothing_names() {
     expected.sort();
     assert_eq!(run.report["maintenance"][0]["files"], serde_json::json!(expected));
     assert_eq!(run.report["status"], "dry_run");
-    assert!(
-        run.warnings().contains("another table") && run.warnings().contains("out of the table"),
-        "{}",
-        run.warnings()
-    );
+    let warnings = run.warnings();
+    for why in ["another table", "out of the table", "were left out: too deep"] {
+        assert_eq!(warnings.matches(why).count(), 1, "{why}: {warnings}");
+    }
+    assert!(!warnings.contains("unknown age"), "{warnings}");
     assert!(orphans.iter().all(|path| path.exists()), "only listed");
     site.run(&["orphans", "--older-than", "23h"]).expect(2);
     for more in [&[][..], &["--dry-run"]] {
@@ -340,7 +347,7 @@ async fn orphans_are_old_files_that_nothing_names() {
     assert!(orphans.iter().all(|path| path.exists()), "a dry run");
 
     let run = site.run(&["orphans", "--delete"]).expect(0);
-    assert_eq!((run.report["status"].as_str(), counted(&run, "files_deleted")), (Some("applied"), 3));
+    assert_eq!((run.report["status"].as_str(), counted(&run, "files_deleted")), (Some("applied"), 4));
     assert!(orphans.iter().all(|path| !path.exists()) && stay.iter().all(|path| path.exists()));
     assert_eq!(model_of(&site.rows().await), model);
     assert_eq!(site.run(&["orphans"]).expect(0).report["status"], "nothing_to_do");

@@ -381,30 +381,5 @@ fn deletable(metadata: &TableMetadata, expired: &[MetadataLog]) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_version_goes_on_whoever_named_the_file() {
-        let uuid = "2cd22b57-5127-4198-92ba-e4e67c79821b";
-        assert_eq!(next_version(&format!("file:///t/metadata/00003-{uuid}.metadata.json")), 4);
-        assert_eq!(next_version(&format!("s3://b/t/metadata/00009-{uuid}.gz.metadata.json")), 10);
-        assert_eq!(next_version(&format!("/t/m/00012-{uuid}.metadata.json.gz")), 13);
-        assert_eq!(next_version("/t/metadata/v7.metadata.json"), 8);
-        assert_eq!(next_version("/t/metadata/current.metadata.json"), 0);
-        assert_eq!(next_version("/t/metadata/-1-x.metadata.json"), 0);
-        assert_eq!(next_version("/t/metadata/2147483647-x.metadata.json"), 0);
-        assert_eq!(next_version("/t/metadata/99999999999999999999-x.metadata.json"), 0);
-        assert_eq!(next_version(""), 0);
-    }
-
-    #[test]
-    fn names_that_leave_the_warehouse_are_refused() {
-        for bad in ["", ".", "..", "a/b", "a\\b", "a\0b", "a\nb", " a", "a?b", "a#b", "a%2e", &"x".repeat(256)] {
-            assert!(check_name(bad).is_err(), "{bad:?}");
-        }
-        for good in ["orders", "Orders-2024", "naïve table", "a..b", "日本", &"x".repeat(255)] {
-            assert!(check_name(good).is_ok(), "{good:?}");
-        }
-    }
-}
+#[path = "pointer_tests.rs"]
+mod tests;

@@ -313,4 +313,17 @@ mod tests {
         let error = b.finish(0).unwrap_err().in_file("f").to_string();
         assert!(error.starts_with("f:12: ") && error.contains("\"a\" and \"b\""), "{error}");
     }
+
+    #[test]
+    fn memory_is_that_of_images_keys_and_what_else_is_known_of_a_record() {
+        let mut b = builder();
+        for line in 0..10 {
+            let image =
+                format!(r#""NewImage":{{"pk":{{"S":"a"}},"sk":{{"N":"1"}},"v":{{"S":"{}"}}}}"#, "x".repeat(500));
+            b.append(format!("{{{META},{KEYS},{image}}}").as_bytes(), line).unwrap();
+        }
+        assert!(b.images.memory() > 5000 && b.keys.memory() > 0);
+        // A time, a line and a kind, at eight bytes each.
+        assert_eq!(b.memory(), b.images.memory() + b.keys.memory() + 240);
+    }
 }

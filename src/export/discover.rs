@@ -429,3 +429,7 @@ pub(crate) async fn first_below(store: &Store, folder: &Location) -> Result<Opti
     }
     Ok(None)
 }
+
+#[cfg(test)]
+#[path = "discover_tests.rs"]
+mod tests;

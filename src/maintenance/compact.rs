@@ -196,3 +196,34 @@ impl Compactor {
         self.resources.memory_limit / self.resources.threads.max(1)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use iceberg::spec::{DataContentType, DataFileBuilder, DataFileFormat};
+
+    use super::*;
+
+    #[test]
+    fn to_remove_what_applies_to_nothing_is_not_worth_a_snapshot() {
+        let file = DataFileBuilder::default()
+            .content(DataContentType::PositionDeletes)
+            .file_path("d.parquet".to_owned())
+            .file_format(DataFileFormat::Parquet)
+            .record_count(1)
+            .file_size_in_bytes(1)
+            .build()
+            .unwrap();
+        let delete = Arc::new(LiveDeleteFile { file, spec_id: 0, sequence_number: 1, manifest: Arc::from("m") });
+        let of = |deletes: &[&Arc<LiveDeleteFile>], groups: usize, merges_manifests: bool| {
+            let deletes_removed = deletes.iter().map(|delete| Arc::clone(delete)).collect();
+            let groups = vec![Group { files: Vec::new(), sorted: true, bytes: 0 }; groups];
+            let compaction = Compaction { groups, deletes_removed, merges_manifests };
+            (compaction.is_empty(), compaction.is_worthless())
+        };
+        assert_eq!(of(&[], 0, false), (true, true));
+        assert_eq!(of(&[&delete], 0, false), (false, true));
+        assert_eq!(of(&[&delete], 0, true), (false, false));
+        assert_eq!(of(&[], 0, true), (false, false));
+        assert_eq!(of(&[], 1, false), (false, false));
+    }
+}

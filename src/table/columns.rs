@@ -55,3 +55,73 @@ pub fn sort_order_by_key(metadata: &TableMetadata, columns: &TableSchema) -> Res
         });
     Ok(if by_key { i32::try_from(order.order_id).ok() } else { None })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::sync::Arc;
+
+    use iceberg::spec::{
+        FormatVersion, NestedField, NullOrder, PartitionSpec, PrimitiveType, Schema, SortField, SortOrder,
+        TableMetadataBuilder, Type,
+    };
+
+    use super::*;
+
+    /// Whoever reads a file that declares an order takes its rows to be in it.
+    #[test]
+    fn files_declare_the_tables_order_only_where_it_is_the_key_ascending() {
+        const KEY: [(i32, Transform, SortDirection); 2] =
+            [(1, Transform::Identity, SortDirection::Ascending), (2, Transform::Identity, SortDirection::Ascending)];
+        let order_of = |fields: &[(i32, Transform, SortDirection)], has_key: bool| {
+            let field = |id, ty| Arc::new(NestedField::required(id, format!("c{id}"), Type::Primitive(ty)));
+            let schema = Schema::builder()
+                .with_fields([
+                    field(1, PrimitiveType::String),
+                    field(2, PrimitiveType::Long),
+                    field(3, PrimitiveType::String),
+                ])
+                .with_identifier_field_ids([1, 2])
+                .build()
+                .unwrap();
+            let fields = fields.iter().map(|(source_id, transform, direction)| SortField {
+                source_id: *source_id,
+                transform: *transform,
+                direction: *direction,
+                null_order: NullOrder::First,
+            });
+            let fields: Vec<SortField> = fields.collect();
+            let order_id = i64::from(!fields.is_empty());
+            let metadata = TableMetadataBuilder::new(
+                schema,
+                PartitionSpec::unpartition_spec(),
+                SortOrder { order_id, fields },
+                "s3://b/t".to_owned(),
+                FormatVersion::V2,
+                HashMap::new(),
+            );
+            let metadata = metadata.unwrap().build().unwrap().metadata;
+            let mut columns = watermark::columns(&metadata).unwrap();
+            if !has_key {
+                columns.mapping.key.clear();
+            }
+            sort_order_by_key(&metadata, &columns).unwrap()
+        };
+        assert_eq!(order_of(&KEY, true), Some(1));
+        assert_eq!(order_of(&KEY, false), None);
+        let [first, second] = KEY;
+        let bucket = Transform::Bucket(4);
+        for fields in [
+            &[][..],
+            &[first],
+            &[second, first],
+            &[first, second, (3, first.1, first.2)],
+            &[(1, first.1, SortDirection::Descending), second],
+            &[first, (2, first.1, SortDirection::Descending)],
+            &[(1, bucket, first.2), second],
+        ] {
+            assert_eq!(order_of(fields, true), None, "{fields:?}");
+            assert_eq!(order_of(fields, false), None, "{fields:?}");
+        }
+    }
+}

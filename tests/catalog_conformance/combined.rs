@@ -279,6 +279,13 @@ impl Catalog for Deaf {
     }
 }
 
+#[tokio::test]
+async fn nothing_is_told_of_a_catalog_that_tells_nothing() {
+    let silent = Deaf { inner: crate::sql::Sqlite::fresh().open(), conflict: false };
+    assert_eq!(silent.place(), "the catalog");
+    assert!(silent.some_tables(&orders()).await.unwrap().is_empty());
+}
+
 /// A catalog before whose first commit another writer does something.
 struct Beside {
     inner: Arc<dyn Catalog>,

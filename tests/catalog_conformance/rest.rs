@@ -433,3 +433,54 @@ async fn what_a_server_overrides_counts_for_storage() {
     home.file_io.new_output(format!("{}/x", home.location)).unwrap().write("1".into()).await.unwrap();
     assert_eq!(s3.keys("lake"), ["w/shop/orders/x"]);
 }
+
+/// Where nothing is staged, the empty table is made at once, and that may fail in its own ways.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_table_that_is_not_made_is_no_name_that_is_taken() {
+    let place = Rest::fresh(Staging::Refused(400));
+    let catalog = place.open();
+    let makes_it = |request: &rest_server::Request| {
+        request.is_creation() && !String::from_utf8_lossy(&request.body).contains("\"stage-create\":true")
+    };
+    for fault in [Fault::Answer(500), Fault::Answer(408), Fault::Answer(403), Fault::Reset] {
+        place.server.fail_times(1, fault.clone(), makes_it);
+        let error = home(&*catalog, &orders()).await.unwrap_err();
+        assert!(error.to_string().contains("create table shop.orders"), "{fault:?}: {error}");
+    }
+    // Another one has made it, and has dropped it since.
+    place.server.fail_times(1, Fault::Answer(409), makes_it);
+    assert!(home(&*catalog, &orders()).await.unwrap().is_none());
+    // Done, whatever was answered.
+    place.server.fail_times(1, Fault::DoneBut(500), makes_it);
+    assert!(home(&*catalog, &orders()).await.unwrap().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_server_is_and_has_helps_whoever_asked_for_another_table() {
+    let place = Rest::fresh(Staging::Yes);
+    let catalog = place.open();
+    create_orders(&*catalog, &[]).await;
+    let near = iceberg::TableIdent::from_strs(["shop", "order"]).unwrap();
+    assert_eq!(catalog.some_tables(&near).await.unwrap(), ["shop.orders"]);
+    assert_eq!(catalog.place(), format!("the REST catalog at {}/v1", place.server.uri()));
+    // Who may not list them is not told so: it was not asked for.
+    place.server.fail(|_| Some(Fault::Answer(403)));
+    assert!(catalog.some_tables(&near).await.unwrap().is_empty());
+}
+
+/// The warehouse is to blame only where the server says something of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_warehouse_that_a_server_does_not_know_is_named() {
+    let place = Rest::fresh(Staging::Yes);
+    for (fault, warehouse, named) in [
+        (Fault::Answer(404), "w", true),
+        (Fault::Answer(400), "w", true),
+        (Fault::Answer(403), "w", false),
+        (Fault::Text(404, "nothing here".to_owned()), "w", false),
+        (Fault::Answer(404), "", false),
+    ] {
+        place.server.fail_times(1, fault.clone(), |_| true);
+        let error = place.connect(&[("warehouse", warehouse)]).await.unwrap_err().to_string();
+        assert_eq!(error.contains("Check the catalog's warehouse"), named, "{fault:?}: {error}");
+    }
+}

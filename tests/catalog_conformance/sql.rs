@@ -10,6 +10,7 @@ use ddb_iceberg::catalog::connect::connect;
 use ddb_iceberg::catalog::pointer::PointerCatalog;
 use ddb_iceberg::catalog::sql::sqlite::{SqliteCatalog, SqlitePointers};
 use ddb_iceberg::storage::Store;
+use iceberg::TableIdent;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor, Row, SqliteConnection};
 use tempfile::TempDir;
@@ -184,8 +185,9 @@ async fn a_commit_statement_held_up_by_a_reader_is_undone() {
 
     let (updates, _) = append(&table.metadata);
     let catalog = place.patient(Duration::from_millis(100));
-    let error = catalog.commit(&table, base(&table.metadata), updates.clone()).await.unwrap_err();
-    assert!(error.to_string().contains("Another program holds"), "{error}");
+    let error = catalog.commit(&table, base(&table.metadata), updates.clone()).await.unwrap_err().to_string();
+    // Not "its COMMIT failed", after which only the file says what became of it.
+    assert!(error.contains("could not be changed") && error.contains("Another program holds"), "{error}");
     assert_eq!(metadata_files(&table).len(), 1, "surely not applied: its file is deleted");
 
     reader.execute("COMMIT").await.unwrap();
@@ -207,6 +209,19 @@ async fn a_locked_file_is_an_error_that_says_so() {
 
     writer.execute("ROLLBACK").await.unwrap();
     done(catalog.commit(&table, base(&table.metadata), updates).await.unwrap());
+}
+
+#[tokio::test]
+async fn what_a_file_is_and_has_helps_whoever_asked_for_another_table() {
+    let place = Sqlite::fresh();
+    let catalog = place.open();
+    let near = TableIdent::from_strs(["shop", "order"]).unwrap();
+    let file = format!("in the SQLite file {}", place.file().display());
+    assert!(catalog.some_tables(&near).await.unwrap().is_empty());
+    assert!(catalog.place().ends_with(&format!("{file}, which does not exist")), "{}", catalog.place());
+    create_orders(&*catalog, &[]).await;
+    assert_eq!(catalog.some_tables(&near).await.unwrap(), ["shop.orders"]);
+    assert!(catalog.place().ends_with(&file), "{}", catalog.place());
 }
 
 #[tokio::test]

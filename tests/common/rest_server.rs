@@ -418,6 +418,12 @@ fn answer(request: &Request, state: &mut State) -> Answer {
         ("GET", ["namespaces", namespace]) if state.namespaces.contains(&levels(namespace)) => (200, json!({})),
         ("GET", ["namespaces", _]) => error(404, "NoSuchNamespaceException", "no such namespace"),
         ("POST", ["namespaces", namespace, "tables"]) => create(state, levels(namespace), &body),
+        ("GET", ["namespaces", namespace, "tables"]) => {
+            let namespace = levels(namespace);
+            let found = state.tables.keys().filter(|(levels, _)| *levels == namespace);
+            let found: Vec<Value> = found.map(|(levels, name)| json!({"namespace": levels, "name": name})).collect();
+            (200, json!({"identifiers": found}))
+        }
         ("GET", ["namespaces", namespace, "tables", name]) => {
             let name = (levels(namespace), decode(name));
             if state.stale > 0

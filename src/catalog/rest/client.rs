@@ -128,3 +128,38 @@ impl Client {
         Ok(Request { method, url, headers, body, limit })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn settings(more: &[(&str, &str)]) -> Settings {
+        let all = [&[("uri", "http://127.0.0.1:1")], more].concat();
+        let properties: BTreeMap<_, _> = all.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        Settings::new("c", &properties).unwrap()
+    }
+
+    /// What a server's configuration changes counts from then on.
+    #[tokio::test]
+    async fn requests_are_signed_as_the_newest_settings_say() {
+        let signed = |region: &str| {
+            let keys = [("client.access-key-id", "AKID"), ("client.secret-access-key", "hush")];
+            settings(&[&keys[..], &[("rest.sigv4-enabled", "true"), ("client.region", region)]].concat())
+        };
+        let mut client = Client::new(signed("eu-north-1")).await.unwrap();
+        for (settings, region) in [
+            (signed("eu-north-1"), Some("/eu-north-1/")),
+            (signed("us-west-2"), Some("/us-west-2/")),
+            (settings(&[]), None),
+            (signed("eu-north-1"), Some("/eu-north-1/")),
+        ] {
+            client = client.renewed(settings).await.unwrap();
+            let request = client.request(Method::GET, "config", Bytes::new(), ANSWER_LIMIT, None).await.unwrap();
+            let signature = request.headers.get(AUTHORIZATION).map(|value| value.to_str().unwrap().to_owned());
+            assert_eq!(signature.is_some(), region.is_some());
+            assert!(signature.is_none_or(|signature| signature.contains(region.unwrap())), "{region:?}");
+        }
+    }
+}

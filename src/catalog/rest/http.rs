@@ -208,3 +208,35 @@ pub(crate) fn words(error: reqwest::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// However much whoever answers sends.
+    #[tokio::test]
+    async fn an_answer_has_an_end() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let uri = format!("http://{}", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            for (stream, length) in listener.incoming().zip([LONGEST_ANSWER, LONGEST_ANSWER + 1]) {
+                let mut stream = stream.unwrap();
+                let _ = stream.read(&mut [0; 4096]).unwrap();
+                let answer = [&b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n"[..], &vec![b' '; length]].concat();
+                // Whoever has read enough closes the connection.
+                drop(stream.write_all(&answer));
+            }
+        });
+        let http = Http::new(Settings::new("c", &BTreeMap::from([("uri".to_owned(), uri.clone())])).unwrap()).unwrap();
+        let (headers, body, limit) = (HeaderMap::new(), Bytes::new(), COMMIT_LIMIT);
+        let request = Request { method: Method::GET, url: uri, headers, body, limit };
+        let Ok(answer) = http.exchange(&request).await else { panic!("64 MiB are too long") };
+        assert_eq!((answer.status, answer.body.len()), (200, LONGEST_ANSWER));
+        let Err(Lost::Unknown(why)) = http.exchange(&request).await else { panic!("longer than 64 MiB") };
+        assert_eq!(why, "its answer is longer than 64 MiB");
+    }
+}

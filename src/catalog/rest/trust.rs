@@ -207,6 +207,7 @@ mod tests {
             ("http://h:8181/api", "http://h/x", false),
             ("https://h/api", "//h/x", false),
             ("https://h/api", "file:///x", false),
+            ("http://h/api", "ftp://h/x", false),
         ] {
             assert_eq!(is_same_server(own, other), same, "{own} {other}");
         }

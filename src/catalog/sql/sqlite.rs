@@ -332,6 +332,21 @@ mod tests {
         assert_eq!(done, Swap::Done);
     }
 
+    /// A file that may not grow stands for a full disk.
+    #[tokio::test]
+    async fn a_full_disk_has_a_way_out_and_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let pointers = SqlitePointers::new("c", &folder.path().join("catalog.db"), Duration::from_secs(1));
+        let (mut connection, version) = pointers.open_or_create().await.unwrap();
+        connection.execute("PRAGMA max_page_count = 1").await.unwrap();
+        let location = "s3://b/".repeat(10_000);
+        let statement = sqlx::query(version.insert()).bind("c").bind("shop").bind("orders").bind(&location);
+        let error = pointers.write(connection, statement, String::new()).await.unwrap_err().to_string();
+        assert!(error.contains("The disk is full"), "{error}");
+        let ident = TableIdent::from_strs(["shop", "orders"]).unwrap();
+        assert_eq!(pointers.read_pointer(&ident).await.unwrap(), None);
+    }
+
     #[tokio::test]
     async fn a_file_that_cannot_be_opened_has_a_way_out() {
         let folder = tempfile::tempdir().unwrap();

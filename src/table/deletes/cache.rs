@@ -131,78 +131,9 @@ fn size(content: &PathPositions) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use iceberg::spec::{DataContentType, DataFileBuilder, DataFileFormat};
+    use iceberg::spec::{DataContentType, DataFile, DataFileBuilder, DataFileFormat, Operation};
 
     use super::*;
-
-    /// As if a delete file of this name and size had been read.
-    fn read(cache: &DeleteCache, name: &str, bytes: usize) {
-        let cell = {
-            let mut state = lock(&cache.state);
-            state.clock += 1;
-            let slot = Slot { last_used: state.clock, ..Slot::default() };
-            let cell = Arc::clone(&slot.content);
-            state.slots.insert(name.to_owned(), slot);
-            cell
-        };
-        cache.account(name, &cell, bytes);
-    }
-
-    fn kept(cache: &DeleteCache) -> (Vec<String>, usize) {
-        let state = lock(&cache.state);
-        let mut names: Vec<String> = state.slots.keys().cloned().collect();
-        names.sort_unstable();
-        (names, state.used)
-    }
-
-    #[tokio::test]
-    async fn what_is_kept_stays_within_the_budget() {
-        let cache = DeleteCache::new(FileIO::new_with_memory(), Handle::current(), 100);
-        let all = |names: &[&str], used: usize| (names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>(), used);
-        read(&cache, "a", 60);
-        read(&cache, "b", 40);
-        assert_eq!(kept(&cache), all(&["a", "b"], 100));
-        // The one that was used longest ago goes.
-        read(&cache, "c", 1);
-        assert_eq!(kept(&cache), all(&["b", "c"], 41));
-        // One that was dropped, or made again, while it was read is not counted.
-        cache.account("a", &Arc::default(), 50);
-        cache.account("b", &Arc::default(), 50);
-        assert_eq!(kept(&cache), all(&["b", "c"], 41));
-        // Whoever reads one keeps it: what is not there yet takes nothing.
-        lock(&cache.state).slots.insert("reading".to_owned(), Slot::default());
-        read(&cache, "d", 101);
-        assert_eq!(kept(&cache), all(&["reading"], 0));
-    }
-
-    #[test]
-    fn memory_is_that_of_texts_positions_and_tables() {
-        let mut content = PathPositions::new();
-        assert_eq!(size(&content), PATH_OVERHEAD);
-        content.insert("seven__".to_owned(), Vec::with_capacity(5));
-        content.insert("four".to_owned(), Vec::with_capacity(2));
-        assert_eq!(size(&content), 3 * PATH_OVERHEAD + 7 + 4 + 7 * 8);
-    }
-
-    #[tokio::test]
-    async fn what_is_larger_than_the_budget_is_not_kept() {
-        let cache = DeleteCache::new(FileIO::new_with_memory(), Handle::current(), 80);
-        let delete = |rows: u64| {
-            let file = DataFileBuilder::default()
-                .content(DataContentType::PositionDeletes)
-                .file_path("d.parquet".to_owned())
-                .file_format(DataFileFormat::Parquet)
-                .record_count(rows)
-                .file_size_in_bytes(1)
-                .build()
-                .unwrap();
-            LiveDeleteFile { file, spec_id: 0, sequence_number: 1, manifest: Arc::from("m") }
-        };
-        assert_eq!([10, 11, u64::MAX].map(|rows| cache.is_too_large(&delete(rows))), [false, true, true]);
-    }
-
-    use iceberg::spec::{DataFile, Operation};
-
     use crate::table::fixture::Fixture;
 
     #[test]
@@ -213,6 +144,9 @@ mod tests {
         assert_eq!(size(&content(&[])), 96);
         assert_eq!(size(&content(&[("abcde", &[1, 2, 3])])), 5 + 24 + 96 + 96);
         assert_eq!(size(&content(&[("abcde", &[1, 2, 3]), ("x", &[7])])), 5 + 24 + 96 + 1 + 8 + 96 + 96);
+        // Room that is reserved counts.
+        let reserved = PathPositions::from([("abcde".to_owned(), Vec::with_capacity(5))]);
+        assert_eq!(size(&reserved), 5 + 40 + 96 + 96);
     }
 
     /// Two data files and as many delete files of both as wanted, each of two positions; and one delete file of the first only.
@@ -252,6 +186,16 @@ mod tests {
             let expected: &[&str] = if budget == 1 << 20 { &[deletes[0].file.file_path()] } else { &[] };
             assert_eq!(names_kept(&cache), expected, "{budget}");
         }
+        let endless = DataFileBuilder::default()
+            .content(DataContentType::PositionDeletes)
+            .file_path("d.parquet".to_owned())
+            .file_format(DataFileFormat::Parquet)
+            .record_count(u64::MAX)
+            .file_size_in_bytes(1)
+            .build()
+            .unwrap();
+        let endless = LiveDeleteFile { file: endless, ..LiveDeleteFile::clone(&deletes[0]) };
+        assert!(fixture.cache().is_too_large(&endless));
     }
 
     #[test]
@@ -272,12 +216,17 @@ mod tests {
         }
     }
 
-    /// Two threads read a file, and it was dropped in between: it counts once.
+    /// Two threads read a file, and it was dropped in between: it counts once. One that is being read stays.
     #[test]
     fn what_was_dropped_meanwhile_is_not_counted() {
         let (fixture, _, deletes) = table(1);
-        let cache = DeleteCache::new(fixture.file_io.clone(), fixture.handle().clone(), 1 << 20);
-        let cost = size(&cache.content(&deletes[0]).unwrap());
+        let cost = size(&fixture.cache().content(&deletes[0]).unwrap());
+        let cache = DeleteCache::new(fixture.file_io.clone(), fixture.handle().clone(), cost - 1);
+        lock(&cache.state).slots.insert("reading".to_owned(), Slot::default());
+        cache.content(&deletes[0]).unwrap();
+        assert_eq!((names_kept(&cache), lock(&cache.state).used), (vec!["reading".to_owned()], 0));
+        let cache = fixture.cache();
+        cache.content(&deletes[0]).unwrap();
         cache.account(deletes[0].file.file_path(), &Arc::default(), 1000);
         cache.account("another", &Arc::default(), 1000);
         assert_eq!(lock(&cache.state).used, cost);

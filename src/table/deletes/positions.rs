@@ -179,6 +179,8 @@ fn may_hold(statistics: &Statistics, text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use arrow::array::{ArrayRef, Int64Array, StringArray};
     use parquet::data_type::ByteArray;
     use proptest::prelude::*;
@@ -196,25 +198,6 @@ mod tests {
         assert!(!may_hold(&half, "a") && may_hold(&half, "z"));
         assert!(may_hold(&bounds(Some("b"), Some("d"), true), "z"), "their order is not defined");
         assert!(may_hold(&Statistics::int32(Some(1), Some(2), None, None, false), "z"), "no text");
-    }
-
-    #[test]
-    fn nulls_in_a_delete_file_are_refused() {
-        let take = |path: Option<&str>, position: Option<i64>| {
-            let paths: ArrayRef = Arc::new(StringArray::from(vec![path]));
-            let positions: ArrayRef = Arc::new(Int64Array::from(vec![position]));
-            let batch = [("file_path", paths, true), ("pos", positions, true)];
-            let mut taken = Vec::new();
-            let batch = RecordBatch::try_from_iter_with_nullable(batch).unwrap();
-            take_batch(&batch, true, None, &mut |path, position| taken.push((path.to_owned(), position)))
-                .map(|()| taken)
-                .map_err(|error| error.message().to_owned())
-        };
-        assert_eq!(take(Some("a"), Some(3)), Ok(vec![("a".to_owned(), 3)]));
-        for (path, position) in [(None, Some(3)), (Some("a"), None), (None, None)] {
-            assert!(take(path, position).unwrap_err().contains("empty path or position"));
-        }
-        assert!(take(Some("a"), Some(-1)).unwrap_err().contains("position -1"));
     }
 
     #[test]
@@ -243,10 +226,6 @@ mod tests {
 
     #[test]
     fn a_row_without_path_or_position_is_refused() {
-        use std::sync::Arc;
-
-        use arrow::array::{ArrayRef, Int64Array, StringArray};
-
         assert!(Positions::default().is_empty() && !Positions::new(vec![0]).is_empty());
         let take = |paths: &[Option<&str>], positions: &[Option<i64>], only| {
             let columns: [(&str, ArrayRef, bool); 2] = [

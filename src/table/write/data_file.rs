@@ -14,7 +14,7 @@ use super::closing::ClosingFiles;
 use super::manifest_entry::{Entry, describe, is_repeated};
 use super::metrics::{MetricsConfig, MetricsMode, RowMetrics};
 use super::options::{LEAST_ROW_GROUP_BYTES, WriteOptions};
-use super::sink::{CHUNK_BYTES, Sink};
+use super::sink::Sink;
 use super::unfinished::Unfinished;
 use crate::error::{Error, Result};
 use crate::runtime::work_sharing::WorkSharing;
@@ -170,11 +170,6 @@ impl DataFileWriter {
         })
     }
 
-    /// The file's location.
-    pub fn location(&self) -> &str {
-        &self.guard.location
-    }
-
     /// Rows written so far.
     pub fn rows(&self) -> u64 {
         self.rows
@@ -184,11 +179,6 @@ impl DataFileWriter {
     pub fn size(&self) -> u64 {
         let size = self.encoder.as_ref().map_or(0, Encoder::size);
         u64::try_from(size).unwrap_or(u64::MAX)
-    }
-
-    /// Bytes of memory held.
-    pub fn memory(&self) -> usize {
-        self.encoder.as_ref().map_or(0, |encoder| encoder.memory().saturating_add(CHUNK_BYTES))
     }
 
     /// Appends rows. Columns must be those of the schema, in its order, with the Arrow types of
@@ -358,3 +348,7 @@ fn gone() -> Error {
 #[cfg(test)]
 #[path = "data_file_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "row_group_tests.rs"]
+mod row_group_tests;
