@@ -23,6 +23,10 @@ const BATCH: BatchSize = BatchSize { rows: 8192, bytes: 4 << 20 };
 pub type PathPositions = HashMap<String, Vec<u64>>;
 
 /// A set of row positions within one data file, counted from 0.
+///
+/// A sorted list, 8 bytes a position. A roaring bitmap takes 0.3 bytes if every second row is deleted, 2.5 if every 20th
+/// is, but 70 to 200 if positions are far apart, as they may be in other writers' files; and inserting positions in no
+/// order takes two to ten times as long as sorting them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Positions {
     sorted: Vec<u64>,
