@@ -69,10 +69,11 @@ fn the_full_matrix() {
 
 /// More threads than the limit feeds.
 fn threads(findings: &mut Findings) {
-    for threads in ["32", "128"] {
-        let name = format!("plain, {threads} threads");
+    let wide = Shape::new("", Keys::Uuid, Body::Events { events: 10, each: 5, possible: 100 });
+    for (what, shape, threads) in [("plain", SHAPES[0], "32"), ("plain", SHAPES[0], "128"), ("events", wide, "32")] {
+        let name = format!("{what}, {threads} threads");
         if only(&name) {
-            let mut scene = Scene::new(SHAPES[0], 200_000_000, 40, &["--threads", threads]);
+            let mut scene = Scene::new(shape, 200_000_000, 40, &["--threads", threads]);
             scene.play();
             findings.add(&name, &scene.costs, None, None, DEFAULT_LIMIT);
         }
