@@ -1,8 +1,8 @@
 //! The main job from Rust: `from_rust FULL-EXPORT EXPORTS WAREHOUSE` loads a full export into `shop.orders`, then
 //! applies the windows below EXPORTS that follow it, and prints what each command did.
 //!
-//! A command takes a [`Context`], a request and a [`Report`] that it fills in as it goes: what was applied is in the report
-//! also when the command fails, or when its future is dropped. [`Progress`] may be watched meanwhile.
+//! A command takes a [`Context`], a request and a receiver of [`Event`]s. A [`Report`] is one, a closure another: what was
+//! applied has been told also when the command fails, or when its future is dropped. [`Progress`] may be watched meanwhile.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use ddb_iceberg::catalog::connect::connect;
 use ddb_iceberg::commands::{
-    Context, FullLoad, IfExists, Incremental, Maintenance, NewAttributes, Report, full_load, incremental,
+    Context, Event, FullLoad, IfExists, Incremental, Maintenance, NewAttributes, Report, full_load, incremental,
 };
 use ddb_iceberg::runtime::progress::Progress;
 use ddb_iceberg::storage::Store;
@@ -93,7 +93,13 @@ pub async fn run(full: &str, exports: &str, warehouse: &str) -> Result<Vec<Repor
         maintenance: Maintenance::Auto,
         dry_run: false,
     };
-    incremental(&context, &windows, &mut applied).await?;
+    let mut events = |event: Event| {
+        if let Event::Window(window) = &event {
+            eprintln!("{:?} to {:?} has ended: {:?}", window.from, window.to, window.status);
+        }
+        applied.apply(event);
+    };
+    incremental(&context, &windows, &mut events).await?;
     watching.abort();
     Ok(vec![loaded, applied])
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::report::{MaintenanceReport, Report, Status};
+use super::event::{Event, Events, describe, ended, warn_of_properties};
+use super::report::{MaintenanceReport, Status};
 use super::request::{Compact, Context};
 use crate::catalog::{Catalog, LoadedTable};
 use crate::error::Result;
@@ -12,7 +13,7 @@ use crate::table::open::existing_to_change;
 use crate::table::{check_properties, check_supported, check_writable, watermark};
 
 /// Rewrites everything that pays off.
-pub async fn compact(context: &Context, request: &Compact, report: &mut Report) -> Result<()> {
+pub async fn compact(context: &Context, request: &Compact, events: &mut dyn Events) -> Result<Status> {
     let catalog = context.catalog()?;
     let mut attempts = Attempts::new(
         5,
@@ -23,30 +24,28 @@ pub async fn compact(context: &Context, request: &Compact, report: &mut Report) 
     loop {
         let base = load(catalog.as_ref(), &request.table).await?;
         check_writable(&base.metadata)?;
-        report.describe(&base)?;
+        describe(events, &base)?;
         check_properties(&base.metadata)?;
         let compactor = compactor(context, &base);
         let policy = Policy::thorough(compactor.target_bytes()?);
         let compaction = compactor.plan(&policy).await?;
         let mut done = MaintenanceReport::new("compact", Status::NothingToDo);
         if compaction.is_empty() {
-            report.maintenance.push(done);
-            return Ok(());
+            events.take(Event::Maintenance(done));
+            return Ok(ended(events, Status::NothingToDo));
         }
         removes(&mut done, &compaction);
         if request.dry_run {
             done.status = Status::DryRun;
-            report.status = Status::DryRun;
-            report.maintenance.push(done);
-            return Ok(());
+            events.take(Event::Maintenance(done));
+            return Ok(ended(events, Status::DryRun));
         }
         if let Some(compacted) = compactor.run(catalog.as_ref(), compaction).await? {
             adds(&mut done, &compacted);
-            report.status = Status::Applied;
-            report.warn_of_properties(&compacted.table);
-            report.describe(&compacted.table)?;
-            report.maintenance.push(done);
-            return Ok(());
+            events.take(Event::Maintenance(done));
+            warn_of_properties(events, &compacted.table);
+            describe(events, &compacted.table)?;
+            return Ok(ended(events, Status::Applied));
         }
         attempts.lost().await?;
     }

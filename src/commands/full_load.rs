@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use iceberg::spec::Snapshot;
 
+use super::event::{Event, Events, describe, ended, warn, warn_of_properties};
 use super::load_columns::Columns;
-use super::report::{FileCounts, Report, RowCounts, Status, WindowReport, rescue_warnings};
+use super::report::{FileCounts, RowCounts, Status, WindowReport, rescue_warnings};
 use super::request::{Context, FullLoad, IfExists};
 use crate::catalog::settle::Outcome;
 use crate::catalog::{LoadedTable, is_unfinished};
@@ -22,7 +23,7 @@ use crate::time;
 ///
 /// Errors: the table exists (`Failed`), unless it already holds this export, which is success; with `replace`, an
 /// export older than the table (`Window`), or one of another DynamoDB table (`Input`), unless that is allowed.
-pub async fn full_load(context: &Context, request: &FullLoad, report: &mut Report) -> Result<()> {
+pub async fn full_load(context: &Context, request: &FullLoad, events: &mut dyn Events) -> Result<Status> {
     let partitioning = Partitioning::parse(&request.partition_by)?;
     let catalog = context.catalog()?;
     // The items are read twice: for their types and for their values.
@@ -31,9 +32,9 @@ pub async fn full_load(context: &Context, request: &FullLoad, report: &mut Repor
     let mut window = window_of(&export);
     let mut old = catalog.load(&request.table).await?.filter(|table| !is_unfinished(&table.metadata));
     if let Some(table) = &old
-        && may_replace(table, request, &export, &mut window, report)?.is_none()
+        && holds_already(table, request, &export, &mut window, events)?
     {
-        return Ok(());
+        return Ok(ended(events, Status::AlreadyApplied));
     }
     if let Some(table) = &old {
         table.place.check()?;
@@ -41,20 +42,20 @@ pub async fn full_load(context: &Context, request: &FullLoad, report: &mut Repor
     if let Some(time) = export.time()
         && time.timestamp_subsec_millis() != 0
     {
-        report.warnings.push(format!(
+        let text = format!(
             "the export's time {} has milliseconds, but windows start at whole seconds: the first increment starts \
              within that second. To be exact, ask for a full export with --export-time at a whole second",
             time::format(time)
-        ));
+        );
+        warn(events, [text]);
     }
     let mut decided = Columns::new(context, request, &export).await?;
     let mut columns = decided.of(old.as_ref()).await?;
     partitioning.check(old.as_ref(), &columns)?;
     if request.dry_run {
         window.status = Status::DryRun;
-        report.windows.push(window);
-        report.status = Status::DryRun;
-        return Ok(());
+        events.take(Event::Window(window));
+        return Ok(ended(events, Status::DryRun));
     }
     let advice = "Nothing was applied; run the command again";
     // Without pauses: what is loaded again takes longer than any.
@@ -81,12 +82,13 @@ pub async fn full_load(context: &Context, request: &FullLoad, report: &mut Repor
                 window.rows = RowCounts { inserted: published.rows, ..RowCounts::default() };
                 let (data_added, data_removed) = (published.data_added, published.data_removed);
                 window.files = FileCounts { data_added, data_removed, ..FileCounts::default() };
-                report.warnings.extend(rescue_warnings(&published.rescued));
+                let warnings = rescue_warnings(&published.rescued);
                 window.rescued = published.rescued.values;
-                report.warn_of_properties(&table);
-                report.windows.push(window);
-                report.status = Status::Applied;
-                return report.describe(&table);
+                events.take(Event::Window(window));
+                warn(events, warnings);
+                warn_of_properties(events, &table);
+                describe(events, &table)?;
+                return Ok(ended(events, Status::Applied));
             }
             Outcome::Moved(found) => {
                 // The written files have been deleted again.
@@ -97,9 +99,9 @@ pub async fn full_load(context: &Context, request: &FullLoad, report: &mut Repor
                         .advice("What it left out of its columns is not known any more: load it anew, with --schema"));
                 }
                 if let Some(table) = &found
-                    && may_replace(table, request, &export, &mut window, report)?.is_none()
+                    && holds_already(table, request, &export, &mut window, events)?
                 {
-                    return Ok(());
+                    return Ok(ended(events, Status::AlreadyApplied));
                 }
                 attempts.lost().await?;
                 old = found;
@@ -113,14 +115,16 @@ fn window_of(export: &Export) -> WindowReport {
     WindowReport::new(export.arn(), None, export.time())
 }
 
-/// Whether to replace an existing table; `None` if it already holds this export, which is then reported.
-fn may_replace(
+/// Whether an existing table already holds this export, which is then told.
+///
+/// Errors: it does not, and must not be replaced.
+fn holds_already(
     table: &LoadedTable,
     request: &FullLoad,
     export: &Export,
     window: &mut WindowReport,
-    report: &mut Report,
-) -> Result<Option<()>> {
+    events: &mut dyn Events,
+) -> Result<bool> {
     let holds = |snapshot: &Snapshot| {
         let held = snapshot.summary().additional_properties.get(EXPORT_ARN).map(String::as_str);
         export.arn().is_some() && held == export.arn()
@@ -132,17 +136,15 @@ fn may_replace(
     if let Some(snapshot) = found {
         window.status = Status::AlreadyApplied;
         window.snapshot_id = Some(snapshot.snapshot_id().to_string());
-        report.windows.push(window.clone());
-        report.status = Status::AlreadyApplied;
-        report.describe(table)?;
-        return Ok(None);
+        events.take(Event::Window(window.clone()));
+        describe(events, table)?;
+        return Ok(true);
     }
     if !replaces && export.arn().is_some() && watermark::expired_load(&table.metadata).as_deref() == export.arn() {
         window.status = Status::AlreadyApplied;
-        report.windows.push(window.clone());
-        report.status = Status::AlreadyApplied;
-        report.describe(table)?;
-        return Ok(None);
+        events.take(Event::Window(window.clone()));
+        describe(events, table)?;
+        return Ok(true);
     }
     if !replaces {
         return Err(Error::failed(format!("the table {} exists", table.ident))
@@ -169,7 +171,7 @@ fn may_replace(
         ))
         .advice("Replace it with a newer full export"));
     }
-    Ok(Some(()))
+    Ok(false)
 }
 
 /// Whether a load or a window created it, and not maintenance or another program.

@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::report::{self, FileCounts, Report, SkippedWindow, Status, WindowReport, rescue_warnings};
+use super::event::{Event, Events, describe, ended, warn, warn_of_properties};
+use super::report::{self, FileCounts, SkippedWindow, Status, WindowReport, rescue_warnings};
 use super::request::{Context, Incremental, Maintenance};
 use super::upkeep::upkeep;
 use crate::catalog::{Catalog, LoadedTable, is_unfinished};
@@ -23,17 +24,16 @@ const MERGE_MODE: &str = "write.merge.mode";
 
 /// Applies every window that is due, in order.
 ///
-/// Windows applied before an error stay applied and are in the report, as is the failed window. If an export below a
-/// folder is damaged, the windows that follow the watermark without a gap are applied before this error is returned.
-pub async fn incremental(context: &Context, request: &Incremental, report: &mut Report) -> Result<()> {
+/// Windows applied before an error stay applied, and are told, as is the failed window. If an export below a folder is damaged, the windows that follow the watermark without a gap are applied before this error is returned.
+pub async fn incremental(context: &Context, request: &Incremental, events: &mut dyn Events) -> Result<Status> {
     let catalog = context.catalog()?;
     let mut table = load(catalog.as_ref(), request).await?;
-    report.describe(&table)?;
-    let mut found = discover(context, &request.exports, &table, report).await?;
+    describe(events, &table)?;
+    let mut found = discover(context, &request.exports, &table, events).await?;
     let damaged = found.damaged.take();
     let allow = Allow { gap: request.allow_gap, overlap: request.allow_overlap };
-    let mut told = HashSet::new();
-    let (mut base, mut choice) = begin(&found, &table, allow, &mut told, report)?;
+    let mut told = Told::default();
+    let (mut base, mut choice) = begin(&found, &table, allow, &mut told, events)?;
     let (mut position, mut attempts) = (0, attempts_at_a_window());
     let mut source = watermark::source(&table.metadata);
     while let Some(due) = choice.due.get(position).cloned()
@@ -42,17 +42,14 @@ pub async fn incremental(context: &Context, request: &Incremental, report: &mut 
         let mut window = window_of(&found, due.window);
         // With the table's current state: an earlier window may have recorded its source.
         if let Err(error) = source.check(export) {
-            window.status = Status::Failed;
-            report.windows.push(window);
-            report.skipped = skipped(&found, &choice);
+            told.tell(due.window, window, Status::Failed, events);
+            events.take(Event::Skipped(skipped(&found, &choice)));
             return Err(error);
         }
         if request.dry_run {
             source.learn(export);
-            report.warnings.extend(due.warning);
-            window.status = Status::DryRun;
-            told.insert(due.window);
-            report.windows.push(window);
+            warn(events, due.warning);
+            told.tell(due.window, window, Status::DryRun, events);
             position += 1;
             continue;
         }
@@ -62,65 +59,89 @@ pub async fn incremental(context: &Context, request: &Incremental, report: &mut 
         };
         match applied {
             Err(error) => {
-                window.status = Status::Failed;
-                report.windows.push(window);
-                report.skipped = skipped(&found, &choice);
+                told.tell(due.window, window, Status::Failed, events);
+                events.take(Event::Skipped(skipped(&found, &choice)));
                 return Err(error);
             }
             Ok(Some(Merged { table: committed, snapshot_id, effect })) => {
-                let warnings = describe(&mut window, snapshot_id, effect);
+                let warnings = record(&mut window, snapshot_id, effect);
                 if due.gap.is_some() {
                     found.seen.record(&table.metadata, &committed.metadata);
                 }
                 table = committed;
-                report.warnings.extend(due.warning);
-                report.warnings.extend(warnings);
-                report.warn_of_properties(&table);
-                report.windows.push(window);
-                report.describe(&table)?;
+                told.tell(due.window, window, Status::Applied, events);
+                warn(events, due.warning.into_iter().chain(warnings));
+                warn_of_properties(events, &table);
+                describe(events, &table)?;
                 source = watermark::source(&table.metadata);
-                told.insert(due.window);
                 base.follow(span.to, due.gap);
                 (position, attempts) = (position + 1, attempts_at_a_window());
                 if request.maintenance == Maintenance::Auto {
                     // Also between windows: a long run of late windows would become slower with every small file.
-                    table = upkeep(context, catalog.as_ref(), table, false, report).await;
+                    table = upkeep(context, catalog.as_ref(), table, false, events).await;
                 }
             }
             Ok(None) => {
                 table = load(catalog.as_ref(), request).await?;
-                report.describe(&table)?;
+                describe(events, &table)?;
                 source = watermark::source(&table.metadata);
             }
         }
         // Another process that applies windows may have chosen different ones.
         if Base::of(&table)? != base {
-            (base, choice) = begin(&found, &table, allow, &mut told, report)?;
+            (base, choice) = begin(&found, &table, allow, &mut told, events)?;
             (position, attempts) = (0, attempts_at_a_window());
         }
     }
-    report.skipped = skipped(&found, &choice);
+    events.take(Event::Skipped(skipped(&found, &choice)));
     found.check(&source)?;
-    found.check_filtered(choice.reached, &mut report.warnings)?;
-    let mut stops = choice.stops.iter().filter(|stop| !told.contains(&stop.window));
+    check_filtered(&found, &choice, events)?;
+    let mut stops = choice.stops.iter().filter(|stop| !told.windows.contains(&stop.window));
     if let Some(error) = damaged {
         // It may contain the missing window, but not one that comes too late.
         let late = stops.filter(|stop| matches!(stop.why, Why::Late(_)));
-        report.warnings.extend(late.map(|stop| found.error(stop, &table, &request.exports).to_string()));
+        warn(events, late.map(|stop| found.error(stop, &table, &request.exports).to_string()));
         return Err(error);
     }
     if let Some(first) = stops.next() {
-        report.warnings.extend(stops.map(|stop| found.error(stop, &table, &request.exports).to_string()));
+        warn(events, stops.map(|stop| found.error(stop, &table, &request.exports).to_string()));
         let mut window = window_of(&found, first.window);
         window.status = Status::Failed;
-        report.windows.push(window);
+        events.take(Event::Window(window));
         return Err(found.error(first, &table, &request.exports));
     }
-    report.status = overall(&report.windows);
-    if report.status == Status::Applied && request.maintenance == Maintenance::Auto {
-        upkeep(context, catalog.as_ref(), table, true, report).await;
+    if told.status == Status::Applied && request.maintenance == Maintenance::Auto {
+        upkeep(context, catalog.as_ref(), table, true, events).await;
     }
-    Ok(())
+    Ok(ended(events, told.status))
+}
+
+/// The windows that were told.
+struct Told {
+    windows: HashSet<usize>,
+    /// How the command ends, if it does not fail.
+    status: Status,
+}
+
+impl Default for Told {
+    fn default() -> Self {
+        Self { windows: HashSet::new(), status: Status::NothingToDo }
+    }
+}
+
+impl Told {
+    /// Tells how a window has ended.
+    fn tell(&mut self, index: usize, mut window: WindowReport, status: Status, events: &mut dyn Events) {
+        window.status = status;
+        self.windows.insert(index);
+        // Each of these says more than the next: a window that was applied, would be applied, was applied before.
+        let ranks = [Status::Applied, Status::DryRun, Status::AlreadyApplied];
+        let rank = |status| ranks.iter().position(|ranked| *ranked == status).unwrap_or(ranks.len());
+        if rank(status) < rank(self.status) {
+            self.status = status;
+        }
+        events.take(Event::Window(window));
+    }
 }
 
 fn attempts_at_a_window() -> Attempts {
@@ -147,37 +168,23 @@ impl Base {
     }
 }
 
-/// Chooses windows for the current state of the table, and reports those that it already has.
+/// Chooses windows for the current state of the table, and tells those that it already has.
 fn begin(
     found: &Found,
     table: &LoadedTable,
     allow: Allow,
-    told: &mut HashSet<usize>,
-    report: &mut Report,
+    told: &mut Told,
+    events: &mut dyn Events,
 ) -> Result<(Base, Choice)> {
     let choice = found.choose(table, allow)?;
     for &index in &choice.already {
-        if told.insert(index) {
+        if !told.windows.contains(&index) {
             let mut window = window_of(found, index);
-            window.status = Status::AlreadyApplied;
             window.snapshot_id = found.get(index).and_then(|(export, _)| holder(table, export));
-            report.windows.push(window);
+            told.tell(index, window, Status::AlreadyApplied, events);
         }
     }
     Ok((Base::of(table)?, choice))
-}
-
-fn overall(windows: &[WindowReport]) -> Status {
-    let any = |status| windows.iter().any(|window| window.status == status);
-    if any(Status::Applied) {
-        Status::Applied
-    } else if any(Status::DryRun) {
-        Status::DryRun
-    } else if any(Status::AlreadyApplied) {
-        Status::AlreadyApplied
-    } else {
-        Status::NothingToDo
-    }
 }
 
 /// Loads the table, if this program can merge into it.
@@ -254,22 +261,29 @@ pub(super) fn skipped(found: &Found, choice: &Choice) -> Vec<SkippedWindow> {
     told.collect()
 }
 
-/// Finds the exports that the arguments name; even on error, the report contains the findings.
+/// Finds the exports that the arguments name; even on error, the findings are told.
 pub(super) async fn discover(
     context: &Context,
     arguments: &[String],
     table: &LoadedTable,
-    report: &mut Report,
+    events: &mut dyn Events,
 ) -> Result<Found> {
     let (mut found, result) = windows::discover(&context.exports, arguments, table).await;
-    report.pending += found.pending();
-    report.warnings.append(&mut found.warnings);
+    events.take(Event::Pending(found.pending()));
+    warn(events, found.warnings.drain(..));
     result.map(|()| found)
 }
 
+/// Checks that no filtered export is needed, and warns of the others.
+pub(super) fn check_filtered(found: &Found, choice: &Choice, events: &mut dyn Events) -> Result<()> {
+    let mut warnings = Vec::new();
+    let checked = found.check_filtered(choice.reached, &mut warnings);
+    warn(events, warnings);
+    checked
+}
+
 /// Records a committed window; returns warnings for the user.
-fn describe(window: &mut WindowReport, snapshot_id: Option<i64>, effect: Effect) -> Vec<String> {
-    window.status = Status::Applied;
+fn record(window: &mut WindowReport, snapshot_id: Option<i64>, effect: Effect) -> Vec<String> {
     window.snapshot_id = snapshot_id.map(|id| id.to_string());
     let RowCounts { inserted, updated, deleted } = effect.counts;
     window.rows = report::RowCounts { inserted, updated, deleted };

@@ -1,8 +1,12 @@
-//! The library's front door: one file per command, with a request in and a report out.
+//! The library's front door: one file per command.
+//!
+//! A command takes a [`Context`], a request and a receiver of [`Events`], and returns how it ended. A [`Report`] is such a
+//! receiver; a closure is another, for example to show progress.
 
 mod check_catalog;
 mod compact;
 mod detect_schema;
+mod event;
 mod expire;
 mod full_load;
 mod incremental;
@@ -19,6 +23,7 @@ mod verify;
 pub use check_catalog::{
     CheckCatalog, CheckReport, CheckStatus, CheckStep, CheckedPart, Setting, TIME_LIMIT, check_catalog,
 };
+pub use event::{Event, Events};
 pub use report::state::{AppliedWindow, Comparison, DifferingKey, DueWindow, LiveFiles, NextWindow, TableState};
 pub use report::{
     DetectReport, ErrorReport, FileCounts, MaintenanceReport, Report, RowCounts, SkippedWindow, Status, WindowReport,
@@ -36,4 +41,10 @@ pub use orphans::orphans;
 pub use status::status;
 pub use verify::verify;
 
+#[doc(inline)]
 pub use crate::merge::policy::{NewAttributes, WriteMode};
+// In the results.
+#[doc(inline)]
+pub use crate::schema::{Hint, HintKind};
+#[doc(inline)]
+pub use crate::table::watermark::Gap;

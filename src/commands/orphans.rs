@@ -3,7 +3,8 @@
 use chrono::{Duration, Utc};
 
 use super::compact::load;
-use super::report::{MaintenanceReport, Report, Status};
+use super::event::{Event, Events, describe, ended, warn};
+use super::report::{MaintenanceReport, Status};
 use super::request::{Context, Orphans};
 use crate::error::{Error, Result};
 use crate::maintenance::retention::check_gc;
@@ -14,18 +15,18 @@ use crate::storage::Deleted;
 const LEAST_HOURS: i64 = 24;
 
 /// Finds orphans; deletes them if requested.
-pub async fn orphans(context: &Context, request: &Orphans, report: &mut Report) -> Result<()> {
+pub async fn orphans(context: &Context, request: &Orphans, events: &mut dyn Events) -> Result<Status> {
     if Utc::now() - request.older_than < Duration::hours(LEAST_HOURS) {
         return Err(Error::usage(format!("--older-than must lie at least {LEAST_HOURS} hours back"))
             .advice("A younger file may belong to a commit that is under way"));
     }
     let catalog = context.catalog()?;
     let table = load(catalog.as_ref(), &request.table).await?;
-    report.describe(&table)?;
+    describe(events, &table)?;
     check_gc(&table.metadata)?;
     context.progress.start("looking for orphans", 0);
     let mut found = find_orphans(&table, request.older_than).await?;
-    report.warnings.append(&mut found.warnings);
+    warn(events, found.warnings.drain(..));
     let mut done = MaintenanceReport::new("orphans", Status::NothingToDo);
     done.bytes_removed = found.bytes;
     if request.delete {
@@ -43,17 +44,17 @@ pub async fn orphans(context: &Context, request: &Orphans, report: &mut Report) 
         let Deleted { deleted, failed, outside } = now.place.delete(found.files.clone()).await;
         done.files_deleted = deleted;
         if outside > 0 {
-            report.warnings.push(format!("{outside} files outside of the table's folders were left alone"));
+            warn(events, [format!("{outside} files outside of the table's folders were left alone")]);
         }
         if failed > 0 {
-            report.warnings.push(format!("{failed} files could not be deleted"));
+            warn(events, [format!("{failed} files could not be deleted")]);
         }
         done.status = Status::Applied;
     } else if !found.files.is_empty() {
         done.status = Status::DryRun;
     }
-    report.status = done.status;
+    let status = done.status;
     done.files = found.files;
-    report.maintenance.push(done);
-    Ok(())
+    events.take(Event::Maintenance(done));
+    Ok(ended(events, status))
 }

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use chrono::{TimeDelta, TimeZone, Utc};
 use iceberg::spec::{Operation, TableMetadata};
 
-use super::incremental::{discover, skipped};
-use super::report::{Report, Status};
+use super::event::{Event, Events, describe, ended, warn};
+use super::incremental::{check_filtered, discover, skipped};
+use super::report::Status;
 use super::request::{Context, TableStatus};
 use crate::catalog::LoadedTable;
 use crate::commands::report::state::{AppliedWindow, DueWindow, LiveFiles, NextWindow, TableState};
@@ -22,17 +23,17 @@ const SMALL: u64 = 32 * 1024 * 1024;
 
 /// Inspects a table's metadata and manifests, and the given exports. Writes nothing.
 ///
-/// Even on error, the report contains the findings. Errors of kind `Window`: a table that was rolled back, or one that
+/// Even on error, the findings are told. Errors of kind `Window`: a table that was rolled back, or one that
 /// lags by more than `max_lag`.
-pub async fn status(context: &Context, request: &TableStatus, report: &mut Report) -> Result<()> {
+pub async fn status(context: &Context, request: &TableStatus, events: &mut dyn Events) -> Result<Status> {
     let catalog = context.catalog()?;
     let table = existing(catalog.as_ref(), &request.table).await?;
     watermark::check_version(&table.metadata)?;
-    let described = report.describe(&table);
+    let described = describe(events, &table);
     let mut state = of_metadata(&table.metadata, request.windows);
     let files = live_files(&table).await;
     state.files = files.as_deref().ok().map(count);
-    report.state = Some(Box::new(state));
+    events.take(Event::State(Box::new(state.clone())));
     described?;
     files?;
     let gaps = watermark::gaps(&table.metadata)?;
@@ -40,7 +41,7 @@ pub async fn status(context: &Context, request: &TableStatus, report: &mut Repor
     let mut found = if request.exports.is_empty() {
         Found::default()
     } else {
-        discover(context, &request.exports, &table, report).await?
+        discover(context, &request.exports, &table, events).await?
     };
     let choice = found.choose(&table, Allow::default())?;
     let due = due(&found, &choice, &table, &request.exports);
@@ -49,26 +50,22 @@ pub async fn status(context: &Context, request: &TableStatus, report: &mut Repor
     if let Some(reached) = choice.reached
         && now - reached > REACH
     {
-        report.warnings.push(
-            "the next window starts more than 35 days ago, where point-in-time recovery no longer reaches: load a new full \
-             export with full-load --if-exists replace"
-                .to_owned(),
-        );
+        let text = "the next window starts more than 35 days ago, where point-in-time recovery no longer reaches: load a new full \
+                    export with full-load --if-exists replace";
+        warn(events, [text.to_owned()]);
     }
-    report.skipped = skipped(&found, &choice);
-    if let Some(state) = &mut report.state {
-        (state.due, state.next, state.gaps) = (due, next, gaps);
-    }
+    events.take(Event::Skipped(skipped(&found, &choice)));
+    events.take(Event::State(Box::new(TableState { gaps, due, next, ..state })));
     // As `incremental` would, window by window.
     let mut source = watermark::source(&table.metadata);
     choice.due.iter().filter_map(|due| found.get(due.window)).for_each(|(export, _)| source.learn(export));
     found.check(&source)?;
-    found.check_filtered(choice.reached, &mut report.warnings)?;
+    check_filtered(&found, &choice, events)?;
     if let Some(error) = found.damaged.take() {
         return Err(error);
     }
-    report.status = Status::Checked;
-    check_lag(mark, request.max_lag)
+    check_lag(mark, request.max_lag)?;
+    Ok(ended(events, Status::Checked))
 }
 
 fn check_lag(mark: Option<Watermark>, most: Option<TimeDelta>) -> Result<()> {

@@ -7,7 +7,8 @@ use chrono::Utc;
 use iceberg::TableUpdate;
 
 use super::compact::{adds, compactor, removes};
-use super::report::{MaintenanceReport, Report, Status};
+use super::event::{Event, Events, describe, warn};
+use super::report::{MaintenanceReport, Status};
 use super::request::Context;
 use crate::catalog::{Catalog, Commit, LoadedTable};
 use crate::error::{Error, Kind, Result};
@@ -21,12 +22,12 @@ pub(super) async fn upkeep(
     catalog: &dyn Catalog,
     mut table: LoadedTable,
     last: bool,
-    report: &mut Report,
+    events: &mut dyn Events,
 ) -> LoadedTable {
     if may_compact(&table.metadata, last) {
         match compact(context, catalog, &table).await {
             Ok(Some((done, now))) => {
-                report.maintenance.push(done);
+                events.take(Event::Maintenance(done));
                 table = now;
             }
             Ok(None) => {}
@@ -35,7 +36,7 @@ pub(super) async fn upkeep(
                 let windows =
                     if failed.pause() == 1 { "window".to_owned() } else { format!("{} windows", failed.pause()) };
                 let what = format!("the table was not compacted, which is tried again after the next {windows}");
-                warn(report, "compact", &what, &error);
+                failed_to(events, "compact", &what, &error);
                 // Whatever is not known to have failed is left alone: the next run sees what became of it.
                 if !matches!(error.kind(), Kind::Unknown | Kind::Interrupted) {
                     table = record(context, catalog, table, failed).await;
@@ -46,17 +47,17 @@ pub(super) async fn upkeep(
     if last {
         match expire_some(context, catalog, &table).await {
             Ok(Some((done, now, warnings))) => {
-                report.maintenance.push(done);
-                report.warnings.extend(warnings);
+                events.take(Event::Maintenance(done));
+                warn(events, warnings);
                 table = now;
             }
             Ok(None) => {}
-            Err(error) => warn(report, "expire", "old snapshots were not expired", &error),
+            Err(error) => failed_to(events, "expire", "old snapshots were not expired", &error),
         }
     }
-    if let Err(error) = report.describe(&table) {
-        // The windows are in the table, so their part of the report is valid.
-        report.warnings.push(error.to_string());
+    if let Err(error) = describe(events, &table) {
+        // The windows are in the table, so what was told of them is valid.
+        warn(events, [error.to_string()]);
     }
     table
 }
@@ -113,7 +114,7 @@ async fn record(context: &Context, catalog: &dyn Catalog, table: LoadedTable, fa
     }
 }
 
-fn warn(report: &mut Report, action: &'static str, what: &str, error: &Error) {
-    report.maintenance.push(MaintenanceReport::new(action, Status::Failed));
-    report.warnings.push(format!("{what}; the windows are applied. {error}"));
+fn failed_to(events: &mut dyn Events, action: &'static str, what: &str, error: &Error) {
+    events.take(Event::Maintenance(MaintenanceReport::new(action, Status::Failed)));
+    warn(events, [format!("{what}; the windows are applied. {error}")]);
 }

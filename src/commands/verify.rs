@@ -2,7 +2,8 @@
 
 use iceberg::spec::{MAIN_BRANCH, SnapshotReference, SnapshotRetention, TableMetadata};
 
-use super::report::{Report, Status};
+use super::event::{Event, Events, describe, ended, warn};
+use super::report::Status;
 use super::request::{Context, Verify};
 use crate::catalog::{LoadedTable, clock};
 use crate::commands::report::state::{Comparison, DifferingKey};
@@ -17,20 +18,20 @@ use crate::verify::{Difference, Differences, Verifier};
 
 /// Compares a table with a full export, key by key. Writes nothing.
 ///
-/// Differences are an error of kind `Failed`, and are in the report. An error of kind `Window`: the table was never
+/// Differences are an error of kind `Failed`; [`Event::Comparison`] has them. An error of kind `Window`: the table was never
 /// complete up to exactly the export's time.
-pub async fn verify(context: &Context, request: &Verify, report: &mut Report) -> Result<()> {
+pub async fn verify(context: &Context, request: &Verify, events: &mut dyn Events) -> Result<Status> {
     let catalog = context.catalog()?;
     let export = open_full(&context.exports, &request.export, false).await?;
     let table = existing(catalog.as_ref(), &request.table).await?;
     watermark::check_version(&table.metadata)?;
     check_supported(&table.metadata)?;
-    report.describe(&table)?;
+    describe(events, &table)?;
     watermark::source(&table.metadata).check(&export)?;
     let columns = columns_with_key(&table, &request.key)?;
     let state = choose(&table.metadata, &export, request.snapshot_id)?;
     for gap in watermark::gaps(&table.metadata)? {
-        report.warnings.push(format!("the changes from {} to {} were skipped; they may differ", gap.from, gap.to));
+        warn(events, [format!("the changes from {} to {} were skipped; they may differ", gap.from, gap.to)]);
     }
     let verifier = Verifier {
         exports: context.exports.clone(),
@@ -43,10 +44,9 @@ pub async fn verify(context: &Context, request: &Verify, report: &mut Report) ->
     let found = verifier.run(&export, request.examples).await?;
     let comparison = comparison(&export, state, &found);
     let Comparison { missing, extra, different, repeated, .. } = comparison;
-    report.comparison = Some(comparison);
+    events.take(Event::Comparison(comparison));
     if found.is_empty() {
-        report.status = Status::Checked;
-        return Ok(());
+        return Ok(ended(events, Status::Checked));
     }
     Err(Error::failed(format!(
         "the table differs from the export: {missing} keys are missing, {extra} are extra, {different} have other values, \

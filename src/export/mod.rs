@@ -1,6 +1,6 @@
 //! DynamoDB's exports: finds them, validates their manifests, and reads their files as verified lines.
 //!
-//! Only this room creates an [`Export`], by reading and validating a manifest ([`open`], [`resolve`]) or, at the user's
+//! Only this room creates an [`Export`], by reading and validating a manifest ([`open()`], [`resolve`]) or, at the user's
 //! request, from a folder of bare files ([`open_bare`]). A file's content is only available through [`LineReader`],
 //! which verifies it against the manifest while it streams: it is complete once the reader has returned `None`.
 //!

@@ -10,44 +10,44 @@ use crate::error::Result;
 use crate::table::watermark::{WINDOW_FROM, ancestors, is_load};
 use crate::time::Time;
 
-/// Number of windows after a load or a compaction before the next compaction is considered: as many small files as are
-/// merged.
+/// Number of windows after a load or a compaction before the next compaction is considered: the number of small files
+/// that one merges.
 const WINDOWS: usize = 16;
 /// The same while further windows are waiting.
 const WINDOWS_IN_BETWEEN: usize = 64;
 /// Minimum number of snapshots to expire: each expiry costs a commit and a pass over all remaining snapshots.
 const SNAPSHOTS: usize = 32;
 
-/// Property: how often a compaction after windows has failed since the last that did not, and when the next is tried.
+/// Table property: the number of consecutive failed compactions, and when to try again.
 pub const COMPACTION_FAILED: &str = "ddb-iceberg.compaction-failed";
-/// Windows without a try, at most: some ten days of them.
+/// Maximum number of windows between two attempts: about ten days of windows of 15 minutes.
 const LONGEST_PAUSE: i64 = 1024;
 
 /// The content of [`COMPACTION_FAILED`].
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct CompactionFailed {
-    /// How often in a row.
+    /// Number of consecutive failures.
     pub times: u32,
-    /// None is tried before the table has a snapshot of this sequence number.
+    /// The sequence number at which the next compaction is tried.
     pub retry_at: i64,
 }
 
 impl CompactionFailed {
-    /// What the table has recorded; nothing that makes no sense.
+    /// What the table has recorded; `None` if it is invalid.
     fn of(metadata: &TableMetadata) -> Option<Self> {
         serde_json::from_str(metadata.properties().get(COMPACTION_FAILED)?).ok()
     }
 
-    /// What to record once it has failed again on this state of the table: it is tried after one more window, then after two, four,
-    /// eight, so that it costs windows less and less.
+    /// The record after another failure on this state of the table. The next attempt follows after 1, then 2, 4, 8, …
+    /// windows, so that a compaction that keeps failing delays few of them.
     pub fn again(metadata: &TableMetadata) -> Self {
         let times = Self::of(metadata).map_or(0, |failed| failed.times).saturating_add(1);
         let failed = Self { times, retry_at: 0 };
         Self { retry_at: metadata.last_sequence_number().saturating_add(failed.pause()), ..failed }
     }
 
-    /// Windows until it is tried again.
+    /// Number of windows until the next attempt.
     pub fn pause(&self) -> i64 {
         1_i64
             .checked_shl(self.times.saturating_sub(1))
@@ -56,10 +56,10 @@ impl CompactionFailed {
     }
 }
 
-/// Whether a compaction may pay, and has not failed lately. `last`: no other window waits.
+/// Whether a compaction may pay off, and no pause after a failure is in effect. `last`: no other window is waiting.
 pub fn may_compact(metadata: &TableMetadata, last: bool) -> bool {
     let sequence = metadata.last_sequence_number();
-    // No pause is longer, whatever the property says.
+    // A longer pause than this is invalid, whatever the property says.
     let waits = |failed: CompactionFailed| {
         (sequence..=sequence.saturating_add(LONGEST_PAUSE)).contains(&failed.retry_at.saturating_sub(1))
     };

@@ -20,7 +20,7 @@ pub mod retention;
 mod rewrite;
 
 pub use compact::{Compacted, Compaction, Compactor};
-pub use expire::{Expired, expire, unreachable};
-pub use orphans::{Orphans, find_orphans, keep_named};
+pub use expire::{expire, unreachable};
+pub use orphans::{find_orphans, keep_named};
 pub use pick::Policy;
 pub use retention::{Retention, Wanted};

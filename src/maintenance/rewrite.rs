@@ -1,5 +1,4 @@
-//! Rewrites the rows of one group of data files into fewer: sorted files are merged by key, with a few rows of each in
-//! memory.
+//! Rewrites one group of data files into fewer files. Sorted files are merged by key, with a few rows of each in memory.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -30,18 +29,20 @@ use crate::runtime::progress::Progress;
 use crate::runtime::resources::Resources;
 use crate::runtime::task::Task;
 use crate::table::write::spec::WriteSpec;
-use crate::table::{DataFileWriter, DeleteCache, Footprint, LiveFile, WriteOptions, conform, file_serde, footprint, row_stream};
+use crate::table::{
+    DataFileWriter, DeleteCache, Footprint, LiveFile, WriteOptions, conform, file_serde, footprint, row_stream,
+};
 
-/// Batches of one file that are in memory at a time: read, in the table's columns, and being merged, with the keys.
+/// Number of batches per file in memory: as read, in the table's columns, and in the merge, with the encoded keys.
 const BATCHES_A_FILE: usize = 4;
-/// Bytes of a batch of a file that is merged with others: at least, and at most for the sake of so many rows.
+/// Minimum and maximum bytes per batch of a file that is merged with others.
 const MERGED_BATCH_BYTES: (usize, usize) = (512 << 10, 4 << 20);
-/// Rows of such a batch that are worth more bytes, as far as the file takes many times as much for being read at all: each
-/// batch costs something a column.
+/// Rows that such a batch should have, since each batch costs something per column, as long as batches stay small against
+/// what reading the file takes anyway.
 const MERGED_BATCH_ROWS: usize = 512;
-/// Bytes of a batch of merged rows, and of a file that is read alone.
+/// Bytes per batch of merged rows, and of a file that is read alone.
 const BATCH_BYTES: usize = 4 << 20;
-/// Rows of a batch of merged rows: at most, and where nothing tells how large rows are.
+/// Maximum rows per batch of merged rows: in general, and if the size of a row is unknown.
 const BATCH_ROWS: (usize, usize) = (4096, 256);
 
 /// The sizes of batches in a merge.
@@ -77,7 +78,7 @@ pub(super) struct Rewriting {
     /// The table, with its current columns.
     pub write: WriteSpec,
     pub target_bytes: u64,
-    /// Bytes that the files of a group may take while they are read.
+    /// Memory for reading the files of a group, in bytes.
     pub reading: usize,
 }
 
@@ -172,8 +173,8 @@ impl Rewriter {
         &self.shared.write.table.schema
     }
 
-    /// Runs on a blocking thread. Files that are merged by key are all open: if they take more memory than there is, some are
-    /// merged after the others.
+    /// Rewrites a group, on a blocking thread. Files that are merged by key are all open at once; if they would exceed the
+    /// memory, the group is split into parts that are merged one after the other.
     fn run(&self, number: u32, group: &Group, stop: &Cancel) -> Result<Vec<DataFile>> {
         if !group.sorted || group.files.len() < 2 {
             let alone = Batching { rows: BATCH_ROWS.0, bytes: BATCH_BYTES };
@@ -187,7 +188,7 @@ impl Rewriter {
         Ok(files)
     }
 
-    /// Parts of a sorted group that fit into memory, of two files at least.
+    /// Splits a sorted group into parts that fit into memory, of at least two files each.
     fn parts(&self, group: &Group) -> Result<Vec<(Group, Batching)>> {
         let mut parts: Vec<(Group, Batching)> = Vec::new();
         let mut held = 0_usize;
@@ -200,7 +201,7 @@ impl Rewriter {
             let batches = batching.bytes.min(rows.saturating_mul(print.row_bytes)).saturating_mul(BATCHES_A_FILE);
             let bytes = print.reading_bytes.saturating_add(batches);
             let left = u64::try_from(u128::from(group.bytes) * u128::from(size(live)) / u128::from(all)).unwrap_or(0);
-            // What would be left alone goes along.
+            // The last file joins the last part, since a part of one file would be pointless.
             let fits = held.saturating_add(bytes) <= self.shared.reading || n + 1 == group.files.len();
             if let Some((part, least)) = parts.last_mut().filter(|(part, _)| fits || part.files.len() < 2) {
                 part.files.push(live.clone());
@@ -260,7 +261,7 @@ impl Rewriter {
             }
             return Ok(());
         }
-        // Streams: a thread for each file would wait for the merge, which may wait for a file that has got none.
+        // Streams, not threads: with a thread per file, the merge could wait for a file whose thread has not started.
         let sources = group.files.iter().map(|live| self.stream(live, batching.bytes, &written.read));
         let sources = streams(&self.arrow_schema, sources.collect::<Result<_>>()?)?;
         let merged: Arc<dyn ExecutionPlan> = Arc::new(SortPreservingMergeExec::new(self.order()?, sources));
@@ -288,7 +289,7 @@ impl Rewriter {
         Ok(rows.chain(done).boxed())
     }
 
-    /// By key, ascending: the sort order of every run.
+    /// The sort order of all sorted files: by key, ascending.
     fn order(&self) -> Result<LexOrdering> {
         let fields = self.schema().as_struct().fields();
         let mut order = Vec::with_capacity(self.key_fields.len());

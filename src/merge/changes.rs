@@ -23,12 +23,12 @@ use crate::runtime::thread::{self, Thread};
 use crate::schema::{Limits, NewFields, TableSchema};
 use crate::storage::Store;
 
-/// Bytes of rows that a batch has, about; a batch of small rows ends at [`BATCH_ROWS`].
+/// Approximate bytes of rows per batch; a batch of small rows ends at [`BATCH_ROWS`].
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
-/// Prefix of the names of key columns while changes are sorted and joined; the column's number follows.
+/// Name prefix of key columns while changes are sorted and joined; the column's index follows.
 const KEY: &str = "__key";
 
-/// What the tasks found in addition to the changes.
+/// What the readers found in addition to the changes.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     pub new: NewFields,
@@ -44,22 +44,22 @@ pub(crate) struct ChangeFiles {
     pub progress: Arc<Progress>,
 }
 
-/// What is kept of a change.
+/// The parts of a change that are sorted, and their encoding as bytes.
 #[derive(Clone)]
 struct Kept {
     /// The key columns and [`DELETED`].
     schema: ArrowSchemaRef,
-    /// Where the columns that are sorted stand in a change.
+    /// Indexes of the sorted columns in a change.
     columns: Vec<usize>,
-    /// How many of them are the key.
+    /// Number of them that belong to the key; these come first.
     width: usize,
-    /// Makes bytes of them that sort as the changes are to be: by key, each key's newest first.
+    /// Encodes them as bytes that sort by key, newest change first.
     converter: Arc<RowConverter>,
-    /// Bytes behind the key.
+    /// Number of bytes after the key.
     tail: usize,
 }
 
-/// Some of the newest changes, and where the records lie that they take the place of.
+/// Some of the newest changes, and the positions (file, line) of records that newer ones supersede.
 struct Merged {
     batch: RecordBatch,
     superseded: Vec<(u64, u64)>,
@@ -68,7 +68,7 @@ struct Merged {
 /// A stream of batches with one change per key, ordered by key.
 pub(crate) struct Newest {
     batches: mpsc::Receiver<Merged>,
-    /// What makes them; `None`: it has ended well.
+    /// The thread that merges the runs; `None` once it has succeeded.
     merging: Option<Thread<Result<()>>>,
     superseded: Superseded,
     found: Found,
@@ -80,7 +80,7 @@ struct Batches<'a> {
     builder: ChangeBuilder,
     kept: &'a Kept,
     sorter: Sorter,
-    /// The file that the builder's records are of.
+    /// The file of the builder's records.
     file: Option<DataFileRef>,
 }
 
@@ -103,22 +103,23 @@ impl Batches<'_> {
 }
 
 impl ChangeFiles {
-    /// Reads the changes and sorts them, within about `memory` bytes; what does not fit goes to disk. The newest of each key
-    /// come from what is returned.
+    /// Reads the changes and sorts them, in about `memory` bytes; the rest is spilled to disk. The result yields the
+    /// newest change of each key.
     pub async fn newest(self, threads: usize, memory: usize) -> Result<Newest> {
         let kept = self.kept()?;
         let (spread, tasks) = SharedLines::for_readers(&self.files, threads);
         let spread = Arc::new(spread);
         let readers = threads.min(tasks.len()).max(1);
         let budget = memory / readers;
-        // Not tasks of a runner: all that a thread reads is sorted together, and its runs stay in its memory or its file.
+        // Not run by a `Runner`: each thread sorts all that it reads together, and its runs stay in its memory or in its
+        // temporary file, which has no name.
         let tasks = Mutex::new(VecDeque::from(tasks));
         let shared = (Arc::clone(&spread), kept.clone());
         let read = move |_: usize, stop: &Cancel| {
             let (spread, kept) = &shared;
             let builder = ChangeBuilder::new(&self.table, self.limits)?;
             let mut batches = Batches { builder, kept, sorter: Sorter::new(&kept.converter, budget), file: None };
-            // Whoever is free takes the next task; the lock is let go before the task is run.
+            // An idle thread takes the next split; the lock is released before it is read.
             let next = || tasks.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
             while let Some(task) = next() {
                 let mut on_line = |file: &DataFileRef, line: Line<'_>| batches.take(file, line);
@@ -138,9 +139,9 @@ impl ChangeFiles {
         Ok(Newest { batches, merging: Some(merging), superseded: Superseded::default(), found, spread })
     }
 
-    /// What is kept of a change: its key, its time, its place and its kind.
+    /// The sorted parts: key, time, position in the export, kind of change.
     ///
-    /// Keys get names of their own: an attribute may have any name, that of a change's columns too.
+    /// Key columns are renamed, since an attribute may have the name of one of the other columns.
     fn kept(&self) -> Result<Kept> {
         let wide = ChangeBuilder::schema(&self.arrow_schema);
         let fields = self.table.schema.as_struct().fields();
@@ -153,7 +154,7 @@ impl ChangeFiles {
             columns.iter().enumerate().map(|(n, slot)| wide.field(*slot).clone().with_name(format!("{KEY}{n}")));
         let mut schema: Vec<Field> = named.collect();
         let width = columns.len();
-        // A change's own columns stand behind the table's.
+        // A change's own columns follow the table's.
         let own = |name: &str| wide.fields().iter().rposition(|field| field.name() == name);
         for name in [WRITTEN, ORDER, LINE, DELETED] {
             columns.push(own(name).ok_or_else(|| Error::failed("changes without their kind"))?);
@@ -165,7 +166,7 @@ impl ChangeFiles {
             SortField::new_with_options(wide.field(*slot).data_type().clone(), options)
         };
         let fields: Vec<SortField> = columns.iter().enumerate().map(|(n, slot)| field(n, slot)).collect();
-        // All of them are of fixed width.
+        // All columns after the key have a fixed width.
         let behind = RowConverter::new(fields.iter().skip(width).cloned().collect())?;
         let some = columns.iter().skip(width).map(|slot| new_null_array(wide.field(*slot).data_type(), 1));
         let tail = behind.convert_columns(&some.collect::<Vec<_>>())?.row(0).data().len();
@@ -175,7 +176,7 @@ impl ChangeFiles {
     }
 }
 
-/// Bytes of changes that were sorted, one after the other.
+/// Encoded changes, concatenated.
 #[derive(Default)]
 struct Gathered {
     bytes: Vec<u8>,
@@ -192,7 +193,7 @@ impl Gathered {
         self.ends.len() >= BATCH_ROWS || self.bytes.len() >= BATCH_BYTES
     }
 
-    /// The columns, and nothing is left.
+    /// Decodes all changes into columns, and removes them.
     fn take(&mut self, kept: &Kept) -> Result<Vec<ArrayRef>> {
         let parser = kept.converter.parser();
         let begins = std::iter::once(0).chain(self.ends.iter().copied());
@@ -205,7 +206,7 @@ impl Gathered {
 }
 
 impl Kept {
-    /// Hands on the newest change of each key.
+    /// Merges the runs and sends the newest change of each key.
     fn merge(&self, runs: Vec<Run>, memory: usize, to: &mpsc::Sender<Merged>) -> Result<()> {
         let mut merge = Merge::of(runs, memory)?;
         let (mut newest, mut older) = (Gathered::default(), Gathered::default());
@@ -235,7 +236,7 @@ impl Kept {
             }
             if newest.is_full() || (ended && !newest.ends.is_empty()) {
                 let mut columns = newest.take(self)?;
-                // Of what is no key only the last is wanted.
+                // Keep only the key and the last column, the kind of change.
                 columns.drain(self.width..columns.len().saturating_sub(1));
                 send(RecordBatch::try_new(self.schema.clone(), columns)?, &mut superseded)?;
             } else if superseded.len() >= BATCH_ROWS {
@@ -251,7 +252,7 @@ impl Kept {
         }
     }
 
-    /// Where these records lie: the orders of their files, and their lines.
+    /// The positions of these records: the index of the file, and the line.
     fn places(&self, older: &mut Gathered) -> Result<Vec<(u64, u64)>> {
         let columns = older.take(self)?;
         let [.., orders, lines, _] = columns.as_slice() else {
@@ -263,7 +264,7 @@ impl Kept {
 }
 
 impl Newest {
-    /// The next batch, never empty, of the keys and whether they were deleted; `None` after the last.
+    /// The next batch of keys, never empty, with a column that tells whether the key was deleted; `None` after the last.
     pub async fn next(&mut self) -> Result<Option<RecordBatch>> {
         while let Some(Merged { batch, superseded }) = self.batches.recv().await {
             for (order, line) in superseded {
@@ -279,13 +280,13 @@ impl Newest {
         }
     }
 
-    /// The places of records that a newer one supersedes; valid after the last batch.
+    /// Positions of the superseded records. Complete only after the last batch.
     pub fn into_superseded(self) -> Result<Superseded> {
         self.spread.finish()?;
         Ok(self.superseded)
     }
 
-    /// What was found besides the changes.
+    /// What the readers found in addition to the changes.
     pub fn take_found(&mut self) -> Found {
         std::mem::take(&mut self.found)
     }

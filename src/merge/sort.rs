@@ -1,7 +1,7 @@
-//! Rows of any number in the order of their bytes: sorted in runs that fit into memory, kept in a temporary file past that,
-//! and merged, in several passes if there are very many.
+//! External sort of encoded rows by their bytes: runs that fit into memory are sorted, spilled to a temporary file if they
+//! exceed the budget, and merged, in several passes if there are very many.
 //!
-//! What it holds is counted by the bytes of the rows themselves, so that a sort ends however wide they are.
+//! Memory is counted by the bytes of the rows, so rows of any width can be sorted.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
@@ -13,19 +13,19 @@ use arrow::row::{RowConverter, Rows};
 use crate::error::{Error, Result};
 use crate::sort::order::order_of;
 
-/// Bytes that sorting takes for a row besides its own: where it begins, its first bytes, its number, its place.
+/// Overhead of sorting per row, in bytes: offset, prefix, index, position.
 const ROW_BYTES: usize = 8 + 16 + 4;
-/// Bytes read at once of a run on disk.
+/// Bytes per read of a run on disk.
 const READ_BYTES: usize = 256 << 10;
-/// Runs that are merged at once in any case.
+/// Minimum number of runs that are merged at once.
 const LEAST_RUNS: usize = 16;
 
-/// Collects rows; for one thread.
+/// Collects and sorts the rows of one thread.
 pub(super) struct Sorter {
     converter: Arc<RowConverter>,
     budget: usize,
     rows: Rows,
-    /// Bytes of the rows themselves: [`Rows::size`] counts what is reserved.
+    /// Bytes of the rows. [`Rows::size`] would count reserved memory.
     bytes: usize,
     disk: Option<Disk>,
 }
@@ -36,7 +36,7 @@ pub(super) enum Run {
     Disk(Section),
 }
 
-/// A part of a temporary file.
+/// A run in a temporary file.
 pub(super) struct Section {
     file: Arc<Mutex<File>>,
     next: u64,
@@ -56,10 +56,10 @@ impl Read for Section {
     }
 }
 
-/// Takes a row.
+/// Writes a row.
 type WriteRow<'a> = dyn FnMut(&[u8]) -> io::Result<()> + 'a;
 
-/// A temporary file that runs are appended to.
+/// A temporary file to which runs are appended.
 struct Disk {
     file: Arc<Mutex<File>>,
     end: u64,
@@ -71,7 +71,7 @@ impl Disk {
         Ok(Self { file: Arc::new(Mutex::new(tempfile::tempfile()?)), end: 0, runs: Vec::new() })
     }
 
-    /// Appends one run: each row after its length.
+    /// Appends a run, as rows prefixed by their length.
     fn append(&mut self, mut next: impl FnMut(&mut WriteRow<'_>) -> Result<bool>) -> Result<()> {
         let begin = self.end;
         let mut end = begin;
@@ -96,12 +96,12 @@ impl Disk {
 }
 
 impl Sorter {
-    /// Keeps about `budget` bytes in memory at most. All rows that are merged later are made by one converter.
+    /// A sorter with about `budget` bytes of memory. Runs that are merged must use the same converter.
     pub fn new(converter: &Arc<RowConverter>, budget: usize) -> Self {
         Self { converter: Arc::clone(converter), budget, rows: converter.empty_rows(0, 0), bytes: 0, disk: None }
     }
 
-    /// Takes in rows by their columns.
+    /// Encodes and adds rows.
     pub fn add(&mut self, columns: &[ArrayRef]) -> Result<()> {
         if self.rows.num_rows() == 0 {
             // Never moved while it grows; what is not used of it takes no memory.
@@ -134,7 +134,7 @@ impl Sorter {
         Ok(())
     }
 
-    /// The rows in sorted runs. If some are on disk, all are.
+    /// The sorted runs. They are all in memory or all on disk.
     pub fn finish(mut self) -> Result<Vec<Run>> {
         if self.rows.num_rows() > 0 && self.disk.is_some() {
             self.spill()?;
@@ -150,7 +150,7 @@ impl Sorter {
     }
 }
 
-/// The next row of a run.
+/// A run at its current row.
 enum Source {
     Memory { rows: Rows, order: std::vec::IntoIter<u32>, at: usize },
     Disk { reader: BufReader<Section>, left: u64, row: Vec<u8> },
@@ -174,7 +174,7 @@ impl Source {
         }
     }
 
-    /// Goes on to the next row; `false` if there is none.
+    /// Advances to the next row; `false` after the last.
     fn advance(&mut self) -> Result<bool> {
         match self {
             Self::Memory { order, at, .. } => {
@@ -197,15 +197,15 @@ impl Source {
     }
 }
 
-/// All rows of some runs, in order.
+/// Merges sorted runs.
 pub(super) struct Merge {
-    /// A heap: none is less than the one at half its place.
+    /// A binary min-heap by current row.
     sources: Vec<Source>,
     begun: bool,
 }
 
 impl Merge {
-    /// Merges the runs, within about `budget` bytes besides those that are in memory.
+    /// Merges the runs with about `budget` bytes of memory, in addition to the runs in memory.
     pub fn of(mut runs: Vec<Run>, budget: usize) -> Result<Self> {
         let most = (budget / READ_BYTES).max(LEAST_RUNS);
         while runs.len() > most {
@@ -230,7 +230,7 @@ impl Merge {
                 sources.push(source);
             }
         }
-        // Sorted is a heap.
+        // A sorted list is a heap.
         sources.sort_by(|a, b| a.row().cmp(b.row()));
         Ok(Self { sources, begun: false })
     }

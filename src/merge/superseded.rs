@@ -1,15 +1,15 @@
-//! Records that a newer one of the same key takes the place of: a bit a line of each file.
+//! Records that are superseded by a newer one of the same key: a bitmap of lines per file.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Lines by the order of their file.
+/// Bitmaps of lines, by the index of the file.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Superseded(BTreeMap<u64, Vec<u64>>);
 
 impl Superseded {
-    /// Notes a line of the file of the given order.
+    /// Marks a line of a file as superseded.
     pub fn add(&mut self, order: u64, line: u64) {
         let (word, bit) = place(line);
         let words = self.0.entry(order).or_default();
@@ -21,14 +21,14 @@ impl Superseded {
         }
     }
 
-    /// Whether the line was noted.
+    /// Whether the line is superseded.
     pub fn contains(&self, order: u64, line: u64) -> bool {
         let (word, bit) = place(line);
         self.0.get(&order).and_then(|words| words.get(word)).is_some_and(|word| word & bit != 0)
     }
 }
 
-/// The word of a line, and its bit in it.
+/// Index of the word with the line's bit, and the bit.
 fn place(line: u64) -> (usize, u64) {
     (usize::try_from(line / 64).unwrap_or(usize::MAX), 1 << (line % 64))
 }

@@ -12,4 +12,4 @@ mod json;
 mod rows;
 mod scan;
 
-pub use scan::{Difference, Differences, Example, Verifier};
+pub use scan::{Difference, Differences, Verifier};

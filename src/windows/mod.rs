@@ -12,8 +12,6 @@ mod refusal;
 mod seen;
 pub(crate) mod window;
 
-pub use choose::{Allow, Choice, Due, Skipped, Stop, Unseen, Why, choose};
+pub use choose::{Allow, Choice, Due, Why};
 pub use found::{Found, discover, holder};
 pub use next::{REACH, export_command, exportable};
-pub use seen::Seen;
-pub use window::Window;

@@ -198,7 +198,7 @@ pub async fn command(job: &Job, faults: &Arc<Faults>, catalog: Arc<dyn Catalog>)
         };
         full_load(&context, &request, &mut report).await
     };
-    (result, report)
+    (result.map(|_| ()), report)
 }
 
 pub async fn run(job: &Job, faults: &Arc<Faults>, warehouse: &Path) -> (Result<()>, Report) {

@@ -57,7 +57,7 @@ async fn run(job: &Job, faults: &Arc<Faults>, catalog: Arc<dyn Catalog>) -> (Res
             incremental(&context, &request, &mut report).await
         }
     };
-    (result, report)
+    (result.map(|_| ()), report)
 }
 
 /// Files in the warehouse that the table does not name; and every file that it names is there.

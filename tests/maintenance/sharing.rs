@@ -43,7 +43,7 @@ async fn load(context: &Context, table: &str, export: &Path, partition_by: &[&st
         max_struct_fields: 256,
         dry_run: false,
     };
-    full_load(context, &request, &mut Report::new("full-load", Some(table.to_owned()))).await
+    full_load(context, &request, &mut Report::new("full-load", Some(table.to_owned()))).await.map(|_| ())
 }
 
 /// As where a container bounds threads, or they are slow to start: every command gets along with a single thread for what

@@ -353,7 +353,7 @@ impl Runner {
         };
         let mut report = Report::new("incremental", None);
         let result = incremental(&self.context().await, &request, &mut report).await;
-        (report, result)
+        (report, result.map(|_| ()))
     }
 
     pub(super) async fn context(&self) -> Context {

@@ -87,7 +87,10 @@ fn many_large_files(findings: &mut Findings) {
         ("35 files and more, 1 KB", Shape::new("", Keys::Uuid, Body::Flat(20))),
         ("35 files and more, nested", Shape::new("", Keys::Uuid, Body::Nested(15))),
         ("35 files and more, 2 KB that compress", Shape::new("", Keys::Uuid, Body::Compressible(2_000))),
-        ("35 files and more, few values", Shape::new("", Keys::Uuid, Body::FewValues { columns: 20, length: 100, values: 8 })),
+        (
+            "35 files and more, few values",
+            Shape::new("", Keys::Uuid, Body::FewValues { columns: 20, length: 100, values: 8 }),
+        ),
     ] {
         if only(name) {
             let mut scene = Scene::new(shape, 1_500_000_000, 40, &[]);

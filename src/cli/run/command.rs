@@ -1,20 +1,19 @@
 //! Executes a command: opens stores and catalog, supervises the work, prints the result.
 
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use ddb_iceberg::catalog::connect::connect;
-use ddb_iceberg::commands::{self, Context, DetectReport, Report, Status};
+use ddb_iceberg::commands::{self, Context, DetectReport, Event, Report, Status};
 use ddb_iceberg::error::Result;
 use ddb_iceberg::runtime::progress::Progress;
-use tokio::sync::Mutex;
 
 use super::configure::configure;
 use super::progress::{self, Screen};
 use super::stores::Stores;
 use super::supervision::{Patience, signals, supervise};
-use super::tidy::{REPORT_WAIT, TIDY_WAIT, tidy_up};
+use super::tidy::{TIDY_WAIT, tidy_up};
 use super::{check, logs};
 use crate::cli::args;
 use crate::cli::invocation::{Invocation, Request, Settings};
@@ -37,7 +36,7 @@ pub async fn run(invocation: Invocation) -> ExitCode {
         return code;
     }
 
-    // The report is kept outside of the command, so that applied changes are reported however it ends.
+    // The report grows outside of the command, so that applied changes are reported however it ends.
     let report = Arc::new(Mutex::new(request.new_report()));
     let settings = Arc::new(settings);
     let stores = Arc::new(Stores::default());
@@ -67,10 +66,7 @@ pub async fn run(invocation: Invocation) -> ExitCode {
     }
     drop(watch);
 
-    let mut report = match tokio::time::timeout(REPORT_WAIT, report.lock()).await {
-        Ok(report) => report.clone(),
-        Err(_) => request.new_report(),
-    };
+    let mut report = lock(&report).clone();
     complete(&mut report, &progress, started);
     match result {
         Err(error) => {
@@ -80,6 +76,10 @@ pub async fn run(invocation: Invocation) -> ExitCode {
         Ok(None) => printer.finish(&report, Ok(())),
         Ok(Some(schema)) => print_schema(printer, report, &schema, &request, &settings),
     }
+}
+
+fn lock(report: &Mutex<Report>) -> MutexGuard<'_, Report> {
+    report.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Fills in what the command did not set.
@@ -124,8 +124,12 @@ async fn perform(
     report: Arc<Mutex<Report>>,
     stores: Arc<Stores>,
 ) -> Result<Option<DetectReport>> {
-    let mut report = report.lock().await;
-    let config = if request.needs_config() { Some(configure(&settings.shared, &mut report.warnings)?) } else { None };
+    let mut events = |event| lock(&report).apply(event);
+    let mut warnings = Vec::new();
+    let config = request.needs_config().then(|| configure(&settings.shared, &mut warnings)).transpose()?;
+    for text in warnings {
+        events(Event::Warning(text));
+    }
     config.iter().flat_map(|config| &config.exposed).for_each(|exposed| tracing::warn!("{exposed}"));
     let (exports, tables) =
         stores.open(config.as_ref().map(|c| &c.properties), settings.memory_limit, settings.threads)?;
@@ -137,14 +141,14 @@ async fn perform(
         Context { exports, catalog, threads: settings.threads, memory_limit: settings.memory_limit, progress };
     match request {
         Request::DetectSchema(request) => commands::detect_schema(&context, &request).await.map(Some),
-        Request::FullLoad(request) => commands::full_load(&context, &request, &mut report).await.map(|()| None),
-        Request::Incremental(request) => commands::incremental(&context, &request, &mut report).await.map(|()| None),
-        Request::Compact(request) => commands::compact(&context, &request, &mut report).await.map(|()| None),
-        Request::Expire(request) => commands::expire(&context, &request, &mut report).await.map(|()| None),
-        Request::Orphans(request) => commands::orphans(&context, &request, &mut report).await.map(|()| None),
+        Request::FullLoad(request) => commands::full_load(&context, &request, &mut events).await.map(|_| None),
+        Request::Incremental(request) => commands::incremental(&context, &request, &mut events).await.map(|_| None),
+        Request::Compact(request) => commands::compact(&context, &request, &mut events).await.map(|_| None),
+        Request::Expire(request) => commands::expire(&context, &request, &mut events).await.map(|_| None),
+        Request::Orphans(request) => commands::orphans(&context, &request, &mut events).await.map(|_| None),
         // It has its own report.
         Request::CheckCatalog(_) => Ok(None),
-        Request::Status(request) => commands::status(&context, &request, &mut report).await.map(|()| None),
-        Request::Verify(request) => commands::verify(&context, &request, &mut report).await.map(|()| None),
+        Request::Status(request) => commands::status(&context, &request, &mut events).await.map(|_| None),
+        Request::Verify(request) => commands::verify(&context, &request, &mut events).await.map(|_| None),
     }
 }

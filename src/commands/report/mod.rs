@@ -5,14 +5,11 @@ pub(crate) mod state;
 
 use std::collections::BTreeMap;
 
-use chrono::Utc;
 use serde::Serialize;
 
-use crate::catalog::LoadedTable;
 use crate::columns::Rescued;
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::schema::Hint;
-use crate::table::{unfollowed, watermark};
 use crate::time::{self, Time};
 use state::{Comparison, TableState};
 
@@ -101,21 +98,6 @@ impl Report {
             state: None,
             comparison: None,
         }
-    }
-
-    /// Records the table's watermark and its metadata location.
-    pub(super) fn describe(&mut self, table: &LoadedTable) -> Result<()> {
-        self.metadata_location = Some(table.metadata_location.clone());
-        let watermark = watermark::watermark(&table.metadata)?;
-        self.watermark = watermark.map(|mark| time::format(mark.time));
-        self.lag_seconds = watermark.map(|mark| (Utc::now() - mark.time).num_seconds());
-        Ok(())
-    }
-
-    /// Warns once about table properties that were not followed.
-    pub(super) fn warn_of_properties(&mut self, table: &LoadedTable) {
-        let told = unfollowed(&table.metadata);
-        self.warnings.extend(told.filter(|told| !self.warnings.contains(told)));
     }
 
     /// Records a failure.

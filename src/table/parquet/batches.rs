@@ -1,7 +1,8 @@
-//! Some columns of a Parquet file in batches of so many bytes in memory, whatever its rows are.
+//! Reads columns of a Parquet file in batches of bounded memory, whatever the size of its rows.
 //!
-//! What the footer says of a row group tells how many bytes a row takes, but not where dictionaries are, and not which rows
-//! are the large ones. So each batch is measured, and where rows turn out otherwise the row group's reader is made anew.
+//! The footer gives the mean size of a row in each row group, but not the size of values in dictionaries, nor which rows
+//! are large. So each batch is measured. If rows are larger or smaller than expected, the row group's reader is created
+//! again with another number of rows.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -22,21 +23,21 @@ use parquet::file::reader::{ChunkReader, Length, SerializedPageReader};
 use super::encoder::memory_of;
 use super::ranges::RangeReader;
 
-/// Rows of the first batch where nothing tells how large they are.
+/// Rows of the first batch if the size of a row is unknown.
 const FIRST_ROWS: usize = 64;
-/// How often batches become longer in a row group: each time, what was read of it is skipped again.
+/// How often batches may get longer within a row group: each time, the rows already read are skipped again.
 const MOST_GROWN: usize = 4;
-/// Batches of a row group that are worth a reader for longer ones.
+/// Minimum number of remaining batches for which a reader of longer batches pays off.
 const BATCHES_LEFT: usize = 16;
-/// Bytes that a column takes while it is read: a page as large as writers make them; or a dictionary, and a page of what it
-/// has in it.
+/// Bytes of a column's decompressed pages: one page of the size that writers use; with a dictionary, the dictionary and a
+/// page of indexes.
 const PAGE_BYTES: (usize, usize) = (1 << 20, 5 << 18);
-/// Bytes that it takes besides, before any value, and what unpacks it if it has several pages.
+/// Other bytes per column: its reader, and the decompressor if it has several pages.
 const COLUMN_BYTES: (usize, usize) = (16 << 10, 160 << 10);
 /// A column of more bytes may have several pages.
 const SEVERAL_PAGES: usize = 512 << 10;
 
-/// The most that a batch may have. A row alone may be larger.
+/// Limits of a batch. A single row may be larger.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BatchSize {
     pub rows: usize,
@@ -52,7 +53,7 @@ pub(crate) struct Batches {
     groups: std::vec::IntoIter<usize>,
     size: BatchSize,
     open: Option<Open>,
-    /// Bytes of a row, of those read last.
+    /// Bytes per row in the last batch.
     row_bytes: usize,
 }
 
@@ -65,7 +66,7 @@ struct Open {
     /// Rows read.
     done: usize,
     grown: usize,
-    /// Bytes of a row on average, as the footer tells.
+    /// Mean bytes per row, from the footer.
     mean: usize,
 }
 
@@ -130,12 +131,12 @@ impl Batches {
         Ok(Open { chunks, reader, step, done: 0, grown: 0, mean })
     }
 
-    /// As many rows of so many bytes as a batch may have.
+    /// Number of rows of this size in a batch.
     fn rows_of(&self, row_bytes: usize) -> usize {
         (self.size.bytes / row_bytes.max(1)).clamp(1, self.size.rows)
     }
 
-    /// Sees how large the rows are; if they are of another size than was thought, the next batch has more or fewer.
+    /// Measures a batch, and adjusts the number of rows of the next one.
     fn measure(&mut self, open: &mut Open, batch: &RecordBatch) -> Result<()> {
         let bytes = memory_of(batch);
         open.done += batch.num_rows();
@@ -147,7 +148,7 @@ impl Batches {
             return Ok(());
         }
         open.grown += usize::from(longer);
-        // Those that come may be larger than those that came.
+        // The next rows may be larger than the last ones.
         open.step = if longer { wanted / 2 } else { wanted };
         let left = RowSelection::from(vec![RowSelector::skip(open.done), RowSelector::select(rows)]);
         open.reader =
@@ -156,7 +157,7 @@ impl Batches {
     }
 }
 
-/// The columns of a row group, as they are in the file.
+/// The encoded columns of a row group.
 struct Chunks {
     metadata: Arc<ParquetMetaData>,
     index: usize,
@@ -192,14 +193,14 @@ impl RowGroups for Chunks {
     }
 }
 
-/// The pages of a column of a row group. What unpacks them takes 100 KB and more: it is made when the first page is wanted,
-/// and goes with the last, so that of many columns of few pages few have one.
+/// The pages of a column chunk. A decompressor takes 100 KB and more: it is created for the first page and dropped after
+/// the last, so that only a few of many small columns have one at a time.
 struct Pages {
     metadata: Arc<ParquetMetaData>,
-    /// The row group and the leaf.
+    /// Indexes of the row group and of the leaf column.
     place: (usize, usize),
     rows: usize,
-    /// `None`: all pages were read, or are being read.
+    /// The bytes, until `reader` has them.
     chunk: Option<Arc<Chunk>>,
     reader: Option<SerializedPageReader<Chunk>>,
 }
@@ -214,7 +215,7 @@ impl Pages {
         Ok(self.reader.as_mut())
     }
 
-    /// Lets go of the reader if it has no page left.
+    /// Drops the reader after its last page.
     fn end(&mut self) -> Result<()> {
         if let Some(reader) = &mut self.reader
             && reader.peek_next_page()?.is_none()
@@ -264,7 +265,7 @@ impl Iterator for OneChunk {
 
 impl PageIterator for OneChunk {}
 
-/// The bytes of a column of a row group, by their places in the file.
+/// The bytes of a column chunk, by file offset.
 struct Chunk {
     start: u64,
     bytes: Bytes,
@@ -322,8 +323,8 @@ fn range(column: &ColumnChunkMetaData) -> Result<Range<u64>> {
     range.ok_or_else(|| ParquetError::General(format!("column {} has an impossible place", column.column_path())))
 }
 
-/// Bytes that a column of a row group takes in memory with its nulls, and whether that is known. Of values that are encoded
-/// by a dictionary, or by what they have in common, it is only if the writer noted it.
+/// Bytes of a column chunk in memory, including nulls, and whether they are known. For values in dictionaries or delta
+/// encodings they are known only if the writer stated them.
 fn in_memory(column: &ColumnChunkMetaData) -> (usize, bool) {
     let count = |n: i64| usize::try_from(n).unwrap_or(0);
     let decimal = column.column_descr().converted_type() == ConvertedType::DECIMAL;
@@ -349,7 +350,7 @@ fn in_memory(column: &ColumnChunkMetaData) -> (usize, bool) {
     }
 }
 
-/// The mean bytes of a row in memory in the row group where it is largest, and whether that is known; at least 1.
+/// The largest mean size of a row in memory, over all row groups, and whether it is known; at least 1.
 pub(crate) fn row_bytes(metadata: &ParquetMetaData) -> (usize, bool) {
     let mut known = true;
     let of_group = |group: &RowGroupMetaData| {
@@ -363,8 +364,8 @@ pub(crate) fn row_bytes(metadata: &ParquetMetaData) -> (usize, bool) {
     (most, known)
 }
 
-/// Bytes that are held while the file is read, besides batches: what is fetched of the largest row group, and of each of its
-/// columns what is unpacked.
+/// Memory for reading the file, in addition to batches: the fetched bytes of the largest row group, and the decompressed
+/// pages of its columns.
 pub(crate) fn reading_bytes(metadata: &ParquetMetaData) -> usize {
     let count = |n: i64| usize::try_from(n).unwrap_or(0);
     let of_column = |column: &ColumnChunkMetaData| {

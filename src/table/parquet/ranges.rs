@@ -1,4 +1,4 @@
-//! Reads ranges of a file's bytes, on a thread that may wait.
+//! Reads byte ranges of a file. Synchronous: for a blocking thread.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataR
 
 use crate::storage::{into_iceberg, too_large};
 
-/// Ranges that lie closer than this are fetched as one.
+/// Ranges with smaller gaps are fetched as one.
 const COALESCE_GAP: u64 = 256 * 1024;
 
 /// Fetches ranges of a file.
@@ -22,14 +22,14 @@ const COALESCE_GAP: u64 = 256 * 1024;
 pub(crate) struct RangeReader {
     pub(super) file: Arc<dyn FileRead>,
     pub(super) size: u64,
-    /// All of a small file.
+    /// The whole content of a small file.
     pub(super) whole: Option<Bytes>,
-    /// More is not fetched at once.
+    /// Maximum bytes to fetch at once.
     pub(crate) most: u64,
 }
 
 impl RangeReader {
-    /// Refuses ranges that are longer together than there is memory for: their lengths are the file's own words.
+    /// Refuses ranges whose total length exceeds the memory: lengths come from the file and are not trusted.
     pub(crate) fn check(&self, ranges: &[Range<u64>]) -> parquet::errors::Result<()> {
         let total = ranges.iter().fold(0_u64, |sum, r| sum.saturating_add(r.end.saturating_sub(r.start)));
         if total > self.most {
@@ -92,13 +92,13 @@ impl AsyncFileReader for RangeReader {
     }
 }
 
-/// Ranges fetched at a time.
+/// Number of ranges that are fetched concurrently.
 pub(crate) const CONCURRENT_RANGES: usize = 4;
 
-/// Read from a file's end at once, in the hope that the whole footer is in it. A file of no more bytes is kept as it is read.
+/// Bytes that are read first, from the end of a file; most footers fit. A file up to this size is kept in memory.
 pub(crate) const FOOTER_HINT: usize = 64 * 1024;
 
-/// The ranges in order, near ones merged.
+/// The ranges in order, with near ones merged.
 pub(crate) fn coalesce(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
     let mut sorted = ranges.to_vec();
     sorted.sort_unstable_by_key(|range| (range.start, range.end));
@@ -122,7 +122,7 @@ pub(crate) async fn fetch(file: Arc<dyn FileRead>, range: Range<u64>) -> parquet
     }
 }
 
-/// The bytes of one range out of the merged range that holds it.
+/// The bytes of a range, from the fetched range that contains it.
 pub(crate) fn slice(merged: &[Range<u64>], fetched: &[Bytes], range: &Range<u64>) -> parquet::errors::Result<Bytes> {
     let lost = || ParquetError::EOF(format!("bytes {}..{} were not read", range.start, range.end));
     let index = merged.partition_point(|m| m.start <= range.start).checked_sub(1).ok_or_else(lost)?;
