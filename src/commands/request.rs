@@ -29,11 +29,14 @@ pub struct Context {
     pub progress: Arc<Progress>,
 }
 
+/// Bytes of the memory limit that a thread needs: more threads would wait for memory, or exceed it.
+const THREAD_BYTES: usize = 32 << 20;
+
 impl Context {
-    /// Resources of the command's jobs.
+    /// Resources of the command's jobs: as many threads as the memory limit feeds.
     pub(super) fn resources(&self) -> Resources {
         Resources {
-            threads: self.threads,
+            threads: self.threads.min(self.memory_limit / THREAD_BYTES).max(1),
             memory_limit: self.memory_limit,
             progress: Arc::clone(&self.progress),
             runner: Runner::default(),

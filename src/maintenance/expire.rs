@@ -102,8 +102,7 @@ fn unneeded_schemas(metadata: &TableMetadata) -> Vec<i32> {
     let named: Option<HashSet<i32>> = metadata.snapshots().map(|snapshot| snapshot.schema_id()).collect();
     let Some(needed) = named else { return Vec::new() };
     let ids = metadata.schemas_iter().map(|schema| schema.schema_id());
-    let mut unneeded: Vec<i32> =
-        ids.filter(|id| *id != metadata.current_schema_id() && !needed.contains(id)).collect();
+    let mut unneeded: Vec<i32> = ids.filter(|id| *id != metadata.current_schema_id() && !needed.contains(id)).collect();
     unneeded.sort_unstable();
     unneeded
 }

@@ -29,16 +29,48 @@ use crate::runtime::progress::Progress;
 use crate::runtime::resources::Resources;
 use crate::runtime::task::Task;
 use crate::table::write::spec::WriteSpec;
-use crate::table::{DataFileWriter, DeleteCache, LiveFile, WriteOptions, conform, file_serde, footprint, row_stream};
+use crate::table::{
+    DataFileWriter, DeleteCache, Footprint, LiveFile, WriteOptions, conform, file_serde, footprint, row_stream,
+};
 
 /// Number of batches per file in memory: as read, in the table's columns, and in the merge, with the encoded keys.
 const BATCHES_A_FILE: usize = 4;
-/// Bytes per batch of a file that is merged with others.
-const MERGED_BATCH_BYTES: usize = 512 << 10;
+/// Minimum and maximum bytes per batch of a file that is merged with others.
+const MERGED_BATCH_BYTES: (usize, usize) = (512 << 10, 4 << 20);
+/// Rows that such a batch should have, since each batch costs something per column, as long as batches stay small against
+/// what reading the file takes anyway.
+const MERGED_BATCH_ROWS: usize = 512;
 /// Bytes per batch of merged rows, and of a file that is read alone.
 const BATCH_BYTES: usize = 4 << 20;
 /// Maximum rows per batch of merged rows: in general, and if the size of a row is unknown.
 const BATCH_ROWS: (usize, usize) = (4096, 256);
+
+/// The sizes of batches in a merge.
+#[derive(Debug, Clone, Copy)]
+struct Batching {
+    /// Rows of a merged batch.
+    rows: usize,
+    /// Bytes of a batch of each file.
+    bytes: usize,
+}
+
+impl Batching {
+    /// For a file of this footprint.
+    fn of(print: &Footprint) -> Self {
+        let most = if print.at_least { BATCH_ROWS.1 } else { BATCH_ROWS.0 };
+        let (least, most_bytes) = MERGED_BATCH_BYTES;
+        let affordable = (print.reading_bytes / BATCHES_A_FILE / 2).clamp(least, most_bytes);
+        Self {
+            rows: (BATCH_BYTES / print.row_bytes).clamp(1, most),
+            bytes: print.row_bytes.saturating_mul(MERGED_BATCH_ROWS).clamp(least, affordable),
+        }
+    }
+
+    /// For two files at once.
+    fn and(self, other: Self) -> Self {
+        Self { rows: self.rows.min(other.rows), bytes: self.bytes.min(other.bytes) }
+    }
+}
 
 /// What all tasks of a compaction share.
 #[derive(Debug, Serialize, Deserialize)]
@@ -145,50 +177,50 @@ impl Rewriter {
     /// memory, the group is split into parts that are merged one after the other.
     fn run(&self, number: u32, group: &Group, stop: &Cancel) -> Result<Vec<DataFile>> {
         if !group.sorted || group.files.len() < 2 {
-            return self.run_part(number, group, BATCH_ROWS.0, stop);
+            let alone = Batching { rows: BATCH_ROWS.0, bytes: BATCH_BYTES };
+            return self.run_part(number, group, alone, stop);
         }
         let mut files = Vec::new();
-        for (part, batch_rows) in self.parts(group)? {
+        for (part, batching) in self.parts(group)? {
             stop.check()?;
-            files.extend(self.run_part(number, &part, batch_rows, stop)?);
+            files.extend(self.run_part(number, &part, batching, stop)?);
         }
         Ok(files)
     }
 
-    /// Splits a sorted group into parts that fit into memory, of at least two files each, with the rows per merged batch.
-    fn parts(&self, group: &Group) -> Result<Vec<(Group, usize)>> {
-        let mut parts: Vec<(Group, usize)> = Vec::new();
+    /// Splits a sorted group into parts that fit into memory, of at least two files each.
+    fn parts(&self, group: &Group) -> Result<Vec<(Group, Batching)>> {
+        let mut parts: Vec<(Group, Batching)> = Vec::new();
         let mut held = 0_usize;
         let size = |live: &LiveFile| live.file.file_size_in_bytes();
         let all = group.files.iter().map(size).fold(0, u64::saturating_add).max(1);
         for (n, live) in group.files.iter().enumerate() {
             let print = footprint(&self.file_io, &self.handle, live)?;
             let rows = usize::try_from(live.file.record_count()).unwrap_or(usize::MAX);
-            let batches = MERGED_BATCH_BYTES.min(rows.saturating_mul(print.row_bytes)).saturating_mul(BATCHES_A_FILE);
+            let batching = Batching::of(&print);
+            let batches = batching.bytes.min(rows.saturating_mul(print.row_bytes)).saturating_mul(BATCHES_A_FILE);
             let bytes = print.reading_bytes.saturating_add(batches);
-            let most = if print.at_least { BATCH_ROWS.1 } else { BATCH_ROWS.0 };
-            let batch_rows = (BATCH_BYTES / print.row_bytes).clamp(1, most);
             let left = u64::try_from(u128::from(group.bytes) * u128::from(size(live)) / u128::from(all)).unwrap_or(0);
             // The last file joins the last part, since a part of one file would be pointless.
             let fits = held.saturating_add(bytes) <= self.shared.reading || n + 1 == group.files.len();
-            if let Some((part, fewest)) = parts.last_mut().filter(|(part, _)| fits || part.files.len() < 2) {
+            if let Some((part, least)) = parts.last_mut().filter(|(part, _)| fits || part.files.len() < 2) {
                 part.files.push(live.clone());
                 part.bytes = part.bytes.saturating_add(left);
-                *fewest = batch_rows.min(*fewest);
+                *least = least.and(batching);
                 held = held.saturating_add(bytes);
             } else {
-                parts.push((Group { files: vec![live.clone()], sorted: true, bytes: left }, batch_rows));
+                parts.push((Group { files: vec![live.clone()], sorted: true, bytes: left }, batching));
                 held = bytes;
             }
         }
         Ok(parts)
     }
 
-    fn run_part(&self, number: u32, group: &Group, batch_rows: usize, stop: &Cancel) -> Result<Vec<DataFile>> {
+    fn run_part(&self, number: u32, group: &Group, batching: Batching, stop: &Cancel) -> Result<Vec<DataFile>> {
         let wanted = ((group.bytes + self.shared.target_bytes / 2) / self.shared.target_bytes.max(1)).max(1);
         let mut written =
             Written { done: Vec::new(), open: None, goal: group.bytes / wanted, wanted, read: Arc::default() };
-        let result = self.write(number, group, batch_rows, stop, &mut written);
+        let result = self.write(number, group, batching, stop, &mut written);
         let result = match (result, written.open.take()) {
             (Ok(()), Some(open)) => open.finish().and_then(|file| {
                 written.done.push(file);
@@ -208,13 +240,20 @@ impl Rewriter {
         Ok(written.done)
     }
 
-    fn write(&self, number: u32, group: &Group, batch_rows: usize, stop: &Cancel, written: &mut Written) -> Result<()> {
+    fn write(
+        &self,
+        number: u32,
+        group: &Group,
+        batching: Batching,
+        stop: &Cancel,
+        written: &mut Written,
+    ) -> Result<()> {
         let Some(first) = group.files.first() else { return Ok(()) };
         let partition = conform(&self.shared.write.metadata, self.schema(), first.spec_id, first.file.partition());
         let target = (first.spec_id, &partition);
         if !group.sorted || group.files.len() < 2 {
             for live in &group.files {
-                let mut rows = self.stream(live, BATCH_BYTES, &written.read)?;
+                let mut rows = self.stream(live, batching.bytes, &written.read)?;
                 while let Some(batch) = self.handle.block_on(rows.next()) {
                     stop.check()?;
                     self.append(number, group.sorted, target, &batch?, written)?;
@@ -223,10 +262,10 @@ impl Rewriter {
             return Ok(());
         }
         // Streams, not threads: with a thread per file, the merge could wait for a file whose thread has not started.
-        let sources = group.files.iter().map(|live| self.stream(live, MERGED_BATCH_BYTES, &written.read));
+        let sources = group.files.iter().map(|live| self.stream(live, batching.bytes, &written.read));
         let sources = streams(&self.arrow_schema, sources.collect::<Result<_>>()?)?;
         let merged: Arc<dyn ExecutionPlan> = Arc::new(SortPreservingMergeExec::new(self.order()?, sources));
-        let engine = self.engine.with_batch_rows(batch_rows);
+        let engine = self.engine.with_batch_rows(batching.rows);
         let mut stream = self.handle.block_on(async { engine.execute(&merged, 0) })?;
         while let Some(batch) = self.handle.block_on(stream.next()) {
             stop.check()?;

@@ -324,6 +324,17 @@ mod tests {
         }
     }
 
+    /// What is left when all that came before is on disk goes there too, be it one row.
+    #[test]
+    fn the_last_run_may_have_one_row() {
+        let numbers: Vec<u64> = (0..3 * 141).rev().collect();
+        let (found, runs) = sorted(&numbers, 1, 1000, 0);
+        assert_eq!(runs, 9, "of 70, 70 and 1 rows, three times");
+        let numbers: Vec<u64> = found.into_iter().map(|(_, number)| number).collect();
+        assert_eq!(numbers.len(), 3 * 141);
+        assert!((0..3 * 141).all(|n| numbers.contains(&n)));
+    }
+
     #[test]
     fn no_rows_are_no_runs() {
         let converter = Arc::new(RowConverter::new(vec![SortField::new(DataType::Utf8)]).unwrap());

@@ -69,10 +69,11 @@ fn the_full_matrix() {
 
 /// More threads than the limit feeds.
 fn threads(findings: &mut Findings) {
-    for threads in ["32", "128"] {
-        let name = format!("plain, {threads} threads");
+    let wide = Shape::new("", Keys::Uuid, Body::Events { events: 10, each: 5, possible: 100 });
+    for (what, shape, threads) in [("plain", SHAPES[0], "32"), ("plain", SHAPES[0], "128"), ("events", wide, "32")] {
+        let name = format!("{what}, {threads} threads");
         if only(&name) {
-            let mut scene = Scene::new(SHAPES[0], 200_000_000, 40, &["--threads", threads]);
+            let mut scene = Scene::new(shape, 200_000_000, 40, &["--threads", threads]);
             scene.play();
             findings.add(&name, &scene.costs, None, None, DEFAULT_LIMIT);
         }
@@ -86,7 +87,10 @@ fn many_large_files(findings: &mut Findings) {
         ("35 files and more, 1 KB", Shape::new("", Keys::Uuid, Body::Flat(20))),
         ("35 files and more, nested", Shape::new("", Keys::Uuid, Body::Nested(15))),
         ("35 files and more, 2 KB that compress", Shape::new("", Keys::Uuid, Body::Compressible(2_000))),
-        ("35 files and more, few values", Shape::new("", Keys::Uuid, Body::FewValues { columns: 20, length: 100, values: 8 })),
+        (
+            "35 files and more, few values",
+            Shape::new("", Keys::Uuid, Body::FewValues { columns: 20, length: 100, values: 8 }),
+        ),
     ] {
         if only(name) {
             let mut scene = Scene::new(shape, 1_500_000_000, 40, &[]);

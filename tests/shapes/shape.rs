@@ -247,7 +247,11 @@ fn scalar(random: &mut Random, place: usize) -> String {
 fn distinct(random: &mut Random, possible: usize, each: usize) -> Vec<usize> {
     let start = random.below(possible);
     let step = possible / each.min(possible);
-    (0..each.min(possible)).map(|k| (start + k * step + random.below(step)) % possible).collect::<std::collections::BTreeSet<_>>().into_iter().collect()
+    (0..each.min(possible))
+        .map(|k| (start + k * step + random.below(step)) % possible)
+        .collect::<std::collections::BTreeSet<_>>()
+        .into_iter()
+        .collect()
 }
 
 fn noise(random: &mut Random, length: usize) -> String {

@@ -28,6 +28,8 @@ pub(crate) struct Shared {
     #[arg(long, value_name = "FILE")]
     pub config: Option<String>,
     /// Number of tasks that run in parallel [default: as many as the machine can run]
+    ///
+    /// At most one for each 32MiB of --memory-limit.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_THREADS)))]
     pub threads: Option<u16>,
     /// Upper limit for memory: 512MiB, 2GB, 1.5GiB, … [default: by threads and machine]

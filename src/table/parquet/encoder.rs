@@ -21,8 +21,8 @@ use crate::runtime::work_sharing::WorkSharing;
 use crate::table::parquet::chunk::Levels;
 
 /// A file with more columns than these, those within others counted too, is written column after column: before it has
-/// any value an open column takes some 100 KB, most of it zstd's contexts.
-const NARROW: usize = 256;
+/// any value an open column takes some 100 KB, most of it zstd's contexts, and each null a step.
+const NARROW: usize = 64;
 /// Columns of a file with more than these get no dictionaries.
 const WITH_DICTIONARIES: usize = 1024;
 /// Bytes of rows, as Arrow has them, that are collected for a row group of a wide file. Smaller row

@@ -223,9 +223,7 @@ impl Change {
     fn apply(&mut self, array: &ArrayRef, wanted: &Field) -> Result<ArrayRef> {
         Ok(match self {
             Self::Nothing => Arc::clone(array),
-            Self::Promote => {
-                promote(array, wanted.data_type()).map_err(|e| e.of_attribute(wanted.name().as_str()))?
-            }
+            Self::Promote => promote(array, wanted.data_type()).map_err(|e| e.of_attribute(wanted.name().as_str()))?,
             Self::Struct(inner, conversion) => {
                 let array = array.as_struct();
                 let columns = conversion.apply(array.columns(), array.len())?;

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::buffer::{NullBuffer, OffsetBuffer};
@@ -17,6 +17,8 @@ use super::rle::{pack, pack_few, pack_run, width_of};
 const PRESENT: u16 = u16::MAX;
 /// A place in an array that has no slot.
 const NOWHERE: u32 = u32::MAX;
+/// Number of pages whose encoded repetition levels are kept.
+const MOST_ENCODED: usize = 16;
 /// A column with less than this part of values is looked at value by value rather than slot by slot.
 const SPARSE: usize = 16;
 
@@ -25,7 +27,7 @@ const SPARSE: usize = 16;
 pub(crate) struct Levels {
     count: usize,
     /// `None`: all are 0.
-    repetition: Option<Arc<Vec<u16>>>,
+    repetition: Option<Arc<Repetition>>,
     /// `None`: all are present.
     definition: Option<Arc<Definition>>,
     /// The definition level of present values.
@@ -34,6 +36,36 @@ pub(crate) struct Levels {
     positions: Arc<Vec<u32>>,
     /// The same the other way round: the slot of each place in the array, once it is wanted, if none has two.
     by_position: Arc<OnceLock<Option<Vec<u32>>>>,
+}
+
+/// Repetition levels, one per slot. All leaves of a list share them.
+#[derive(Debug, Default)]
+struct Repetition {
+    levels: Vec<u16>,
+    /// Those of some pages, encoded in so many bits each: most leaves have pages of the same slots.
+    encoded: Mutex<Vec<(Range<usize>, u32, Arc<[u8]>)>>,
+}
+
+impl Repetition {
+    fn of(levels: Vec<u16>) -> Arc<Self> {
+        Arc::new(Self { levels, ..Self::default() })
+    }
+
+    /// Some slots in the encoding of data pages.
+    fn encoded(&self, slots: &Range<usize>, width: u32) -> Arc<[u8]> {
+        let lock = || self.encoded.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((.., bytes)) = lock().iter().find(|(range, bits, _)| range == slots && *bits == width) {
+            return Arc::clone(bytes);
+        }
+        let mut bytes = Vec::new();
+        pack(&self.levels[slots.clone()], width, u32::from, &mut bytes);
+        let bytes: Arc<[u8]> = bytes.into();
+        let mut encoded = lock();
+        if encoded.len() < MOST_ENCODED {
+            encoded.push((slots.clone(), width, Arc::clone(&bytes)));
+        }
+        bytes
+    }
 }
 
 /// Definition levels.
@@ -258,7 +290,7 @@ impl Levels {
     /// Those of the elements of lists, or of the entries of maps.
     fn elements(&self, offsets: &OffsetBuffer<i32>, level: u16) -> Result<Self> {
         if self.positions.is_empty() {
-            let repetition = self.repetition.clone().unwrap_or_else(|| Arc::new(vec![0; self.count]));
+            let repetition = self.repetition.clone().unwrap_or_else(|| Repetition::of(vec![0; self.count]));
             return Ok(Self { repetition: Some(repetition), depth: self.depth + 1, ..self.clone() });
         }
         let outside = || ParquetError::General("a list has elements that are not there".to_owned());
@@ -273,7 +305,7 @@ impl Levels {
         let mut found = self.positions.iter();
         let known = self.definition.as_ref().map(|levels| levels.each(self.count));
         for slot in 0..self.count {
-            repetition.push(self.repetition.as_ref().map_or(0, |levels| levels[slot]));
+            repetition.push(self.repetition.as_ref().map_or(0, |known| known.levels[slot]));
             let defined = known.as_ref().map_or(PRESENT, |levels| levels[slot]);
             let Some(at) = (if defined == PRESENT { found.next() } else { None }) else {
                 definition.push(defined);
@@ -292,7 +324,7 @@ impl Levels {
         let is_full = positions.len() == definition.len();
         Ok(Self {
             count: definition.len(),
-            repetition: Some(Arc::new(repetition)),
+            repetition: Some(Repetition::of(repetition)),
             definition: (!is_full).then(|| Arc::new(Definition::Each(definition))),
             depth: self.depth + 1,
             positions: Arc::new(positions),
@@ -318,7 +350,7 @@ impl Levels {
     pub fn advance(&self, place: Place, step: usize) -> Place {
         let Place { slot: begin, value, row } = place;
         let mut end = self.count.min(begin + step);
-        if let Some(levels) = &self.repetition {
+        if let Some(Repetition { levels, .. }) = self.repetition.as_deref() {
             end += levels[end..].iter().take_while(|level| **level > 0).count();
         }
         let values = match &self.definition {
@@ -326,7 +358,7 @@ impl Levels {
             None => end - begin,
         };
         let rows = match &self.repetition {
-            Some(levels) => levels[begin..end].iter().filter(|level| **level == 0).count(),
+            Some(known) => known.levels[begin..end].iter().filter(|level| **level == 0).count(),
             None => end - begin,
         };
         Place { slot: end, value: value + values, row: row + rows }
@@ -336,10 +368,9 @@ impl Levels {
     pub fn put_levels(&self, slots: Range<usize>, leaf: &ColumnDescriptor, page: &mut Vec<u8>) -> Result<()> {
         let width = |greatest: i16| u32::try_from(greatest).map_or(0, width_of);
         let count = slots.len();
-        if let Some(levels) = &self.repetition {
-            put_sized(page, |page| {
-                pack(&levels[slots.clone()], width(leaf.max_rep_level()), u32::from, page);
-            })?;
+        if let Some(repetition) = &self.repetition {
+            let levels = repetition.encoded(&slots, width(leaf.max_rep_level()));
+            put_sized(page, |page| page.extend_from_slice(&levels))?;
         }
         if leaf.max_def_level() > 0 {
             let (width, depth) = (width(leaf.max_def_level()), self.depth);
@@ -358,7 +389,7 @@ impl Levels {
     }
 
     fn bytes(&self) -> usize {
-        let repetition = self.repetition.as_ref().map_or(0, |levels| size_of_val(levels.as_slice()));
+        let repetition = self.repetition.as_ref().map_or(0, |known| size_of_val(known.levels.as_slice()));
         let definition = self.definition.as_ref().map_or(0, |levels| levels.bytes());
         repetition + definition + self.positions.len() * 2 * size_of::<u32>()
     }
