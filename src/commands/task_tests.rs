@@ -38,7 +38,7 @@ fn item(n: usize, version: usize) -> Value {
     let odd = if n % 50 == 7 { json!({"BOOL": true}) } else { json!({"N": format!("{n}.5")}) };
     let mut item = json!({
         "pk": {"S": format!("é{:04}", n)}, "sk": {"N": (n * 3).to_string()}, "tag": {"S": format!("t{}", n % 3)},
-        "version": {"N": version.to_string()}, "odd": odd, "blob": {"B": "AP8="}, "flag": {"BOOL": n % 2 == 0},
+        "version": {"N": version.to_string()}, "odd": odd, "blob": {"B": "AP8="}, "flag": {"BOOL": n.is_multiple_of(2)},
         "names": {"SS": ["a", format!("b{n}")]}, "list": {"L": [{"N": "1"}, {"N": n.to_string()}]},
         "map": {"M": {"x": {"S": "y"}, "deep": {"M": {"n": {"N": "1"}}}}}, "secret": {"S": "left out"},
         "at": {"S": "2026-01-14T10:20:00Z"},

@@ -1,7 +1,7 @@
 //! Beside other programs that do what this one never does: deletes in the commit that adds the file, data that is older than
 //! its file, columns that were widened, statistics, files elsewhere and by other paths.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -21,10 +21,11 @@ use iceberg::spec::{
     StatisticsFile, Struct, TableMetadata, Type,
 };
 use iceberg::{NamespaceIdent, TableIdent, TableRequirement, TableUpdate};
+use serde_json::json;
 
 use super::other_writer::{OtherCommit, batch, list, schema_of, write_at, write_deletes};
 use super::partial::counted_rows;
-use super::program::{Site, TABLE, full, pairs, put, simple};
+use super::program::{Site, TABLE, change, full, pairs, put, simple};
 use super::{Model, apply, counted, model_of, partitioned, reader, rows_at, set_properties, site, update};
 
 async fn catalog(site: &Site) -> Arc<dyn Catalog> {
@@ -423,4 +424,35 @@ async fn a_file_that_is_named_while_orphans_are_looked_for_is_none() {
     assert_eq!(paths.map(|path| path.exists()), [true, false]);
     model.insert("added".to_owned(), 1);
     is(&site, &model, "looked for").await;
+}
+
+/// Schemas go with the last snapshot that names them: the current one stays, those of snapshots that are kept, and no column's id is
+/// given again.
+#[tokio::test(flavor = "multi_thread")]
+async fn schemas_go_with_the_last_snapshot_that_names_them() {
+    let site = Site::loaded(vec![simple("a", 0)], &["pk"]);
+    let window = |minute: u32| {
+        let image = json!({"pk": {"S": format!("{minute}")}, "v": {"N": "1"}, format!("x{minute}"): {"S": "new"}});
+        site.window(minute - 1, minute, vec![change(&json!({"pk": image["pk"]}), Some(&image))])
+    };
+    for minute in 1..6 {
+        site.incremental(&[&window(minute)], &["--maintenance", "off"]).expect(0);
+    }
+    let ids =
+        |table: &LoadedTable| table.metadata.schemas_iter().map(|schema| schema.schema_id()).collect::<BTreeSet<_>>();
+    let before = site.table().await.unwrap();
+    assert_eq!(ids(&before).len(), 6);
+    site.run(&["expire", "--older-than", "0s", "--retain-last", "2"]).expect(0);
+    let after = site.table().await.unwrap();
+    let named: BTreeSet<i32> = after.metadata.snapshots().map(|snapshot| snapshot.schema_id().unwrap()).collect();
+    assert_eq!(named.len(), 2);
+    assert_eq!(ids(&after), named);
+    assert_eq!(after.metadata.current_schema(), before.metadata.current_schema());
+    site.incremental(&[&window(6)], &["--maintenance", "off"]).expect(0);
+    let last = site.table().await.unwrap();
+    let new = last.metadata.current_schema().field_by_name("x6").unwrap().id;
+    assert!(new > before.metadata.last_column_id(), "{new}");
+    let rows = site.rows().await;
+    assert_eq!(rows.len(), 7);
+    assert!((1..7).all(|n| rows.iter().any(|row| row.get(&format!("x{n}")) == Some(&json!("new")))));
 }

@@ -42,8 +42,16 @@ pub(crate) struct Levels {
 #[derive(Debug, Default)]
 struct Repetition {
     levels: Vec<u16>,
-    /// Those of some pages, encoded in so many bits each: most leaves have pages of the same slots.
-    encoded: Mutex<Vec<(Range<usize>, u32, Arc<[u8]>)>>,
+    /// Those of some pages: most leaves have pages of the same slots.
+    encoded: Mutex<Vec<EncodedPage>>,
+}
+
+/// Encoded levels of some slots, in so many bits each.
+#[derive(Debug)]
+struct EncodedPage {
+    slots: Range<usize>,
+    width: u32,
+    bytes: Arc<[u8]>,
 }
 
 impl Repetition {
@@ -54,15 +62,15 @@ impl Repetition {
     /// Some slots in the encoding of data pages.
     fn encoded(&self, slots: &Range<usize>, width: u32) -> Arc<[u8]> {
         let lock = || self.encoded.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((.., bytes)) = lock().iter().find(|(range, bits, _)| range == slots && *bits == width) {
-            return Arc::clone(bytes);
+        if let Some(page) = lock().iter().find(|page| page.slots == *slots && page.width == width) {
+            return Arc::clone(&page.bytes);
         }
         let mut bytes = Vec::new();
         pack(&self.levels[slots.clone()], width, u32::from, &mut bytes);
         let bytes: Arc<[u8]> = bytes.into();
         let mut encoded = lock();
         if encoded.len() < MOST_ENCODED {
-            encoded.push((slots.clone(), width, Arc::clone(&bytes)));
+            encoded.push(EncodedPage { slots: slots.clone(), width, bytes: Arc::clone(&bytes) });
         }
         bytes
     }
