@@ -93,3 +93,41 @@ impl Seen {
 fn gaps_of(metadata: &TableMetadata) -> String {
     metadata.properties().get(GAPS).cloned().unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use iceberg::TableCreation;
+    use iceberg::spec::{Schema, TableMetadataBuilder};
+
+    use super::*;
+
+    fn table(gaps: &[Gap], seen: Option<&str>) -> TableMetadata {
+        let text = serde_json::to_string(gaps).unwrap();
+        let properties = [(GAPS.to_owned(), text)].into_iter();
+        let creation = TableCreation::builder()
+            .name("t".to_owned())
+            .location("s3://b/t".to_owned())
+            .schema(Schema::builder().build().unwrap())
+            .properties(properties.chain(seen.map(|seen| (GAPS_SEEN.to_owned(), seen.to_owned()))))
+            .build();
+        TableMetadataBuilder::from_table_creation(creation).unwrap().build().unwrap().metadata
+    }
+
+    /// With another gap, an export that was passed over may be a late window.
+    #[test]
+    fn what_was_seen_holds_for_the_gaps_of_then() {
+        let at = |hour: u32| time::parse(&format!("2026-01-01T{hour:02}:00:00Z")).unwrap();
+        let one = [Gap::between(at(0), at(1))];
+        let two = [Gap::between(at(0), at(1)), Gap::between(at(2), at(3))];
+        let mut run = Seen::of_table(&table(&one, None));
+        run.note("f", Looked::default(), &[], &one);
+        let property = run.property(&table(&one, None), None).unwrap();
+        let is_known = |gaps: &[Gap], folder: &str| {
+            let seen = Seen::of_table(&table(gaps, Some(&property)));
+            seen.look_back(folder, Some(at(4)), gaps).map(|back| back.known.is_some())
+        };
+        assert_eq!(is_known(&one, "f"), Some(true));
+        assert_eq!(is_known(&one, "g"), Some(false));
+        assert_eq!(is_known(&two, "f"), Some(false));
+    }
+}

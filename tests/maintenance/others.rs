@@ -345,6 +345,31 @@ async fn a_live_file_that_is_named_by_another_path_is_no_orphan() {
     is(&site, &model, "after").await;
 }
 
+/// A file that expired snapshots name by one spelling of its path, and kept ones by another.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_live_file_that_was_spelled_otherwise_stays() {
+    let (site, mut model) = site();
+    let catalog = catalog(&site).await;
+    let table = site.table().await.unwrap();
+    let path = site.warehouse().join("shop/orders/data/spelled.parquet");
+    let [before, now] = ["file://", "file:"].map(|scheme| format!("{scheme}{}", path.display()));
+    let write = async |name: &str| {
+        write_at(&table, Some(name.to_owned()), 0, Struct::empty(), batch(&table, &[("spelled", 1)], &[])).await
+    };
+    let added = OtherCommit::new(&table, Operation::Append).add(0, write(&before).await).commit(&*catalog).await;
+    // The same file once more, by its other name.
+    fs::remove_file(&path).unwrap();
+    let renamed = OtherCommit::new(&added, Operation::Replace).remove(&before).add(0, write(&now).await);
+    renamed.commit(&*catalog).await;
+    model.insert("spelled".to_owned(), 1);
+    is(&site, &model, "renamed").await;
+    apply(&site, 0, &mut model, &["--maintenance", "off"]);
+    let run = site.run(&["expire", "--older-than", "0s"]).expect(0);
+    assert!(counted(&run, "snapshots_removed") >= 2, "{}", run.stdout);
+    assert!(path.exists(), "{}", run.stdout);
+    is(&site, &model, "expired").await;
+}
+
 /// A catalog before whose second look at a table another program commits to it.
 struct Beside {
     inner: Arc<dyn Catalog>,

@@ -92,6 +92,22 @@ fn manifests_from_before_a_recorded_gap_are_not_read_again() {
     assert!(!asked.iter().any(is_old), "only the late ones are read again: {asked:?}");
 }
 
+/// Listings begin at the watermark: that there are none since then is not that there are none.
+#[test]
+fn nothing_but_old_exports_is_nothing_to_do() {
+    let place = Place::new();
+    for n in 0..2 {
+        place.upload(&quarter(n));
+    }
+    let folder = place.upload(&full(1, 3).prefix("elsewhere").time("2026-01-15T10:00:00.000Z"));
+    place.report(&["full-load", &folder, "--table", "shop.orders", "--key", "pk"]);
+    let run = result(&place, &RUN, 0);
+    assert_eq!((run["status"].as_str(), ends(&run).len()), (Some("nothing_to_do"), 0), "{run}");
+    // Where there is none at all, whoever typed it is told.
+    let told = result(&place, &["incremental", "s3://exports/backups/weekly/", "--table", "shop.orders"], 3);
+    assert!(told["error"]["message"].as_str().unwrap().contains("no DynamoDB export"), "{told}");
+}
+
 #[test]
 fn prefixes_of_all_shapes_are_searched() {
     for prefix in ["AWSDynamoDB/incremental", "AWSDynamoDB/01-x", "a/AWSDynamoDB/b/c", "backups/"] {

@@ -171,6 +171,36 @@ async fn filtered_exports_are_never_taken_for_whole_ones() {
     assert_eq!(pairs(&site.rows().await), [("b", 1)]);
 }
 
+/// What was filtered can't fill a gap, and is no news in each run.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_filtered_export_of_a_gap_is_passed_over() {
+    let filter = |summary: &mut Value| summary["filterSpecification"] = json!({"filterExpression": "v > :v"});
+    let site = site();
+    site.window(15, 30, vec![put("a", 2)]);
+    site.incremental(&[&site.bucket()], &["--allow-gap"]).expect(0);
+    let filtered = window(0, 15).id("01768387900000-aaaaaaaa").edit_summary(filter).files([[put("a", 6)]]);
+    filtered.write(site.bucket());
+    site.window(30, 45, vec![put("b", 1)]);
+    let run = site.incremental(&[&site.bucket()], &[]).expect(0);
+    assert!(!run.warnings().contains("filtered"), "{}", run.warnings());
+    assert_eq!(pairs(&site.rows().await), [("a", 2), ("b", 1)]);
+}
+
+/// As whoever copies exports has them: one export in two folders.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_that_is_there_twice_counts_once() {
+    let site = site();
+    let write = |root: &std::path::Path| {
+        window(0, 15).id("01768385900000-aaaaaaaa").files([[put("a", 2), put("b", 3)]]).write(root)
+    };
+    let (first, second) = (write(&site.bucket().join("one")), write(&site.bucket().join("two")));
+    let dry = site.incremental(&[&first, &second], &["--dry-run"]).expect(0);
+    assert_eq!(dry.statuses().1.len(), 1, "{}", dry.stdout);
+    let run = site.incremental(&[&site.bucket()], &[]).expect(0);
+    assert_eq!(run.statuses(), ("applied", vec!["applied"]));
+    assert_eq!(pairs(&site.rows().await), [("a", 2), ("b", 3)]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_of_format_version_1_is_refused_before_any_work() {
     let site = site();

@@ -33,3 +33,23 @@ pub(crate) fn is_of_s3(prefix: &str) -> bool {
 pub(crate) fn is_identity(key: &str) -> bool {
     IDENTITY.iter().any(|name| *name == key || name.strip_prefix("s3.") == key.strip_prefix("client."))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_for_s3_or_for_another_store() {
+        for (prefix, of_s3) in [
+            ("", true),
+            ("s3", true),
+            ("s3://b/w", true),
+            ("s3a://b/w", true),
+            ("gs://b/w", false),
+            ("abfss://c@a/w", false),
+            ("s3x", false),
+        ] {
+            assert_eq!(is_of_s3(prefix), of_s3, "{prefix}");
+        }
+    }
+}
