@@ -273,19 +273,21 @@ impl ExportWriter {
         }
         parts
             .into_iter()
-            .flat_map(|part| gzip_at(self.level, part.iter().map(|line| format!("{line}\n")).collect::<String>()))
+            .flat_map(|part| {
+                gzip_at(self.level, part.iter().map(|line| format!("{line}\n")).collect::<String>().as_bytes())
+            })
             .collect()
     }
 }
 
 /// One gzip member; of nothing, it has 20 bytes.
 pub fn gzip(text: impl AsRef<[u8]>) -> Vec<u8> {
-    gzip_at(Compression::default(), text)
+    gzip_at(Compression::default(), text.as_ref())
 }
 
-fn gzip_at(level: Compression, text: impl AsRef<[u8]>) -> Vec<u8> {
+fn gzip_at(level: Compression, text: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), level);
-    encoder.write_all(text.as_ref()).unwrap();
+    encoder.write_all(text).unwrap();
     encoder.finish().unwrap()
 }
 
