@@ -298,3 +298,46 @@ async fn what_cannot_be_compared_is_refused() {
     site.incremental(&[&empty], &[]).expect(0);
     equal(site.verify(&site.full(30, &[simple("a", 1), simple("b", 2)]), &[]), 2);
 }
+
+/// The same values elsewhere are a difference: in another column, in another field, or beside their struct instead of in it.
+#[test]
+fn a_value_that_is_elsewhere_is_different() {
+    let n = |value: u32| json!({"N": value.to_string()});
+    let of = |pk: &str, rest: Value| {
+        let mut image = rest;
+        image["pk"] = json!({"S": pk});
+        item(&image)
+    };
+    let whole = json!({
+        "a": {"M": {"f0": n(1), "f1": n(1), "f2": n(1), "f3": n(1)}}, "b": n(1), "c": n(1), "d": n(1),
+        "l": {"L": [{"M": {"f0": n(1), "f1": n(1)}}]},
+    });
+    let mut cases = vec![
+        (json!({"b": n(2)}), json!({"c": n(2)})),
+        (json!({"a": {"M": {"f0": n(2)}}}), json!({"a": {"M": {"f1": n(2)}}})),
+        (json!({"a": {"M": {}}}), json!({})),
+        (
+            json!({"l": {"L": [{"M": {"f0": n(2)}}, {"M": {"f1": n(3)}}]}}),
+            json!({"l": {"L": [{"M": {"f0": n(2), "f1": n(3)}}, {"M": {}}]}}),
+        ),
+        (json!({"l": {"L": [{"M": {"f0": n(2)}}]}}), json!({"l": {"L": [{"M": {"f1": n(2)}}]}})),
+    ];
+    for field in ["f1", "f2", "f3"] {
+        for column in ["b", "c", "d"] {
+            let inside = json!({"a": {"M": {"f0": n(2), field: n(3)}}});
+            cases.push((inside, json!({"a": {"M": {"f0": n(2)}}, column: n(3)})));
+        }
+    }
+    let items = |side: usize| {
+        let pick = |(k, case): (usize, &(Value, Value))| {
+            of(&format!("{k}"), if side == 0 { case.0.clone() } else { case.1.clone() })
+        };
+        cases.iter().enumerate().map(pick).chain([of("whole", whole.clone())]).collect::<Vec<_>>()
+    };
+    let site = Site::loaded(items(0), &["pk"]);
+    let same = site.full(0, &items(0));
+    equal(site.verify(&same, &[]), cases.len() as u64 + 1);
+    let other = full(0).files([items(1)]).write(site.path().join("others"));
+    let run = site.verify(&other, &["--examples", "100"]);
+    assert_eq!(differences(&run), [0, 0, cases.len() as u64, 0], "{}", run.stdout);
+}

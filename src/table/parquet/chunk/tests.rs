@@ -527,3 +527,45 @@ proptest! {
         check(&nested(&rows), &positions);
     }
 }
+
+/// Columns and structs that few rows have, in pages of many rows; and fields of one list whose pages end in different places.
+#[test]
+fn sparse_columns_and_their_siblings_are_read_as_they_were_written() {
+    let file = SchemaFile::parse(
+        r#"{"version":1,"key":["pk"],"attributes":{"pk":{"type":"long"},"rare":{"type":"long"},
+        "m":{"type":{"struct":{"each":{"type":"long"},"half":{"type":"string"},"list":{"type":{"list":"long"}}}}},
+        "events":{"type":{"list":{"struct":{"text":{"type":"string"},"rare":{"type":"long"},"none":{"type":{"list":"long"}}}}}}}}"#,
+    )
+    .unwrap();
+    let table = TableSchema::create(&file, &file.key).unwrap();
+    let mut builder = ItemBuilder::new(&table, Limits::default()).unwrap();
+    const ROWS: u32 = 5_000;
+    for n in 0..ROWS {
+        let mut item = format!(r#"{{"pk":{{"N":"{n}"}}"#);
+        if n % 50 == 7 {
+            item += &format!(r#","rare":{{"N":"{n}"}}"#);
+        }
+        if n % 40 == 3 {
+            let half = if n % 80 == 3 { r#","half":{"S":"x"}"# } else { "" };
+            let list = if n % 200 == 3 { r#","list":{"L":[{"N":"1"},{"N":"2"}]}"# } else { "" };
+            item += &format!(r#","m":{{"M":{{"each":{{"N":"{n}"}}{half}{list}}}}}"#);
+        }
+        let event = |k: u32| {
+            let rare = if (n + k) % 60 == 0 { format!(r#","rare":{{"N":"{n}"}}"#) } else { String::new() };
+            format!(r#"{{"M":{{"text":{{"S":"{}"}}{rare}}}}}"#, format!("{n}-{k}").repeat(5))
+        };
+        let events: Vec<String> = (0..n % 4 + 1).map(event).collect();
+        item += &format!(r#","events":{{"L":[{}]}}}}"#, events.join(","));
+        builder.append(&mut Parser::new(item.as_bytes()).unwrap()).unwrap();
+    }
+    let batch = builder.finish().unwrap();
+    let mixed: Vec<u32> = (0..ROWS).map(|n| n * 77 % ROWS).collect();
+    let expected = take_record_batch(&batch, &UInt32Array::from(mixed.clone())).unwrap();
+    for properties in [
+        properties(),
+        properties().set_dictionary_enabled(false).set_data_page_size_limit(20_000),
+        properties().set_dictionary_enabled(false).set_data_page_row_count_limit(1_500),
+    ] {
+        assert_eq!(read(&write(&batch, &mixed, properties).0, batch.schema_ref()), expected);
+    }
+}
