@@ -11,8 +11,8 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use ddb_iceberg::catalog::connect::connect;
 use ddb_iceberg::catalog::{Catalog, Commit, LoadedTable, NewTable, TableHome};
-use ddb_iceberg::commands::{Context, Orphans, Report, orphans};
-use ddb_iceberg::error::Result;
+use ddb_iceberg::commands::{Context, Expire, Orphans, Report, Status, expire, orphans};
+use ddb_iceberg::error::{Error, Result};
 use ddb_iceberg::storage::Store;
 use ddb_iceberg::table::{live_files, manifests};
 use futures::future::BoxFuture;
@@ -480,4 +480,88 @@ async fn schemas_go_with_the_last_snapshot_that_names_them() {
     let rows = site.rows().await;
     assert_eq!(rows.len(), 7);
     assert!((1..7).all(|n| rows.iter().any(|row| row.get(&format!("x{n}")) == Some(&json!("new")))));
+}
+
+/// What a catalog says to the removal of schemas.
+#[derive(Debug, Clone, Copy)]
+enum Answer {
+    Refused,
+    Conflict,
+    /// It is done, but the answer is lost.
+    Lost,
+}
+
+/// A catalog that gives this answer, as a REST server may that does not know the update.
+#[derive(Debug)]
+struct WithoutRemoval(Arc<dyn Catalog>, Answer);
+
+#[async_trait]
+impl Catalog for WithoutRemoval {
+    async fn prepare(&self, _: &TableIdent, _: &TableMetadata) -> Result<Option<TableHome>> {
+        unreachable!()
+    }
+
+    async fn load(&self, ident: &TableIdent) -> Result<Option<LoadedTable>> {
+        self.0.load(ident).await
+    }
+
+    async fn ensure_namespace(&self, _: &NamespaceIdent) -> Result<()> {
+        unreachable!()
+    }
+
+    async fn create(&self, _: &TableIdent, _: NewTable) -> Result<Commit> {
+        unreachable!()
+    }
+
+    async fn commit(
+        &self,
+        base: &LoadedTable,
+        requirements: Vec<TableRequirement>,
+        updates: Vec<TableUpdate>,
+    ) -> Result<Commit> {
+        if !updates.iter().any(|update| matches!(update, TableUpdate::RemoveSchemas { .. })) {
+            return self.0.commit(base, requirements, updates).await;
+        }
+        match self.1 {
+            Answer::Refused => Err(Error::failed("unknown update remove-schemas")),
+            Answer::Conflict => Ok(Commit::Conflict("the table has moved".to_owned())),
+            Answer::Lost => {
+                self.0.commit(base, requirements, updates).await?;
+                Ok(Commit::Unknown("no answer".to_owned()))
+            }
+        }
+    }
+}
+
+/// Snapshots and their files are gone whatever a catalog says to the removal of schemas, and the expiry has succeeded.
+#[tokio::test(flavor = "multi_thread")]
+async fn schemas_that_a_catalog_keeps_do_not_hinder_an_expiry() {
+    for (answer, left) in [(Answer::Refused, 2), (Answer::Conflict, 2), (Answer::Lost, 1)] {
+        let site = Site::loaded(vec![simple("a", 0)], &["pk"]);
+        let image = json!({"pk": {"S": "b"}, "v": {"N": "1"}, "x": {"S": "new"}});
+        let window = site.window(0, 1, vec![change(&json!({"pk": {"S": "b"}}), Some(&image))]);
+        site.incremental(&[&window], &["--maintenance", "off"]).expect(0);
+        let context = Context {
+            exports: Store::local(),
+            catalog: Some(Arc::new(WithoutRemoval(catalog(&site).await, answer))),
+            threads: 1,
+            memory_limit: 64 << 20,
+            progress: Arc::default(),
+        };
+        let request = Expire {
+            table: TableIdent::from_strs(TABLE.split('.')).unwrap(),
+            older_than: Some(chrono::Utc::now()),
+            retain_last: None,
+            dry_run: false,
+        };
+        let mut report = Report::new("expire", None);
+        expire(&context, &request, &mut report).await.unwrap();
+        assert_eq!((report.status, report.maintenance[0].snapshots_removed), (Status::Applied, 1), "{answer:?}");
+        let table = site.table().await.unwrap();
+        assert_eq!(table.metadata.schemas_iter().count(), left, "{answer:?}");
+        assert_eq!(table.metadata.snapshots().count(), 1, "{answer:?}");
+        assert_eq!(site.rows().await.len(), 2, "{answer:?}");
+        // The next one finds nothing wrong.
+        site.run(&["expire", "--older-than", "0s"]).expect(0);
+    }
 }
