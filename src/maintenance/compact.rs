@@ -169,8 +169,9 @@ impl Compactor {
         let shared = Rewriting {
             write: WriteSpec::new(self.base.metadata.clone(), self.columns()?, self.share() / 4),
             target_bytes: self.target_bytes()?,
-            // A quarter is the writer's; what reading takes is counted generously.
-            reading: self.share() / 8 * 5,
+            // A quarter is the writer's, and what allocators and encoders take besides.
+            reading: self.share() / 2,
+            memory: self.resources.memory_limit / 4 * 3,
         };
         let Resources { threads, runner, .. } = &self.resources;
         let shared = runner.share::<RewriteGroup>(shared)?;

@@ -92,6 +92,13 @@ pub struct Group {
     pub bytes: u64,
 }
 
+impl Group {
+    /// Whether its rows are merged by key; otherwise its files are read one after the other.
+    pub fn is_merged(&self) -> bool {
+        self.sorted && self.files.len() > 1
+    }
+}
+
 /// Memory for reading a file: its largest row group.
 fn reading_bytes(file: &DataFile) -> u64 {
     let size = file.file_size_in_bytes();

@@ -25,6 +25,7 @@ use crate::engine::session::Engine;
 use crate::engine::source::{BatchStream, streams};
 use crate::error::{Error, Result};
 use crate::runtime::cancel::Cancel;
+use crate::runtime::memory::Memory;
 use crate::runtime::progress::Progress;
 use crate::runtime::resources::Resources;
 use crate::runtime::task::Task;
@@ -72,6 +73,13 @@ impl Batching {
     }
 }
 
+/// Files that are rewritten together, and the bytes that reading them takes.
+struct Part {
+    group: Group,
+    batching: Batching,
+    held: usize,
+}
+
 /// What all tasks of a compaction share.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Rewriting {
@@ -80,6 +88,8 @@ pub(super) struct Rewriting {
     pub target_bytes: u64,
     /// Memory for reading the files of a group, in bytes.
     pub reading: usize,
+    /// Bytes for all groups that are rewritten at a time.
+    pub memory: usize,
 }
 
 /// Rewrites a group of data files.
@@ -124,6 +134,7 @@ pub(super) struct Rewriter {
     handle: Handle,
     engine: Engine,
     deletes: DeleteCache,
+    memory: Memory,
     progress: Arc<Progress>,
 }
 
@@ -153,7 +164,7 @@ impl Written {
 impl Rewriter {
     /// Opens what the tasks need; `deletes` is the cache that they share.
     pub fn open(shared: Rewriting, file_io: FileIO, deletes: DeleteCache, resources: &Resources) -> Result<Self> {
-        let table = &shared.write.table;
+        let (table, memory) = (&shared.write.table, shared.memory);
         Ok(Self {
             options: shared.write.options(),
             arrow_schema: Arc::new(schema_to_arrow_schema(&table.schema)?),
@@ -164,6 +175,7 @@ impl Rewriter {
             handle: Handle::current(),
             engine: Engine::new(resources.threads),
             deletes,
+            memory: Memory::new(memory),
             progress: Arc::clone(&resources.progress),
         })
     }
@@ -176,22 +188,29 @@ impl Rewriter {
     /// Rewrites a group, on a blocking thread. Files that are merged by key are all open at once; if they would exceed the
     /// memory, the group is split into parts that are merged one after the other.
     fn run(&self, number: u32, group: &Group, stop: &Cancel) -> Result<Vec<DataFile>> {
-        if !group.sorted || group.files.len() < 2 {
-            let alone = Batching { rows: BATCH_ROWS.0, bytes: BATCH_BYTES };
-            return self.run_part(number, group, alone, stop);
-        }
+        let parts = if group.is_merged() { self.parts(group)? } else { vec![self.one_by_one(group)?] };
         let mut files = Vec::new();
-        for (part, batching) in self.parts(group)? {
+        for Part { group, batching, held } in parts {
             stop.check()?;
-            files.extend(self.run_part(number, &part, batching, stop)?);
+            let _reserved = self.memory.reserve(held.saturating_add(self.options.memory_bytes), stop)?;
+            files.extend(self.run_part(number, &group, batching, stop)?);
         }
         Ok(files)
     }
 
+    /// The whole group, whose files are read one after the other.
+    fn one_by_one(&self, group: &Group) -> Result<Part> {
+        let mut held = 0;
+        for live in &group.files {
+            held = footprint(&self.file_io, &self.handle, live)?.reading_bytes.max(held);
+        }
+        let batching = Batching { rows: BATCH_ROWS.0, bytes: BATCH_BYTES };
+        Ok(Part { group: group.clone(), batching, held: held.saturating_add(BATCHES_A_FILE * BATCH_BYTES) })
+    }
+
     /// Splits a sorted group into parts that fit into memory, of at least two files each.
-    fn parts(&self, group: &Group) -> Result<Vec<(Group, Batching)>> {
-        let mut parts: Vec<(Group, Batching)> = Vec::new();
-        let mut held = 0_usize;
+    fn parts(&self, group: &Group) -> Result<Vec<Part>> {
+        let mut parts: Vec<Part> = Vec::new();
         let size = |live: &LiveFile| live.file.file_size_in_bytes();
         let all = group.files.iter().map(size).fold(0, u64::saturating_add).max(1);
         for (n, live) in group.files.iter().enumerate() {
@@ -202,15 +221,18 @@ impl Rewriter {
             let bytes = print.reading_bytes.saturating_add(batches);
             let left = u64::try_from(u128::from(group.bytes) * u128::from(size(live)) / u128::from(all)).unwrap_or(0);
             // The last file joins the last part, since a part of one file would be pointless.
-            let fits = held.saturating_add(bytes) <= self.shared.reading || n + 1 == group.files.len();
-            if let Some((part, least)) = parts.last_mut().filter(|(part, _)| fits || part.files.len() < 2) {
-                part.files.push(live.clone());
-                part.bytes = part.bytes.saturating_add(left);
-                *least = least.and(batching);
-                held = held.saturating_add(bytes);
+            let is_last = n + 1 == group.files.len();
+            let takes = |part: &Part| {
+                is_last || part.group.files.len() < 2 || part.held.saturating_add(bytes) <= self.shared.reading
+            };
+            if let Some(part) = parts.last_mut().filter(|part| takes(part)) {
+                part.group.files.push(live.clone());
+                part.group.bytes = part.group.bytes.saturating_add(left);
+                part.batching = part.batching.and(batching);
+                part.held = part.held.saturating_add(bytes);
             } else {
-                parts.push((Group { files: vec![live.clone()], sorted: true, bytes: left }, batching));
-                held = bytes;
+                let group = Group { files: vec![live.clone()], sorted: true, bytes: left };
+                parts.push(Part { group, batching, held: bytes });
             }
         }
         Ok(parts)
@@ -251,7 +273,7 @@ impl Rewriter {
         let Some(first) = group.files.first() else { return Ok(()) };
         let partition = conform(&self.shared.write.metadata, self.schema(), first.spec_id, first.file.partition());
         let target = (first.spec_id, &partition);
-        if !group.sorted || group.files.len() < 2 {
+        if !group.is_merged() {
             for live in &group.files {
                 let mut rows = self.stream(live, batching.bytes, &written.read)?;
                 while let Some(batch) = self.handle.block_on(rows.next()) {

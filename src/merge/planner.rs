@@ -33,6 +33,9 @@ const CACHE_PART: usize = 16;
 /// Rows, and files being written; the sort and the join have finished by then.
 const IMAGES_PART: usize = 2;
 
+/// Eighths of the limit for files that are rewritten.
+const REWRITING_EIGHTHS: usize = 7;
+
 /// Plans windows on one state of a table.
 #[derive(Debug)]
 pub struct Planner {
@@ -97,6 +100,7 @@ impl Planner {
             handle,
             chunk_bytes: self.resources.memory_limit / CHUNK_PART,
             writer_bytes: self.resources.memory_limit / self.resources.threads.max(1) / 4,
+            rewriting_bytes: self.resources.memory_limit / 8 * REWRITING_EIGHTHS,
             progress: self.resources.progress.clone(),
             runner: self.resources.runner.clone(),
         };

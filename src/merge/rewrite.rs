@@ -15,10 +15,11 @@ use super::plan::Removed;
 use super::work::Work;
 use crate::error::Result;
 use crate::runtime::cancel::Cancel;
+use crate::runtime::memory::Memory;
 use crate::runtime::progress::Progress;
 use crate::runtime::task::Task;
 use crate::table::write::spec::WriteSpec;
-use crate::table::{DataFileWriter, LiveFile, Positions, WriteOptions, conform, file_serde, scan_rows};
+use crate::table::{DataFileWriter, FileRows, LiveFile, Positions, WriteOptions, conform, file_serde};
 
 /// Writes a data file again without these rows.
 #[derive(Serialize, Deserialize)]
@@ -45,6 +46,8 @@ struct FileRewriter {
     handle: Handle,
     /// Of this, the cache of deletes: locating the keys has filled it.
     live: Arc<LiveKeys>,
+    /// Files that are rewritten at a time share it.
+    memory: Memory,
     progress: Arc<Progress>,
 }
 
@@ -56,7 +59,7 @@ impl Task for RewriteFile {
 
     fn run(self, env: &FileRewriter, cancel: &Cancel) -> Result<Rewritten> {
         cancel.check()?;
-        Ok(Rewritten { spec_id: self.live.spec_id, files: env.rewrite(&self)?.into_iter().collect() })
+        Ok(Rewritten { spec_id: self.live.spec_id, files: env.rewrite(&self, cancel)?.into_iter().collect() })
     }
 }
 
@@ -78,6 +81,7 @@ pub(super) async fn rewrite_files(work: &Work, positions: Vec<Vec<u64>>) -> Resu
         file_io: work.base.file_io.clone(),
         handle: work.handle.clone(),
         live: Arc::clone(&work.live),
+        memory: Memory::new(work.rewriting_bytes),
         progress: Arc::clone(&work.progress),
     };
     let mut rewritten = Vec::new();
@@ -98,14 +102,17 @@ pub(super) async fn rewrite_files(work: &Work, positions: Vec<Vec<u64>>) -> Resu
 }
 
 impl FileRewriter {
-    fn rewrite(&self, task: &RewriteFile) -> Result<Option<DataFile>> {
+    fn rewrite(&self, task: &RewriteFile, cancel: &Cancel) -> Result<Option<DataFile>> {
         let WriteSpec { metadata, table, paths, .. } = &self.write;
         let live = &task.live;
         let mut without = self.live.deletes.positions(live)?.into_vec();
         without.extend(&task.positions);
         let without = Positions::new(without);
+        let rows = FileRows::open(&self.file_io, &self.handle, live, &self.arrow_schema)?;
+        let bytes = rows.memory().saturating_add(self.options.most_memory());
+        let _reserved = self.memory.reserve(bytes, cancel)?;
         let mut writer: Option<DataFileWriter> = None;
-        let scanned = scan_rows(&self.file_io, &self.handle, live, &self.arrow_schema, &without, &mut |batch| {
+        let scanned = rows.scan(&self.handle, &without, &mut |batch| {
             if writer.is_none() {
                 writer = Some(DataFileWriter::create(
                     &self.file_io,

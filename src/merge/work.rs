@@ -26,6 +26,8 @@ pub(super) struct Work {
     pub chunk_bytes: usize,
     /// Bytes of memory that the writer of a file may hold.
     pub writer_bytes: usize,
+    /// Bytes of memory for all files that are rewritten at a time.
+    pub rewriting_bytes: usize,
     pub progress: Arc<Progress>,
     pub runner: Runner,
 }

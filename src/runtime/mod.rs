@@ -5,6 +5,7 @@
 //! waits for.
 
 pub mod cancel;
+pub(crate) mod memory;
 pub mod pool;
 pub mod progress;
 pub mod resources;

@@ -36,6 +36,7 @@ pub use scan::key_filter::KeyFilter;
 pub use scan::keys::{KeyFile, POSITION_COLUMN, scan_keys};
 pub use scan::partition_filter::PartitionFilter;
 pub use scan::plan::{LiveTable, live_files, live_files_bounded_by, live_table};
+pub(crate) use scan::rows::FileRows;
 pub use scan::rows::{Footprint, footprint, row_stream, scan_rows};
 pub use write::closing::ClosingFiles;
 pub use write::data_file::DataFileWriter;

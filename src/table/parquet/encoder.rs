@@ -27,7 +27,7 @@ const NARROW: usize = 64;
 const WITH_DICTIONARIES: usize = 1024;
 /// Bytes of rows, as Arrow has them, that are collected for a row group of a wide file. Smaller row
 /// groups would be more footer than data.
-const WIDE_ROW_GROUP_BYTES: usize = 64 << 20;
+pub(crate) const WIDE_ROW_GROUP_BYTES: usize = 64 << 20;
 
 /// Encodes rows into `W`.
 pub(crate) enum Encoder<W: Write + Send> {

@@ -41,14 +41,36 @@ pub fn scan_rows(
     without: &Positions,
     on_batch: &mut dyn FnMut(RecordBatch) -> Result<()>,
 ) -> Result<()> {
-    let mut scan = handle.block_on(RowScan::open(file_io, live, schema))?;
-    let mut batches = scan.batches(BATCH_BYTES)?;
-    while let Some(batch) = handle.block_on(batches.next()) {
-        if let Some(batch) = scan.live_rows(batch?, without)? {
-            on_batch(batch)?;
-        }
+    FileRows::open(file_io, handle, live, schema)?.scan(handle, without, on_batch)
+}
+
+/// An open data file, before its rows are read as by [`scan_rows`].
+pub(crate) struct FileRows(RowScan);
+
+impl FileRows {
+    pub fn open(file_io: &FileIO, handle: &Handle, live: &LiveFile, schema: &ArrowSchemaRef) -> Result<Self> {
+        Ok(Self(handle.block_on(RowScan::open(file_io, live, schema))?))
     }
-    Ok(())
+
+    /// Bytes of memory that reading it takes: of the file, and of batches as read and in the table's columns.
+    pub fn memory(&self) -> usize {
+        batches::reading_bytes(self.0.file.metadata()).saturating_add(2 * BATCH_BYTES)
+    }
+
+    pub fn scan(
+        mut self,
+        handle: &Handle,
+        without: &Positions,
+        on_batch: &mut dyn FnMut(RecordBatch) -> Result<()>,
+    ) -> Result<()> {
+        let mut batches = self.0.batches(BATCH_BYTES)?;
+        while let Some(batch) = handle.block_on(batches.next()) {
+            if let Some(batch) = self.0.live_rows(batch?, without)? {
+                on_batch(batch)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Like [`scan_rows`], in batches of about `batch_bytes`, as a stream, which occupies no thread.

@@ -4,6 +4,8 @@ use iceberg::spec::{SchemaRef, TableMetadata};
 use parquet::schema::types::ColumnPath;
 
 use super::metrics::MetricsConfig;
+use crate::table::parquet::chunk::WAITING_LEVELS;
+use crate::table::parquet::encoder::WIDE_ROW_GROUP_BYTES;
 use crate::table::properties::{DEFAULT_ROW_GROUP_BYTES, Encoding, target_file_bytes};
 
 /// Options for writing data files.
@@ -45,6 +47,12 @@ impl WriteOptions {
             metrics: MetricsConfig::from_properties(properties, schema, Some(metadata.default_sort_order().as_ref())),
             plain: Vec::new(),
         }
+    }
+
+    /// Bytes of memory that a writer of batches may hold, with what encoding a row group takes besides its rows.
+    pub(crate) fn most_memory(&self) -> usize {
+        let rows = self.memory_bytes.min(WIDE_ROW_GROUP_BYTES);
+        rows.saturating_add(rows / 2).saturating_add(WAITING_LEVELS)
     }
 
     /// The same for writers that may each hold so many bytes, if that is more than the default of a row group.

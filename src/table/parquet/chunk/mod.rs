@@ -43,7 +43,7 @@ const STEP_SLOTS: usize = 1000;
 /// of the limit.
 const DICTIONARY_SLACK: usize = 2;
 /// Maximum bytes of levels that wait for other threads.
-const WAITING_LEVELS: usize = 32 << 20;
+pub(crate) const WAITING_LEVELS: usize = 32 << 20;
 
 /// A column of the table, with the Parquet descriptors of its leaves.
 #[derive(Debug, Clone)]

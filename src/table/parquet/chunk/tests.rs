@@ -539,27 +539,23 @@ fn sparse_columns_and_their_siblings_are_read_as_they_were_written() {
     .unwrap();
     let table = TableSchema::create(&file, &file.key).unwrap();
     let mut builder = ItemBuilder::new(&table, Limits::default()).unwrap();
-    const ROWS: u32 = 5_000;
-    for n in 0..ROWS {
-        let mut item = format!(r#"{{"pk":{{"N":"{n}"}}"#);
-        if n % 50 == 7 {
-            item += &format!(r#","rare":{{"N":"{n}"}}"#);
-        }
-        if n % 40 == 3 {
-            let half = if n % 80 == 3 { r#","half":{"S":"x"}"# } else { "" };
-            let list = if n % 200 == 3 { r#","list":{"L":[{"N":"1"},{"N":"2"}]}"# } else { "" };
-            item += &format!(r#","m":{{"M":{{"each":{{"N":"{n}"}}{half}{list}}}}}"#);
-        }
+    let rows = 5_000_u32;
+    for n in 0..rows {
+        let only = |there: bool, text: String| if there { text } else { String::new() };
+        let rare = only(n % 50 == 7, format!(r#","rare":{{"N":"{n}"}}"#));
+        let half = only(n % 80 == 3, r#","half":{"S":"x"}"#.to_owned());
+        let list = only(n % 200 == 3, r#","list":{"L":[{"N":"1"},{"N":"2"}]}"#.to_owned());
+        let m = only(n % 40 == 3, format!(r#","m":{{"M":{{"each":{{"N":"{n}"}}{half}{list}}}}}"#));
         let event = |k: u32| {
-            let rare = if (n + k) % 60 == 0 { format!(r#","rare":{{"N":"{n}"}}"#) } else { String::new() };
+            let rare = only((n + k).is_multiple_of(60), format!(r#","rare":{{"N":"{n}"}}"#));
             format!(r#"{{"M":{{"text":{{"S":"{}"}}{rare}}}}}"#, format!("{n}-{k}").repeat(5))
         };
-        let events: Vec<String> = (0..n % 4 + 1).map(event).collect();
-        item += &format!(r#","events":{{"L":[{}]}}}}"#, events.join(","));
+        let events: Vec<String> = (0..=n % 4).map(event).collect();
+        let item = format!(r#"{{"pk":{{"N":"{n}"}}{rare}{m},"events":{{"L":[{}]}}}}"#, events.join(","));
         builder.append(&mut Parser::new(item.as_bytes()).unwrap()).unwrap();
     }
     let batch = builder.finish().unwrap();
-    let mixed: Vec<u32> = (0..ROWS).map(|n| n * 77 % ROWS).collect();
+    let mixed: Vec<u32> = (0..rows).map(|n| n * 77 % rows).collect();
     let expected = take_record_batch(&batch, &UInt32Array::from(mixed.clone())).unwrap();
     for properties in [
         properties(),
